@@ -1,0 +1,202 @@
+"""What every stage's agent does around its one pure call: order, send, checkpoint.
+
+A checkpoint goes in exactly this order: the outputs up to here are delivered; the row is put into the local store,
+then delivered to the changelog; only then are the input records acknowledged. Whatever happens in between, frames
+since the last row are read again and what they produce again is dropped by position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from faust.types import EventT
+
+from agents.lifeline import REFUSED, StallGuard, end
+from agents.measures import StageMeasures
+from agents.outbox import Delivery, Outbox
+from tables.state import Row, StateTable
+from topology.log.frames import VERSION, DeadLetter, Format, Frame, FrameError, encode, tick_frame
+from topology.log.position import Order, order
+from topology.log.stage import Stage
+
+HOLD_S = 60.0  # how long a frame waits for one that is missing before it
+NEAR_END = 20  # records: a reader further than this from the log's end sends no live values
+
+Core = TypeVar("Core")
+Event = EventT[bytes]
+
+
+class Lane(Generic[Core]):
+    """The hot state of one partition."""
+
+    def __init__(self, partition: int, stage: Stage[Any, Frame[Any], Core], offset: int) -> None:
+        self.partition, self.stage = partition, stage
+        self.offset = offset  # every record up to here has been used
+        self.held: dict[int, tuple[Event, Any]] = {}  # frames by position, ahead of one that is missing
+        self.held_since_s = 0.0
+        self.unacked: list[Event] = []  # in the order of their offsets
+        self.sent: Delivery | None = None  # the newest output: when it is delivered, all are
+        self.saved_s = time.monotonic()
+        self.live_s = 0.0
+
+
+class Arrow(Generic[Core]):
+    """A stage between two topics. ``decode`` reads its input; None for the tick log, where offsets are positions."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        output: str,
+        dead_letters: str,
+        decode: Format[Any] | None,
+        stage: Callable[[str, int], Stage[Any, Frame[Any], Core]],
+        table: StateTable[Core],
+        outbox: Outbox,
+        guard: StallGuard,
+        behind: Callable[[int, int], int],
+        checkpoint_s: float,
+        live_s: float,
+    ) -> None:
+        self.name = name
+        self.log, self.run = "", 0  # known once the worker has seen the log, before the first frame
+        self.lanes: dict[int, Lane[Core]] = {}
+        self.measures = StageMeasures(name, behind)
+        self._output, self._dead_letters = output, dead_letters
+        self._decode, self._stage, self._table = decode, stage, table
+        self._outbox, self._guard, self._behind = outbox, guard, behind
+        self._checkpoint_s, self._live_s = checkpoint_s, live_s
+        self._saving = asyncio.Lock()
+        self._closing = False
+
+    def open(self, partition: int) -> int | None:
+        """Take a partition up from its row, in place of what is hot. Return the offset used so far, None if none."""
+        row = self._table.load(partition)
+        if row is not None and row.state.log != self.log:
+            end(
+                f"the state of {self.name} partition {partition} belongs to log {row.state.log}, but the topics hold "
+                f"log {self.log}: delete the data folder of this worker, and the changelog topics, and start again",
+                code=REFUSED,
+            )
+        stage = self._stage(self.log, self.run)
+        if row is None or row.state.run != self.run:
+            self.lanes[partition] = Lane(partition, stage, -1)
+            self.measures.opened(partition, None, -1)
+            return None
+        stage.restore(row.state)
+        self.lanes[partition] = Lane(partition, stage, row.offset)
+        self.measures.opened(partition, stage.position, row.offset)
+        return row.offset
+
+    def drop(self, partition: int) -> None:
+        """Forget a partition that was revoked. Nothing of it is acknowledged."""
+        self.lanes.pop(partition, None)
+        self.measures.closed(partition)
+
+    async def take(self, event: Event) -> None:
+        """Use one record: apply its frame, drop it as a duplicate, or hold it until the one before it comes."""
+        lane = self.lanes.get(event.message.partition)
+        if lane is None or self._closing:
+            return
+        self._guard.check()
+        lane.unacked.append(event)
+        clock_ms = await self._place(lane, event)
+        if lane.held:
+            lane.offset = max(lane.offset, min(held.message.offset for held, _ in lane.held.values()) - 1)
+        else:
+            lane.offset = event.message.offset
+        self.measures.read(lane.partition, lane.offset, lane.stage.position, clock_ms)
+        if time.monotonic() - lane.saved_s >= self._checkpoint_s:
+            await self.checkpoint(lane)
+
+    async def _place(self, lane: Lane[Core], event: Event) -> int:
+        """Put a record where it belongs. Return the clock of its frame, 0 where that is not known."""
+        position, frame = self._read(event)
+        if frame is None:
+            return 0
+        match order(lane.stage.position, position):
+            case Order.DUPLICATE:
+                self.measures.duplicates.inc()
+            case Order.AHEAD:
+                lane.held.setdefault(position, (event, frame))
+                lane.held_since_s = lane.held_since_s or time.monotonic()
+            case Order.NEXT:
+                await self._apply(lane, event, position, frame)
+                while (following := lane.held.pop(position := position + 1, None)) is not None:
+                    await self._apply(lane, following[0], position, following[1])
+                lane.held_since_s = time.monotonic() if lane.held else 0.0
+        return getattr(frame, "clock_ms", 0)
+
+    def _read(self, event: Event) -> tuple[int, Any]:
+        """Return position and frame of a record; None in place of the frame of another run."""
+        message = event.message
+        if self._decode is None:
+            return message.offset, tick_frame(message.value)
+        try:
+            frame = self._decode.decode(message.value)
+        except FrameError as error:
+            end(f"{message.topic} partition {message.partition} offset {message.offset}: {error}", code=REFUSED)
+        if frame.log != self.log:
+            end(f"{message.topic} holds a frame of log {frame.log}, not of {self.log}", code=REFUSED)
+        return frame.position, frame if frame.run == self.run else None
+
+    async def _apply(self, lane: Lane[Core], event: Event, position: int, frame: Any) -> None:
+        output = lane.stage.apply(position, frame, live=self._wants_live(lane, event))
+        lane.sent = await self._outbox.send(
+            self._output, encode(output), partition=lane.partition, time_ms=output.clock_ms
+        )
+        self.measures.applied(output)
+        if output.gap and self._decode is None:
+            letter = DeadLetter(VERSION, self.log, lane.partition, position, output.gap, event.message.value or b"")
+            lane.sent = await self._outbox.send(
+                self._dead_letters, encode(letter), partition=lane.partition, time_ms=output.clock_ms
+            )
+
+    def _wants_live(self, lane: Lane[Core], event: Event) -> bool:
+        now_s = time.monotonic()
+        if now_s - lane.live_s < self._live_s or self._behind(lane.partition, event.message.offset) > NEAR_END:
+            return False
+        lane.live_s = now_s
+        return True
+
+    async def checkpoint(self, lane: Lane[Core]) -> None:
+        """Save the state of a partition, in the one order that loses nothing."""
+        async with self._saving:
+            lane.saved_s = time.monotonic()
+            if lane.stage.position is None:
+                return
+            row = Row(VERSION, lane.offset, lane.stage.state())
+            if lane.sent is not None:
+                await lane.sent
+            if self.lanes.get(lane.partition) is not lane:
+                return  # revoked meanwhile: the row is no longer ours to write
+            self._guard.check()
+            await self._table.save(lane.partition, row, self._outbox.deliver)
+            if self.lanes.get(lane.partition) is not lane:
+                return
+            while lane.unacked and lane.unacked[0].message.offset <= row.offset:
+                lane.unacked.pop(0).ack()
+            self.measures.saved(lane.partition, row.offset)
+
+    async def close(self) -> None:
+        """Save every partition at a clean stop; records that still arrive are left for the next owner."""
+        self._closing = True
+        for lane in list(self.lanes.values()):
+            await self.checkpoint(lane)
+
+    async def watch(self) -> None:
+        """Save partitions that went idle, and end the worker when a missing frame doesn't come."""
+        while not self._closing:
+            await asyncio.sleep(min(1.0, self._checkpoint_s))
+            for lane in list(self.lanes.values()):
+                if lane.held_since_s and time.monotonic() - lane.held_since_s > HOLD_S:
+                    end(
+                        f"{self.name} partition {lane.partition}: the frame after position {lane.stage.position} has "
+                        f"been missing for {HOLD_S:.0f} s while {len(lane.held)} later ones wait: is the stage before "
+                        "this one running?"
+                    )
+                if lane.unacked and time.monotonic() - lane.saved_s >= self._checkpoint_s:
+                    await self.checkpoint(lane)

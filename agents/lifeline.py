@@ -1,0 +1,64 @@
+"""How a worker ends when going on would be wrong: at once, with one line, so that its supervisor starts it again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+from typing import NoReturn
+
+logger = logging.getLogger(__name__)
+
+RESTART = 70  # the exit code of a worker that wants to be started again
+REFUSED = 1  # the exit code of a worker that would fail again in the same way
+CHECK_EVERY_S = 0.1
+
+
+def end(reason: str, *, code: int = RESTART) -> NoReturn:
+    """End this process now. Nothing is flushed or acknowledged: the next owner reads from the last checkpoint."""
+    logger.critical("%s", reason)
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def now_s() -> float:
+    """Return a clock that also runs while the machine sleeps, where there is one."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+class StallGuard:
+    """Ends a worker whose event loop stood still for longer than ``limit_s``, before it sends anything.
+
+    Such a worker (stopped, swapped out, on a laptop that was shut) has lost its partitions and doesn't know it yet.
+    A thread looks as well, since on waking it may come before the event loop.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._beat_s = now_s()
+
+    def check(self) -> None:
+        """End this process when the event loop has not run for too long."""
+        stood_s = now_s() - self._beat_s
+        if stood_s > self._limit_s:
+            end(f"this worker stood still for {stood_s:.1f} s and may have lost its partitions: it ends itself")
+
+    async def watch(self) -> None:
+        """Beat for as long as the event loop runs."""
+        self._beat_s = now_s()
+        threading.Thread(target=self._watch_from_outside, name="stall-guard", daemon=True).start()
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            self.check()
+            self._beat_s = now_s()
+
+    def _watch_from_outside(self) -> None:
+        while True:
+            time.sleep(CHECK_EVERY_S)
+            self.check()

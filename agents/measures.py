@@ -1,0 +1,100 @@
+"""What a role tells of itself while it runs: Prometheus metrics, and its progress per partition."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+from prometheus_client import Counter, Gauge
+
+from topology.log.frames import CandleFrame, Frame
+
+FRAMES = Counter("mdengine_frames_total", "Frames applied", ["stage"])
+ROWS = Counter("mdengine_rows_total", "Closed candles and confirmed values", ["stage"])
+LIVE = Counter("mdengine_live_rows_total", "Values of what is still forming", ["stage"])
+DUPLICATES = Counter("mdengine_duplicate_frames_total", "Frames dropped by position", ["stage"])
+GAPS = Counter("mdengine_gap_frames_total", "Tick frames that could not be used", ["stage"])
+POSITION = Gauge("mdengine_position", "The newest position applied", ["stage", "partition"])
+SAVED = Gauge("mdengine_checkpoint_offset", "Input offset of the newest checkpoint", ["stage", "partition"])
+LAG = Gauge("mdengine_lag_frames", "Records between a reader and the end of its topic", ["stage", "partition"])
+TICKS = Counter("mdengine_ticks_total", "Ticks accepted")
+LATE = Counter("mdengine_late_ticks_total", "Ticks that came after their second had closed")
+OUTSIDE = Counter("mdengine_out_of_session_ticks_total", "Ticks outside their session")
+
+STILL_S = 15.0  # a reader with lag that has not moved for this long stands still
+
+
+class PartitionProgress(msgspec.Struct):
+    """How far a reader is in one partition: newest position, its offset in the topic read, the clock there."""
+
+    position: int | None
+    offset: int
+    clock_ms: int
+    moved_s: float
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """One line of `/health`: a reader and partition, its lag in records and whether it stands still."""
+
+    stage: str
+    partition: int
+    position: int | None
+    lag: int
+    clock_ms: int
+    still: bool
+
+
+class StageMeasures:
+    """The measures of one reader of the log. ``lag`` tells the records between it and the end, per partition."""
+
+    def __init__(self, stage: str, lag: Callable[[int, int], int]) -> None:
+        self.stage = stage
+        self.partitions: dict[int, PartitionProgress] = {}
+        self.duplicates = DUPLICATES.labels(stage)
+        self._frames, self._rows, self._live = FRAMES.labels(stage), ROWS.labels(stage), LIVE.labels(stage)
+        self._gaps = GAPS.labels(stage)
+        self._lag = lag
+
+    def opened(self, partition: int, position: int | None, offset: int) -> None:
+        """Note where reading a partition starts."""
+        self.partitions[partition] = PartitionProgress(position, offset, 0, time.monotonic())
+
+    def read(self, partition: int, offset: int, position: int | None, clock_ms: int) -> None:
+        """Note that a record has been used."""
+        found = self.partitions.get(partition)
+        if found is not None:
+            found.offset, found.position, found.moved_s = offset, position, time.monotonic()
+            found.clock_ms = max(found.clock_ms, clock_ms)
+
+    def closed(self, partition: int) -> None:
+        """Forget a partition that was revoked."""
+        self.partitions.pop(partition, None)
+
+    def applied(self, frame: Frame[msgspec.Struct]) -> None:
+        """Count what a frame brought."""
+        self._frames.inc()
+        self._rows.inc(len(frame.rows))
+        self._live.inc(len(frame.live))
+        if frame.gap:
+            self._gaps.inc()
+        if isinstance(frame, CandleFrame):
+            TICKS.inc(frame.accepted)
+            LATE.inc(len(frame.late))
+            OUTSIDE.inc(frame.out_of_session)
+
+    def saved(self, partition: int, offset: int) -> None:
+        """Note a checkpoint."""
+        SAVED.labels(self.stage, partition).set(offset)
+
+    def progress(self) -> list[Progress]:
+        """Return where this reader is, and set the gauges that are only worth setting when somebody looks."""
+        lines = []
+        for partition, found in sorted(self.partitions.items()):
+            lag = self._lag(partition, found.offset)
+            still = lag > 0 and time.monotonic() - found.moved_s > STILL_S
+            LAG.labels(self.stage, partition).set(lag)
+            if found.position is not None:
+                POSITION.labels(self.stage, partition).set(found.position)
+            lines.append(Progress(self.stage, partition, found.position, lag, found.clock_ms, still))
+        return lines

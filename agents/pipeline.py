@@ -1,0 +1,34 @@
+"""The arrows of the market stages, in the order of a tick's way: tick frames to candles to timeframes to indicators."""
+
+from __future__ import annotations
+
+from agents.arrow import Arrow
+from agents.stages import Worker
+from tables.state import CandlesRow, IndicatorsRow, TimeframesRow
+from topology.log.candles import CandlesCore, CandleStage
+from topology.log.frames import CANDLE_FRAME, CANDLES, INDICATORS, TICKS, TIMEFRAME_FRAME, TIMEFRAMES
+from topology.log.indicators import IndicatorStage, SeriesState
+from topology.log.timeframes import TimeframeStage
+from topology.market.timeframes import TimeframesState
+
+
+def candles(worker: Worker) -> Arrow[CandlesCore]:
+    """Attach the first stage: the tick log to closed 1-second candles."""
+    return worker.attach(
+        "candles", source=TICKS, output=CANDLES, stage=CandleStage, decode=None, row=CandlesRow
+    )
+
+
+def timeframes(worker: Worker) -> Arrow[TimeframesState | None]:
+    """Attach the second stage: 1-second candles to candles of every timeframe."""
+    return worker.attach(
+        "timeframes", source=CANDLES, output=TIMEFRAMES, stage=TimeframeStage, decode=CANDLE_FRAME, row=TimeframesRow
+    )
+
+
+def indicators(worker: Worker) -> Arrow[list[SeriesState]]:
+    """Attach the third stage: closed candles to the values of indicators."""
+    return worker.attach(
+        "indicators", source=TIMEFRAMES, output=INDICATORS, stage=IndicatorStage, decode=TIMEFRAME_FRAME,
+        row=IndicatorsRow,
+    )  # fmt: skip

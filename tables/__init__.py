@@ -1,0 +1,1 @@
+"""What survives a worker: one row per stage and partition, in RocksDB and in a Kafka changelog."""

@@ -1,0 +1,32 @@
+"""Real-time market data and indicators for Indian markets, as a Faust topology.
+
+A tick's way, file by file:
+
+    topology/feeds/     a source's ticks, written into the tick log as frames       feeds/writer.py
+    topology/log/       the format of the frames, the position, the stages: pure    log/frames.py, log/candles.py
+    agents/             the arrows: read a frame, one pure call, send               agents/arrow.py
+    topology/market/    candles, timeframes, sessions: pure                         market/seconds.py
+    topology/indicators one file each: pure
+    tables/             the row of each stage and partition that survives           tables/state.py
+    topology/sinks/     SQLite and Redis
+    web/                /metrics and /health
+
+`topology/settings.py` reads the environment, `topology/topics.py` knows the topics on the broker, `topology/upstream.py`
+corrects Faust, `topology/assembly.py` builds the app of a role, and `topology/cli/` holds the commands.
+
+``faust -A topology worker`` takes ``app`` from here. It is made when it is first asked for, so that the pure rooms can
+be imported without Faust.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from topology.assembly import app_of_role  # noqa: PLC0415 - see above
+
+    globals()["app"] = app = app_of_role()
+    return app

@@ -1,0 +1,141 @@
+"""The writer of the tick log: the only one that writes frames, and with them the clock, into its partitions.
+
+It uses an idempotent producer, so that a retried send is not written twice, and numbers its frames: a writer takes
+the epoch after the last one it finds in the log, so that frames of an older writer that wakes up count as empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from itertools import islice
+from typing import Self
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.structs import RecordMetadata
+
+from topology import topics
+from topology.log.frames import TICK_FRAME, TICKS, VERSION, Configure, TickFrame, encode
+from topology.log.position import partition_of
+from topology.market.ticks import Tick
+
+MAX_ROWS = 1000  # ticks in a frame
+
+
+class StaleSourceError(Exception):
+    """The source is older than what the log already holds."""
+
+
+class _Lane:
+    """What the writer knows of one partition: the clock and commands it has been given, and the next frame's number."""
+
+    def __init__(self, tail: TickFrame | None) -> None:
+        self.sequence = 0
+        self.epoch = -1 if tail is None else tail.epoch
+        self.clock_ms = 0 if tail is None else tail.clock_ms
+        self.commanded = 0 if tail is None else tail.commanded
+        self.commands: list[Configure] = []
+
+    def give(self, commands: Iterable[Configure]) -> None:
+        """Queue the commands that this partition hasn't been given yet."""
+        self.commands += [command for command in commands if command.id > self.commanded]
+        self.commanded = max([self.commanded, *(command.id for command in self.commands)])
+
+
+class TickLogWriter:
+    """Writes ticks and clocks into every partition of a log. ``async with`` opens and closes it."""
+
+    def __init__(self, bootstrap: str, log: topics.Log) -> None:
+        self.log = log
+        self.clock_ms = 0  # the newest clock in any partition when the writer was opened, then the newest written
+        self.frames = 0
+        self._bootstrap = bootstrap
+        self._topic = log.topic(TICKS)
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap,
+            enable_idempotence=True,
+            max_request_size=topics.MAX_RECORD_BYTES,
+            max_batch_size=512 * 1024,
+        )
+        self._epoch = 0
+        self._lanes: list[_Lane] = []
+        self._sent: dict[int, asyncio.Future[RecordMetadata]] = {}
+
+    async def __aenter__(self) -> Self:
+        """Read the tail of every partition: the epoch to take, and the commands that were not copied yet."""
+        async with topics.consumer(self._bootstrap) as reader:
+            for partition in range(self.log.header.partitions):
+                last = await topics.last_record(reader, TopicPartition(self._topic, partition))
+                self._lanes.append(_Lane(None if last is None else TICK_FRAME.decode(last.value)))
+        self._epoch = 1 + max(lane.epoch for lane in self._lanes)
+        self.clock_ms = max(lane.clock_ms for lane in self._lanes)
+        for lane in self._lanes:
+            lane.give(self.log.commands)
+            # A log that was pruned to here starts with this frame: it must hold the configuration again.
+            if self.log.configuration not in lane.commands:
+                lane.commands.append(self.log.configuration)
+        await self._producer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Deliver what was written."""
+        await self._producer.stop()
+
+    def command(self, commands: Iterable[Configure]) -> None:
+        """Copy new commands into every partition, with its next frame."""
+        for lane in self._lanes:
+            lane.give(commands)
+
+    def refuse_older(self, first_ms: int) -> None:
+        """Raise StaleSourceError for a source that starts before the log's clock: its ticks would all be late."""
+        if first_ms < self.clock_ms:
+            raise StaleSourceError(
+                f"the source starts at {first_ms} ms, but the log's clock is at {self.clock_ms} ms already: "
+                "feed it into a log of its own (`topology run`)"
+            )
+
+    async def write(self, ticks: Iterable[Tick], clock_ms: int | None, *, everywhere: bool = False) -> None:
+        """Write ticks, in order, and then the clock: to their partitions, or with ``everywhere`` to all."""
+        rows: dict[int, list[Tick]] = {}
+        for tick in ticks:
+            rows.setdefault(partition_of(tick.instrument, len(self._lanes)), []).append(tick)
+        for partition in range(len(self._lanes)) if everywhere else rows:
+            await self.write_partition(partition, rows.get(partition, []), clock_ms)
+
+    async def write_partition(self, partition: int, ticks: list[Tick], clock_ms: int | None) -> None:
+        """Write the ticks of one partition, and the clock with the last of its frames."""
+        lane = self._lanes[partition]
+        remaining = iter(ticks)
+        chunk = list(islice(remaining, MAX_ROWS))
+        while following := list(islice(remaining, MAX_ROWS)):
+            await self._send(partition, lane, chunk)
+            chunk = following
+        if clock_ms is not None:
+            lane.clock_ms = max(lane.clock_ms, clock_ms)
+            self.clock_ms = max(self.clock_ms, clock_ms)
+        await self._send(partition, lane, chunk)
+
+    async def _send(self, partition: int, lane: _Lane, ticks: list[Tick]) -> None:
+        frame = TickFrame(
+            VERSION,
+            self.log.header.log,
+            self._epoch,
+            lane.sequence,
+            lane.clock_ms,
+            lane.commanded,
+            lane.commands,
+            ticks,
+        )
+        previous = self._sent.get(partition)
+        if previous is not None and previous.done():
+            previous.result()  # raises what went wrong with an earlier frame
+        self._sent[partition] = await self._producer.send(
+            self._topic, encode(frame), partition=partition, timestamp_ms=lane.clock_ms
+        )
+        lane.sequence += 1
+        lane.commands = []
+        self.frames += 1
+
+    async def flush(self) -> None:
+        """Wait until everything is delivered; raise what could not be."""
+        await asyncio.gather(*self._sent.values())

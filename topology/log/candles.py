@@ -1,0 +1,134 @@
+"""The first stage: tick frames to closed 1-second candles."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+
+import msgspec
+
+from topology.log.frames import VERSION, CandleFrame, Configure, FrameError, Poison, TickFrame
+from topology.log.stage import Commanded, StageState, kept
+from topology.market.calendar import IST, Calendar, CalendarError
+from topology.market.instruments import Instrument, InstrumentError, default_class
+from topology.market.seconds import LONG_AGO, SecondCandles, SecondsState
+
+
+class CandlesCore(msgspec.Struct, array_like=True, frozen=True):
+    """What the stage knows: the newest frame of the feed, and the candles (None before a configuration)."""
+
+    epoch: int
+    sequence: int
+    clock_ms: int
+    candles: SecondsState | None
+
+
+class CandleStage:
+    """Turns the tick frames of one partition into candle frames; the position is the tick frame's offset."""
+
+    def __init__(self, log: str, run: int) -> None:
+        self.log, self.run = log, run
+        self.position: int | None = None
+        self._newest = (-1, -1)  # epoch and sequence of the feed's newest frame
+        self._clock_ms = LONG_AGO
+        self._commanded = Commanded()
+        self._candles: SecondCandles | None = None
+        self._touched: set[str] = set()
+
+    def apply(self, position: int, frame: TickFrame | Poison, *, live: bool) -> CandleFrame:
+        """Apply a tick frame. One that can't be used becomes an empty frame whose ``gap`` says why."""
+        self.position = position
+        if isinstance(frame, Poison):
+            return self._empty(frame.reason)
+        try:
+            self._check(frame)
+        except FrameError as error:
+            return self._empty(str(error))
+        if (frame.epoch, frame.sequence) <= self._newest:
+            return self._empty("")
+        return self._apply(position, frame, live)
+
+    def _apply(self, position: int, frame: TickFrame, live: bool) -> CandleFrame:
+        self._newest = (frame.epoch, frame.sequence)
+        self._clock_ms = max(self._clock_ms, frame.clock_ms)
+        if (configuration := self._commanded.news(frame.commands)) is not None:
+            self._configure(configuration)
+        if self._candles is None:  # an empty frame: `_check` refuses ticks before a configuration
+            return self._frame(frame.commands)
+        closed, late, accepted, outside = self._candles.apply(frame.ticks, self._clock_ms)
+        self._touched.update([tick.instrument for tick in frame.ticks])
+        forming = []
+        if live:
+            forming = self._candles.forming(sorted(self._touched))
+            self._touched.clear()
+        return CandleFrame(
+            VERSION, self.log, self.run, position, self._clock_ms, frame.commands, "",
+            rows=closed, live=forming, accepted=accepted, out_of_session=outside, late=late,
+        )  # fmt: skip
+
+    def _check(self, frame: TickFrame) -> None:
+        """Raise :class:`FrameError` before anything is changed where a frame breaks what the stage relies on."""
+        if frame.log != self.log:
+            raise FrameError(f"the frame belongs to log {frame.log}, not to {self.log}")
+        configuration = self._commanded.newest(frame.commands)
+        if configuration is None:
+            if frame.ticks:
+                raise FrameError("the log holds no configuration before these ticks")
+            return
+        calendar = self._calendar(configuration)
+        known = self._candles.series if self._candles is not None else {}
+        first_ms, end_ms = _midnight_ms(calendar.first_day), _midnight_ms(calendar.last_day + timedelta(days=1))
+        for tick in frame.ticks:
+            if not first_ms <= tick.time_ms < end_ms:
+                raise FrameError(f"the calendar does not cover the time {tick.time_ms} of {tick.instrument}")
+            if tick.instrument not in known:
+                _check_instrument(tick.instrument, configuration, calendar, tick.time_ms)
+
+    def _calendar(self, configuration: Configure) -> Calendar:
+        if self._candles is not None and self._candles.calendar.text == configuration.calendar:
+            return self._candles.calendar
+        try:
+            return Calendar.parse(configuration.calendar)
+        except CalendarError as error:
+            raise FrameError(f"the calendar of command {configuration.id}: {error}") from error
+
+    def _configure(self, configuration: Configure) -> None:
+        calendar = self._calendar(configuration)
+        if self._candles is None:
+            self._candles = SecondCandles(calendar)
+        self._candles.configure(calendar, classes=configuration.classes, lateness_ms=configuration.lateness_ms)
+
+    def _empty(self, gap: str) -> CandleFrame:
+        return self._frame([], gap)
+
+    def _frame(self, commands: list[Configure], gap: str = "") -> CandleFrame:
+        assert self.position is not None
+        return CandleFrame(VERSION, self.log, self.run, self.position, self._clock_ms, commands, gap, [], [])
+
+    def state(self) -> StageState[CandlesCore]:
+        """Return what is known of this partition."""
+        candles = None if self._candles is None else self._candles.state()
+        core = CandlesCore(*self._newest, self._clock_ms, candles)
+        return kept(self.log, self.run, self.position, self._commanded.configuration, core)
+
+    def restore(self, state: StageState[CandlesCore]) -> None:
+        """Take over a state in place of what is known."""
+        self.position = state.position
+        core = state.core
+        self._newest, self._clock_ms = (core.epoch, core.sequence), core.clock_ms
+        self._commanded.configuration = state.configuration
+        if state.configuration is not None:
+            self._configure(state.configuration)
+        if self._candles is not None and core.candles is not None:
+            self._candles.restore(core.candles)
+
+
+def _check_instrument(instrument: str, configuration: Configure, calendar: Calendar, time_ms: int) -> None:
+    try:
+        Instrument.parse(instrument)
+        calendar.span(configuration.classes.get(instrument) or default_class(instrument), time_ms)
+    except (InstrumentError, CalendarError) as error:
+        raise FrameError(str(error)) from error
+
+
+def _midnight_ms(day: date) -> int:
+    return int(datetime.combine(day, time(), IST).timestamp()) * 1000

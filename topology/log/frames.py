@@ -1,0 +1,172 @@
+"""The records of the log: every byte that the topics hold is written and read here.
+
+A *tick frame* is a record of ``ticks``; its offset is its *position*. Each stage turns one frame into exactly one
+*derived frame* with the same position on the same partition of the next topic. Frames are MessagePack arrays whose
+first element is the format version. New fields go to the end, with a default.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from topology.market.candle import Candle
+from topology.market.seconds import LateTick
+from topology.market.ticks import Tick
+
+VERSION = 1
+
+TICKS, CANDLES, TIMEFRAMES, INDICATORS = "ticks", "candles_1s", "candles_tf", "indicators"
+COMMANDS, DEAD_LETTERS = "commands", "dead_letters"
+
+
+class FrameError(ValueError):
+    """A record of the log can't be decoded, or breaks what its readers rely on."""
+
+
+class Poison(msgspec.Struct, frozen=True):
+    """Stands for a tick frame that can't be decoded; ``reason`` says why."""
+
+    reason: str
+
+
+class LogHeader(msgspec.Struct, array_like=True, frozen=True):
+    """The first record of ``commands``: which log this is. Its id is made when the topics are created."""
+
+    version: int
+    log: str
+    namespace: str
+    partitions: int
+
+
+class Configure(msgspec.Struct, array_like=True, frozen=True):
+    """A command: what the stages compute from here on. ``id`` is its offset in ``commands``.
+
+    ``timeframes`` maps a timeframe in seconds to its indicators (``"SMA:20"``). ``classes`` maps instruments to
+    instrument classes where the rule of the exchange does not hold. ``calendar`` is the session calendar itself, as
+    JSON text, so that a replay sees the sessions that live saw. A tick is late when its second ended more than
+    ``lateness_ms`` ago.
+    """
+
+    id: int
+    timeframes: dict[int, list[str]]
+    classes: dict[str, str]
+    calendar: str
+    lateness_ms: int
+
+
+
+
+class IndicatorValue(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The value of an indicator (``"SMA_20"``) at the candle that starts at ``start_ms``; prices are paise."""
+
+    instrument: str
+    name: str
+    timeframe_s: int
+    start_ms: int
+    value: float
+
+
+class TickFrame(msgspec.Struct, array_like=True, frozen=True):
+    """The ticks of one partition, collected for a few milliseconds. Ticks apply in order, then the clock.
+
+    ``epoch`` and ``sequence`` number the frames of a feed, per partition: a frame that is not above the last one
+    counts as empty. ``commanded`` is the id of the last command that this partition has been given.
+    """
+
+    version: int
+    log: str
+    epoch: int
+    sequence: int
+    clock_ms: int
+    commanded: int
+    commands: list[Configure]
+    ticks: list[Tick]
+
+
+Row = TypeVar("Row")
+
+
+class Frame(msgspec.Struct, Generic[Row], array_like=True, frozen=True):
+    """What a stage made of the tick frame at ``position``: ``rows`` are final, ``live`` is for eyes only.
+
+    ``gap`` says why the tick frame could not be used, and is empty where it could.
+    """
+
+    version: int
+    log: str
+    run: int
+    position: int
+    clock_ms: int
+    commands: list[Configure]
+    gap: str
+    rows: list[Row]
+    live: list[Row]
+
+
+class CandleFrame(Frame[Candle], array_like=True, frozen=True):
+    """A record of ``candles_1s``: closed 1-second candles, and what became of the ticks of this frame."""
+
+    accepted: int = 0
+    out_of_session: int = 0
+    late: list[LateTick] = []
+
+
+class TimeframeFrame(Frame[Candle], array_like=True, frozen=True):
+    """A record of ``candles_tf``: closed candles of every timeframe."""
+
+
+class IndicatorFrame(Frame[IndicatorValue], array_like=True, frozen=True):
+    """A record of ``indicators``: the values of ready indicators at closed candles."""
+
+
+class DeadLetter(msgspec.Struct, array_like=True, frozen=True):
+    """A record of ``dead_letters``: a tick frame that could not be used, as it was, and why."""
+
+    version: int
+    log: str
+    partition: int
+    position: int
+    reason: str
+    record: bytes
+
+
+AnyFrame = TypeVar("AnyFrame", bound=msgspec.Struct)
+
+encode = msgspec.msgpack.Encoder().encode
+
+
+class Format(Generic[AnyFrame]):
+    """Reads one kind of record: ``decode`` raises :class:`FrameError` for bytes that aren't one of this version."""
+
+    def __init__(self, kind: type[AnyFrame]) -> None:
+        self._decode = msgspec.msgpack.Decoder(kind).decode
+        self._name = kind.__name__
+
+    def decode(self, record: bytes | None) -> AnyFrame:
+        """Return the frame that these bytes hold."""
+        if not record:
+            raise FrameError(f"an empty record is no {self._name}")
+        try:
+            frame = self._decode(record)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise FrameError(f"not a {self._name}: {error}") from error
+        if frame.version != VERSION:  # type: ignore[attr-defined] # every record starts with it
+            raise FrameError(f"a {self._name} of version {frame.version}, where {VERSION} is read")  # type: ignore[attr-defined]
+        return frame
+
+
+HEADER = Format(LogHeader)
+TICK_FRAME = Format(TickFrame)
+CANDLE_FRAME = Format(CandleFrame)
+TIMEFRAME_FRAME = Format(TimeframeFrame)
+INDICATOR_FRAME = Format(IndicatorFrame)
+
+
+def tick_frame(record: bytes | None) -> TickFrame | Poison:
+    """Decode a record of ``ticks``; one that can't be decoded comes back as :class:`Poison`."""
+    try:
+        return TICK_FRAME.decode(record)
+    except FrameError as error:
+        return Poison(str(error))

@@ -1,0 +1,55 @@
+"""The second stage: 1-second candles to candles of every timeframe."""
+
+from __future__ import annotations
+
+from topology.log.frames import VERSION, CandleFrame, Configure, TimeframeFrame
+from topology.log.stage import Commanded, StageState, kept
+from topology.market.calendar import Calendar
+from topology.market.timeframes import TimeframeCandles, TimeframesState
+
+
+class TimeframeStage:
+    """Turns the candle frames of one partition into timeframe frames."""
+
+    def __init__(self, log: str, run: int) -> None:
+        self.log, self.run = log, run
+        self.position: int | None = None
+        self._commanded = Commanded()
+        self._candles: TimeframeCandles | None = None
+
+    def apply(self, position: int, frame: CandleFrame, *, live: bool) -> TimeframeFrame:
+        """Apply a candle frame: its commands, its candles, then its clock."""
+        self.position = position
+        if (configuration := self._commanded.news(frame.commands)) is not None:
+            self._configure(configuration)
+        candles = self._candles
+        return TimeframeFrame(
+            VERSION, self.log, self.run, position, frame.clock_ms, frame.commands, frame.gap,
+            rows=[] if candles is None else candles.apply(frame.rows, frame.clock_ms),
+            live=[] if candles is None or not live else candles.forming(frame.live),
+        )  # fmt: skip
+
+    def _configure(self, configuration: Configure) -> None:
+        calendar = Calendar.parse(configuration.calendar)
+        if self._candles is None:
+            self._candles = TimeframeCandles(calendar, [])
+        self._candles.configure(
+            calendar,
+            list(configuration.timeframes),
+            classes=configuration.classes,
+            lateness_ms=configuration.lateness_ms,
+        )
+
+    def state(self) -> StageState[TimeframesState | None]:
+        """Return what is known of this partition."""
+        core = None if self._candles is None else self._candles.state()
+        return kept(self.log, self.run, self.position, self._commanded.configuration, core)
+
+    def restore(self, state: StageState[TimeframesState | None]) -> None:
+        """Take over a state in place of what is known."""
+        self.position = state.position
+        self._commanded.configuration = state.configuration
+        if state.configuration is not None:
+            self._configure(state.configuration)
+        if self._candles is not None and state.core is not None:
+            self._candles.restore(state.core)

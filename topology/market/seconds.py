@@ -1,0 +1,259 @@
+"""Ticks to 1-second candles, for any number of instruments.
+
+A candle ``[s, s+1)`` closes when the clock, or a newer tick of the same instrument, passes its end by the allowed
+lateness. Until then it takes ticks in any order; after that a tick of its second is late and changes nothing. One
+instrument's ticks never make another's late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from copy import copy
+from heapq import heappop, heappush
+
+import msgspec
+
+from topology.market.calendar import Calendar, Span
+from topology.market.candle import Candle
+from topology.market.instruments import default_class
+from topology.market.ticks import Tick
+
+SECOND_MS = 1000
+LONG_AGO = -(1 << 62)
+
+
+class LateTick(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A tick that came after its second had closed: it is ``late_by_ms`` older than the newest known time."""
+
+    instrument: str
+    time_ms: int
+    late_by_ms: int
+
+
+class OpenCandle(msgspec.Struct, array_like=True, gc=False):
+    """A 1-second candle that still takes ticks. Open and close are the first and last by time, then by arrival."""
+
+    start_ms: int
+    first_ms: int
+    last_ms: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    count: int
+
+    @classmethod
+    def of(cls, tick: Tick, volume: int) -> OpenCandle:
+        start_ms, price = tick.time_ms - tick.time_ms % SECOND_MS, tick.price
+        return cls(start_ms, tick.time_ms, tick.time_ms, price, price, price, price, volume, 1)
+
+    def add(self, tick: Tick, volume: int) -> None:
+        price, time_ms = tick.price, tick.time_ms
+        if price > self.high:
+            self.high = price
+        elif price < self.low:
+            self.low = price
+        if time_ms >= self.last_ms:
+            self.last_ms, self.close = time_ms, price
+        elif time_ms < self.first_ms:
+            self.first_ms, self.open = time_ms, price
+        self.volume += volume
+        self.count += 1
+
+    def candle(self, instrument: str) -> Candle:
+        return Candle(
+            instrument, 1, self.start_ms, self.open, self.high, self.low, self.close, self.volume, self.count
+        )
+
+
+class SeriesState(msgspec.Struct, array_like=True, frozen=True):
+    """What is kept of one instrument (see :class:`Series`)."""
+
+    instrument: str
+    newest_ms: int
+    session_ms: int
+    volume: int | None
+    open: list[OpenCandle]
+
+
+class SecondsState(msgspec.Struct, array_like=True, frozen=True):
+    """Everything that :class:`SecondCandles` knows, as a value."""
+
+    clock_ms: int
+    series: list[SeriesState]
+
+
+class Series:
+    """What is known of one instrument: its newest tick, its day volume so far and its open candles, oldest first."""
+
+    __slots__ = ("closes_at_ms", "instrument", "instrument_class", "newest_ms", "open", "session_ms", "span", "volume")
+
+    def __init__(self, instrument: str, instrument_class: str) -> None:
+        self.instrument = instrument
+        self.instrument_class = instrument_class
+        self.span = Span(0, 0, None)
+        self.session_ms = LONG_AGO  # the open of the session that `volume` belongs to
+        self.newest_ms = LONG_AGO
+        self.closes_at_ms = LONG_AGO  # a tick at or after this time closes the oldest open candle
+        self.volume: int | None = None  # cumulative day volume seen so far
+        self.open: list[OpenCandle] = []
+
+    def traded(self, tick: Tick) -> int:
+        """Return the quantity traded since the last tick; the first tick of a session is only the baseline."""
+        if tick.day_volume is None:
+            return 0
+        known, self.volume = self.volume, max(self.volume or 0, tick.day_volume)
+        return 0 if known is None else self.volume - known
+
+
+class SecondCandles:
+    """Builds 1-second candles out of ticks. ``calendar`` and ``classes`` say when which instrument trades.
+
+    ``classes`` maps instruments to instrument classes where :func:`default_class` is not enough.
+    """
+
+    def __init__(self, calendar: Calendar, *, classes: Mapping[str, str] | None = None, lateness_ms: int = 1000):
+        self.clock_ms = LONG_AGO
+        self.series: dict[str, Series] = {}
+        self._seconds: list[int] = []  # a heap of the keys of `_opened`
+        self._opened: dict[int, list[Series]] = {}  # the series that opened a candle at this second
+        self.configure(calendar, classes=classes, lateness_ms=lateness_ms)
+
+    def configure(self, calendar: Calendar, *, classes: Mapping[str, str] | None = None, lateness_ms: int) -> None:
+        """Change sessions and lateness from here on; candles that are open stay open."""
+        self.calendar, self.classes, self.lateness_ms = calendar, dict(classes or {}), lateness_ms
+        for series in self.series.values():
+            series.instrument_class = self._class(series.instrument)
+            series.span = Span(0, 0, None)
+            self._schedule(series)
+
+    def _class(self, instrument: str) -> str:
+        return self.classes.get(instrument) or default_class(instrument)
+
+    def apply(
+        self, ticks: Iterable[Tick], clock_ms: int | None = None
+    ) -> tuple[list[Candle], list[LateTick], int, int]:
+        """Apply ticks in order, then the clock (which never goes back).
+
+        Returns the candles that closed, in order; the late ticks; and how many ticks were accepted and how many lay
+        outside their session. Raises :class:`CalendarError` for a time or instrument that the calendar lacks.
+        """
+        closed: list[Candle] = []
+        late: list[LateTick] = []
+        accepted = outside = 0
+        known = self.series
+        for tick in ticks:
+            series = known.get(tick.instrument) or self._add(tick.instrument)
+            time_ms = tick.time_ms
+            if series.open and 0 <= time_ms - series.open[-1].start_ms < SECOND_MS and time_ms < series.closes_at_ms:
+                # The way of nearly all ticks: into the newest open candle, closing nothing.
+                series.open[-1].add(tick, series.traded(tick))
+                if time_ms > series.newest_ms:
+                    series.newest_ms = time_ms
+                accepted += 1
+            elif not self._in_session(series, time_ms):
+                outside += 1
+            elif (late_tick := self._late(series, time_ms)) is not None:
+                late.append(late_tick)
+            else:
+                self._take(series, tick, closed)
+                accepted += 1
+        if clock_ms is not None and clock_ms > self.clock_ms:
+            self.clock_ms = clock_ms
+            self._close_by_clock(closed)
+        return closed, late, accepted, outside
+
+    def forming(self, instruments: Iterable[str]) -> list[Candle]:
+        """Return the open candles of these instruments, oldest first each."""
+        return [
+            candle.candle(name) for name in instruments if (found := self.series.get(name)) for candle in found.open
+        ]
+
+    def _add(self, instrument: str) -> Series:
+        series = self.series[instrument] = Series(instrument, self._class(instrument))
+        return series
+
+    def _in_session(self, series: Series, time_ms: int) -> bool:
+        span = series.span
+        if not span.from_ms <= time_ms < span.until_ms:
+            span = series.span = self.calendar.span(series.instrument_class, time_ms)
+        return span.session is not None
+
+    def _late(self, series: Series, time_ms: int) -> LateTick | None:
+        newest_ms = max(self.clock_ms, series.newest_ms)
+        end_ms = time_ms - time_ms % SECOND_MS + SECOND_MS
+        if end_ms + self.lateness_ms > newest_ms:
+            return None
+        return LateTick(series.instrument, time_ms, newest_ms - time_ms)
+
+    def _take(self, series: Series, tick: Tick, closed: list[Candle]) -> None:
+        """Take a tick that may close older candles, open one, or belong to one that isn't the newest."""
+        if series.span.session is not None and series.span.session.open_ms > series.session_ms:
+            series.session_ms, series.volume = series.span.session.open_ms, None
+        if tick.time_ms > series.newest_ms:
+            series.newest_ms = tick.time_ms
+            self._close_until(series, tick.time_ms - self.lateness_ms, closed)
+        volume = series.traded(tick)
+        start_ms = tick.time_ms - tick.time_ms % SECOND_MS
+        for index, candle in enumerate(series.open):
+            if candle.start_ms == start_ms:
+                candle.add(tick, volume)
+                break
+            if candle.start_ms > start_ms:
+                self._open(series, index, OpenCandle.of(tick, volume))
+                break
+        else:
+            self._open(series, len(series.open), OpenCandle.of(tick, volume))
+
+    def _open(self, series: Series, index: int, candle: OpenCandle) -> None:
+        series.open.insert(index, candle)
+        self._schedule(series)
+        opened = self._opened.get(candle.start_ms)
+        if opened is None:
+            heappush(self._seconds, candle.start_ms)
+            opened = self._opened[candle.start_ms] = []
+        opened.append(series)
+
+    def _close_until(self, series: Series, limit_ms: int, closed: list[Candle]) -> None:
+        """Close the candles of an instrument that end at or before ``limit_ms``."""
+        while series.open and series.open[0].start_ms + SECOND_MS <= limit_ms:
+            closed.append(series.open.pop(0).candle(series.instrument))
+        self._schedule(series)
+
+    def _schedule(self, series: Series) -> None:
+        if series.open:
+            series.closes_at_ms = series.open[0].start_ms + SECOND_MS + self.lateness_ms
+
+    def _close_by_clock(self, closed: list[Candle]) -> None:
+        """Close what the clock has passed, by second and instrument, so that the order is the same in any replay."""
+        limit_ms = self.clock_ms - self.lateness_ms
+        while self._seconds and self._seconds[0] + SECOND_MS <= limit_ms:
+            start_ms = heappop(self._seconds)
+            for series in sorted(self._opened.pop(start_ms), key=_by_instrument):
+                # A newer tick may have closed it before: then there is nothing to close here.
+                self._close_until(series, start_ms + SECOND_MS, closed)
+
+    def state(self) -> SecondsState:
+        """Return everything that is known, as a value for :meth:`restore`."""
+        return SecondsState(
+            self.clock_ms,
+            [
+                SeriesState(s.instrument, s.newest_ms, s.session_ms, s.volume, [copy(candle) for candle in s.open])
+                for s in self.series.values()
+            ],
+        )
+
+    def restore(self, state: SecondsState) -> None:
+        """Take over what :meth:`state` returned, in place of what is known."""
+        self.clock_ms = state.clock_ms
+        self.series, self._seconds, self._opened = {}, [], {}
+        for kept in state.series:
+            series = self._add(kept.instrument)
+            series.newest_ms, series.session_ms, series.volume = kept.newest_ms, kept.session_ms, kept.volume
+            for candle in kept.open:
+                self._open(series, len(series.open), copy(candle))
+
+
+def _by_instrument(series: Series) -> str:
+    return series.instrument

@@ -1,0 +1,186 @@
+"""The topics of a log on the broker: making them, checking them, and reading what the log says of itself."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
+
+from topology.log.frames import (
+    CANDLES,
+    COMMANDS,
+    DEAD_LETTERS,
+    HEADER,
+    INDICATORS,
+    TICKS,
+    TIMEFRAMES,
+    VERSION,
+    Configure,
+    LogHeader,
+    encode,
+)
+
+PARTITIONED = (TICKS, CANDLES, TIMEFRAMES, INDICATORS, DEAD_LETTERS)
+MAX_RECORD_BYTES = 16 * 1024 * 1024
+_FOREVER = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
+_CONFIG = {
+    **_FOREVER,
+    "message.timestamp.after.max.ms": str((1 << 63) - 1),  # a record's time is the market's, which may be any day
+    "max.message.bytes": str(MAX_RECORD_BYTES),
+}
+_CONFIGURE = msgspec.msgpack.Decoder(Configure)
+
+
+class LogError(Exception):
+    """The log can't be used: no broker, no topics, or other ones than this system makes. One line says what to do."""
+
+
+class Log(msgspec.Struct, frozen=True):
+    """A log as the broker has it: its header, and its commands so far in the order of their ids."""
+
+    header: LogHeader
+    commands: list[Configure]
+
+    @property
+    def configuration(self) -> Configure:
+        """The configuration in force."""
+        return self.commands[-1]
+
+    def topic(self, stage: str) -> str:
+        """Return the topic of a stage on the broker."""
+        return topic(self.header.namespace, stage)
+
+
+def topic(namespace: str, stage: str) -> str:
+    """Return the name of a topic on the broker: ``live.ticks``."""
+    return f"{namespace}.{stage}"
+
+
+async def create(bootstrap: str, namespace: str, partitions: int, configuration: Configure) -> Log:
+    """Make the topics that lack, and the log's header and first configuration. What is there stays as it is."""
+    async with _admin(bootstrap) as admin:
+        wanted = [NewTopic(topic(namespace, stage), partitions, 1, topic_configs=_CONFIG) for stage in PARTITIONED]
+        wanted.append(NewTopic(topic(namespace, COMMANDS), 1, 1, topic_configs=_CONFIG))
+        existing = set(await admin.list_topics())
+        lacking = [new for new in wanted if new.name not in existing]
+        if lacking:
+            try:
+                await admin.create_topics(lacking)
+            except TopicAlreadyExistsError:
+                pass  # somebody else made them at the same time
+    if (await _records(bootstrap, topic(namespace, COMMANDS))) == []:
+        header = LogHeader(VERSION, uuid.uuid4().hex[:12], namespace, partitions)
+        await command(bootstrap, namespace, header)
+        await command(bootstrap, namespace, msgspec.structs.replace(configuration, id=1))
+    return await read(bootstrap, namespace)
+
+
+async def command(bootstrap: str, namespace: str, record: LogHeader | Configure) -> None:
+    """Append a record to ``commands``; the feed copies it into every partition."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=MAX_RECORD_BYTES)
+    await producer.start()
+    try:
+        await producer.send_and_wait(topic(namespace, COMMANDS), encode(record), partition=0)
+    finally:
+        await producer.stop()
+
+
+async def read(bootstrap: str, namespace: str) -> Log:
+    """Read which log this is. Raises :class:`LogError` where topics lack or have another number of partitions."""
+    async with _admin(bootstrap) as admin:
+        found = {t["topic"]: len(t["partitions"]) for t in await admin.describe_topics()}
+    name = topic(namespace, COMMANDS)
+    if name not in found:
+        raise LogError(f"the broker at {bootstrap} has no topic {name}: run `topology topics create`")
+    records = await _records(bootstrap, name)
+    if not records:
+        raise LogError(f"the topic {name} is empty: run `topology topics create`")
+    header = HEADER.decode(records[0].value)
+    for stage in PARTITIONED:
+        count = found.get(topic(namespace, stage), 0)
+        if count == 0:
+            raise LogError(f"the broker at {bootstrap} has no topic {topic(namespace, stage)}: run `topology topics create`")
+        if count != header.partitions:
+            raise LogError(
+                f"the topic {topic(namespace, stage)} has {count} partitions where its log has {header.partitions}: "
+                "delete it and run `topology topics create`"
+            )
+    if len(records) < 2:
+        raise LogError(f"the topic {name} holds no configuration: run `topology topics create`")
+    commands = [msgspec.structs.replace(_CONFIGURE.decode(r.value), id=r.offset) for r in records[1:]]
+    return Log(header, commands)
+
+
+async def ends(bootstrap: str, topics: list[str], partitions: int) -> dict[tuple[str, int], int]:
+    """Return the offset after the last record of each partition of these topics."""
+    async with consumer(bootstrap) as reader:
+        places = [TopicPartition(name, p) for name in topics for p in range(partitions)]
+        return {(tp.topic, tp.partition): end for tp, end in (await reader.end_offsets(places)).items()}
+
+
+@asynccontextmanager
+async def consumer(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of no group, for looking at the log."""
+    reader = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=MAX_RECORD_BYTES,
+        request_timeout_ms=10_000,
+    )
+    try:
+        await reader.start()
+    except KafkaConnectionError as error:
+        await reader.stop()
+        raise _no_broker(bootstrap) from error
+    try:
+        yield reader
+    finally:
+        await reader.stop()
+
+
+async def last_record(reader: AIOKafkaConsumer, place: TopicPartition) -> ConsumerRecord | None:
+    """Return the last record of a partition, None where it is empty."""
+    end = (await reader.end_offsets([place]))[place]
+    begin = (await reader.beginning_offsets([place]))[place]
+    if end <= begin:
+        return None
+    reader.assign([place])
+    reader.seek(place, end - 1)
+    return await reader.getone(place)
+
+
+async def _records(bootstrap: str, name: str) -> list[ConsumerRecord]:
+    """Return every record of a topic of one partition."""
+    async with consumer(bootstrap) as reader:
+        place = TopicPartition(name, 0)
+        end = (await reader.end_offsets([place]))[place]
+        reader.assign([place])
+        reader.seek(place, 0)
+        records: list[ConsumerRecord] = []
+        while len(records) < end:
+            records.append(await reader.getone(place))
+        return records
+
+
+@asynccontextmanager
+async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
+    try:
+        await admin.start()
+    except KafkaError as error:
+        await admin.close()
+        raise _no_broker(bootstrap) from error
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+def _no_broker(bootstrap: str) -> LogError:
+    return LogError(f"no broker answers at {bootstrap}: start one (`topology up` does) or set BROKER_URL")

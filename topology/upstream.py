@@ -1,0 +1,95 @@
+"""Corrections of Faust and aiokafka that this project can't do without, each with its reason.
+
+They are patches of foreign classes, so they hold for known versions only: `install` refuses others.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+from aiokafka.consumer.fetcher import Fetcher
+from faust.tables.recovery import Recovery
+from faust.transport.consumer import Consumer
+from faust.types import TP
+
+KNOWN_FAUST = {"0.15.3"}
+
+StartOffset = Callable[[TP], Awaitable[int | None]]
+"""Says for an input partition which offset has been used last: None for none, which starts at the log's first."""
+
+
+def install(app: faust.App, used: dict[str, StartOffset]) -> None:
+    """Correct Faust for this app. ``used`` maps the input topics to what tells where to go on reading."""
+    if faust.__version__ not in KNOWN_FAUST:
+        raise RuntimeError(
+            f"Faust {faust.__version__} is not known here (known: {', '.join(sorted(KNOWN_FAUST))}): install the "
+            "version in deploy/requirements.lock, or check topology/upstream.py against the new one"
+        )
+    app.used_offsets = used  # type: ignore[attr-defined] # the patched consumer finds it here
+    _patch(Recovery, "on_recovery_completed", _stop_flow_first)
+    _patch(Recovery, "_resume_streams", _stop_flow_first)
+    _patch(Consumer, "perform_seek", _seek_to_state)
+    _patch(Fetcher, "__init__", _no_prefetch_backoff)
+
+
+def _patch(owner: type, name: str, wrap: Callable[[Any], Any]) -> None:
+    original = getattr(owner, name)
+    if not hasattr(original, "__wrapped__"):
+        setattr(owner, name, wrap(original))
+
+
+def _stop_flow_first(original: Any) -> Any:
+    """Recovery resumes the stream partitions before it seeks them: what is fetched in between is lost.
+
+    With the flow stopped nothing is fetched until the seek is done; Faust resumes it itself right after.
+    """
+
+    @functools.wraps(original)
+    async def resume(self: Recovery, generation_id: int = 0) -> None:
+        self.app.consumer.stop_flow()
+        await original(self, generation_id)
+
+    return resume
+
+
+def _seek_to_state(original: Any) -> Any:
+    """Read on where the state is, not where the group has committed: the smaller of the two.
+
+    The state can be older than the committed offset, when a worker that had lost its partitions woke up and wrote an
+    older row. It must be here: an idle fetch seeks to the committed offsets again, by this method. A seek forward,
+    past the committed offset, would stop commits for good.
+    """
+
+    @functools.wraps(original)
+    async def perform_seek(self: Consumer) -> None:
+        await original(self)
+        used: dict[str, StartOffset] = getattr(self.app, "used_offsets", {})
+        for tp in self.assignment():
+            if tp.topic in used:
+                offset = await used[tp.topic](tp)
+                await self.seek(tp, await _start(self, tp, offset))
+
+    return perform_seek
+
+
+async def _start(consumer: Consumer, tp: TP, used: int | None) -> int:
+    if used is None:
+        return (await consumer.earliest_offsets(tp))[tp]
+    committed = consumer._committed_offset.get(tp)
+    return used + 1 if committed is None else min(committed, used + 1)
+
+
+def _no_prefetch_backoff(original: Any) -> Any:
+    """While records of one partition wait to be used, aiokafka fetches nothing from that broker for 100 ms.
+
+    With one broker and agents that pause for checkpoints, that stalls every topic: it decides the tail of latency.
+    """
+
+    @functools.wraps(original)
+    def init(self: Fetcher, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **{**kwargs, "prefetch_backoff": 0})
+
+    return init

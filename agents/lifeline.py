@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Awaitable
 from typing import NoReturn
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,15 @@ def end(reason: str, *, code: int = RESTART) -> NoReturn:
     logging.shutdown()
     sys.stderr.flush()
     os._exit(code)
+
+
+async def or_end(work: Awaitable[None]) -> None:
+    """Await the work of an agent. An error ends this process: Faust would acknowledge the record and drop it."""
+    try:
+        await work
+    except Exception as error:
+        logger.critical("this worker can't go on", exc_info=error)
+        end(f"{type(error).__name__}: {error}")
 
 
 def now_s() -> float:

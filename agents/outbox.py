@@ -16,8 +16,8 @@ Delivery = asyncio.Future[RecordMetadata]
 class Outbox:
     """An idempotent producer: a retried send is not written twice, and records of a partition keep their order."""
 
-    def __init__(self, bootstrap: str, linger_ms: int) -> None:
-        self._bootstrap, self._linger_ms = bootstrap, linger_ms
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
@@ -25,7 +25,6 @@ class Outbox:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
             enable_idempotence=True,
-            linger_ms=self._linger_ms,
             max_request_size=MAX_RECORD_BYTES,
             max_batch_size=256 * 1024,
         )

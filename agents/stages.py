@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import faust
-from faust.types import TP, StreamT
+from faust.types import TP, StreamT, TopicT
 
 from agents.arrow import Arrow
-from agents.lifeline import StallGuard
+from agents.lifeline import StallGuard, or_end
 from agents.outbox import Outbox
 from tables.state import StateTable
 from topology.log.frames import DEAD_LETTERS, Format
@@ -40,7 +40,7 @@ class Worker:
         self, name: str, *, source: str, output: str, stage: type[Stage[Any, Any, Core]], decode: Format[Any] | None, row: Any
     ) -> Arrow[Core]:
         """Attach a stage to its topic. ``row`` is the type of its table's rows."""
-        topic = self.app.topic(self.topic(source), key_type=bytes, value_type=bytes)
+        topic = raw_topic(self.app, self.topic(source))
         arrow: Arrow[Core] = Arrow(
             name=name,
             output=self.topic(output),
@@ -58,13 +58,18 @@ class Worker:
         @self.app.agent(topic, name=name)
         async def agent(stream: StreamT[bytes]) -> None:
             async for event in stream.noack().events():
-                await arrow.take(event)
+                await or_end(arrow.take(event))
 
         return arrow
 
     def topic(self, stage: str) -> str:
         """Return the name of a stage's topic on the broker."""
         return f"{self.prefix}.{stage}"
+
+
+def raw_topic(app: faust.App, *names: str) -> TopicT[bytes]:
+    """Return topics whose records stay bytes: their format is ours."""
+    return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
 def records_behind(app: faust.App, topic: str, partition: int, offset: int) -> int:

@@ -1,17 +1,18 @@
-"""Structured logs: one line a message on stderr, with role, worker and whatever a message adds (partition, position)."""
+"""Structured logs: one JSON object a line on stderr, with role, worker and what a message adds (partition, position)."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
+from typing import Any
 
 import msgspec
 
 from topology.settings import Settings
 
-_PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_NOISY = ("aiokafka", "kafka", "faust", "mode", "rocksdict")
+_PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "data", "stack"}
+_OURS = ("topology", "agents", "tables", "web")
+_FOREIGN = ("aiokafka", "kafka", "faust", "mode", "aiohttp", "asyncio", "rocksdict")
 
 
 class JsonLines(logging.Formatter):
@@ -24,7 +25,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         fields = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}",
             "level": record.levelname,
             "message": record.getMessage(),
             **self._always,
@@ -36,10 +37,14 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(fields, enc_hook=str).decode()
 
 
-def configure_logging(settings: Settings) -> None:
-    """Log to stderr. Faust and the Kafka client say only what goes wrong, since their INFO is not for users."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines(settings.role))
-    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.DEBUG if settings.log_level == "DEBUG" else logging.WARNING)
+def logging_config(settings: Settings) -> dict[str, Any]:
+    """Return the configuration for the standard library: Faust and the Kafka client say only what goes wrong."""
+    foreign = "DEBUG" if settings.log_level == "DEBUG" else "WARNING"
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"lines": {"()": JsonLines, "role": settings.role}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
+        "root": {"level": "WARNING", "handlers": ["stderr"]},
+        "loggers": dict.fromkeys(_FOREIGN, {"level": foreign}) | dict.fromkeys(_OURS, {"level": settings.log_level}),
+    }

@@ -112,8 +112,18 @@ async def read(bootstrap: str, namespace: str) -> Log:
             )
     if len(records) < 2:
         raise LogError(f"the topic {name} holds no configuration: run `topology topics create`")
-    commands = [msgspec.structs.replace(_CONFIGURE.decode(r.value), id=r.offset) for r in records[1:]]
-    return Log(header, commands)
+    return Log(header, [_command(record) for record in records[1:]])
+
+
+async def follow_commands(bootstrap: str, log: Log) -> AsyncIterator[Configure]:
+    """Yield the commands that come after those in ``log``, as they come, for ever."""
+    async with consumer(bootstrap) as reader:
+        place = TopicPartition(log.topic(COMMANDS), 0)
+        reader.assign([place])
+        reader.seek(place, log.configuration.id + 1)
+        while True:
+            record = await reader.getone(place)
+            yield _command(record)
 
 
 async def ends(bootstrap: str, topics: list[str], partitions: int) -> dict[tuple[str, int], int]:
@@ -153,6 +163,10 @@ async def last_record(reader: AIOKafkaConsumer, place: TopicPartition) -> Consum
     reader.assign([place])
     reader.seek(place, end - 1)
     return await reader.getone(place)
+
+
+def _command(record: ConsumerRecord) -> Configure:
+    return msgspec.structs.replace(_CONFIGURE.decode(record.value), id=record.offset)
 
 
 async def _records(bootstrap: str, name: str) -> list[ConsumerRecord]:

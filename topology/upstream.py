@@ -67,19 +67,18 @@ def _seek_to_state(original: Any) -> Any:
     async def perform_seek(self: Consumer) -> None:
         await original(self)
         used: dict[str, StartOffset] = getattr(self.app, "used_offsets", {})
-        for tp in self.assignment():
-            if tp.topic in used:
-                offset = await used[tp.topic](tp)
-                await self.seek(tp, await _start(self, tp, offset))
+        offsets = {tp: await used[tp.topic](tp) for tp in sorted(self.assignment()) if tp.topic in used}
+        # One request for all: each waits behind a fetch that waits for records.
+        new = [tp for tp, offset in offsets.items() if offset is None]
+        starts = await self.earliest_offsets(*new) if new else {}
+        for tp, offset in offsets.items():
+            await self.seek(tp, starts[tp] if offset is None else _smaller(self._committed_offset.get(tp), offset + 1))
 
     return perform_seek
 
 
-async def _start(consumer: Consumer, tp: TP, used: int | None) -> int:
-    if used is None:
-        return (await consumer.earliest_offsets(tp))[tp]
-    committed = consumer._committed_offset.get(tp)
-    return used + 1 if committed is None else min(committed, used + 1)
+def _smaller(committed: int | None, following: int) -> int:
+    return following if committed is None else min(committed, following)
 
 
 def _no_prefetch_backoff(original: Any) -> Any:

@@ -8,12 +8,10 @@ from collections.abc import Sequence
 import msgspec
 
 from topology import indicators
-from topology.indicators import Indicator
+from topology.indicators import KEPT_CLOSES, Indicator
 from topology.log.frames import VERSION, Configure, IndicatorFrame, IndicatorValue, TimeframeFrame
 from topology.log.stage import Commanded, StageState, kept
 from topology.market.candle import Candle
-
-KEPT_CLOSES = 500
 
 
 class SeriesState(msgspec.Struct, array_like=True, frozen=True):
@@ -23,7 +21,7 @@ class SeriesState(msgspec.Struct, array_like=True, frozen=True):
     timeframe_s: int
     typecode: str
     closes: bytes
-    indicators: dict[str, Sequence[int | float | None]]
+    indicators: dict[str, tuple[float, ...]]
 
 
 class Series:
@@ -40,10 +38,7 @@ class Series:
         self.indicators = {spec: self.indicators.get(spec) or self._computed(spec) for spec in specs}
 
     def _computed(self, spec: str) -> tuple[str, Indicator]:
-        indicator = indicators.create(spec)
-        for close in self.closes[-KEPT_CLOSES:]:
-            indicator.update(Candle("", 0, 0, close, close, close, close, 0, 0))
-        return indicators.name(spec), indicator
+        return indicators.name(spec), indicators.restore(spec, (), self.closes[-KEPT_CLOSES:])
 
     def add(self, close: int) -> None:
         """Keep a close. The array grows to twice what is kept before it is cut, so that cutting stays cheap."""

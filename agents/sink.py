@@ -1,0 +1,194 @@
+"""What the agent of a sink does around its one write: order, batches, and acknowledging what is written.
+
+A sink keeps the positions that it has applied itself, in the same transaction as the data, so nothing here survives:
+reading starts from there, and a record is acknowledged only for the eyes of whoever looks at the group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from faust.types import TP, EventT
+
+from agents.arrow import HOLD_S
+from agents.lifeline import REFUSED, StallGuard, end
+from agents.measures import StageMeasures
+from topology.log.frames import CANDLE_FRAME, CANDLES, INDICATOR_FRAME, INDICATORS, TICKS, TIMEFRAME_FRAME, TIMEFRAMES
+from topology.log.frames import Format, FrameError, Poison, TickFrame, tick_frame
+from topology.log.position import Order, order
+from topology.sinks.applied import AnyFrame, Applied, Source, Stored
+
+Event = EventT[bytes]
+Write = Callable[[list[Stored]], Awaitable[None]]
+
+FORMATS: dict[str, Format[AnyFrame]] = {CANDLES: CANDLE_FRAME, TIMEFRAMES: TIMEFRAME_FRAME, INDICATORS: INDICATOR_FRAME}
+BATCH_ROWS = 100  # a batch is written when it has this many rows,
+BATCH_S = 0.2  # or when its first frame is this old
+MAX_PENDING = 500  # frames that wait to be written before reading pauses
+MAX_BATCH = 200  # frames in a batch while catching up
+
+
+class _Reader:
+    """One source as this process reads it: the position read, and frames ahead of one that is missing."""
+
+    def __init__(self, applied: Applied | None) -> None:
+        self.position = None if applied is None else applied.position
+        self.held: dict[int, tuple[Event, Stored]] = {}
+        self.held_since_s = 0.0
+
+
+class SinkArrow:
+    """Feeds a sink from its topics. ``positions`` and ``write`` are the sink's; ``prefix`` is that of the topics."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        prefix: str,
+        positions: Callable[[], Awaitable[dict[Source, Applied]]],
+        write: Write,
+        guard: StallGuard,
+        behind: Callable[[str, int, int], int],
+        batch_s: float = BATCH_S,
+    ) -> None:
+        self.name = name
+        self.log = ""
+        self._prefix, self._positions, self._write, self._guard, self._batch_s = prefix, positions, write, guard, batch_s
+        self._readers: dict[Source, _Reader] = {}
+        self._pending: list[tuple[Event, Stored]] = []
+        self._since_s = 0.0
+        self._news, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._room.set()
+        self._idle.set()
+        self._behind = behind
+        self.measures: dict[str, StageMeasures] = {}
+
+    async def open(self, tp: TP) -> int | None:
+        """Take a source up where the sink is. Return the offset that it has used, None for none."""
+        stage = self._stage(tp.topic)
+        applied = (await self._positions()).get((stage, tp.partition))
+        self._pending = [kept for kept in self._pending if kept[1].source != (stage, tp.partition)]
+        self._readers[stage, tp.partition] = _Reader(applied)
+        offset = None if applied is None else applied.offset
+        self._measured(stage).opened(tp.partition, None if applied is None else applied.position, -1 if offset is None else offset)
+        return offset
+
+    def drop(self, tp: TP) -> None:
+        """Forget a source that was revoked."""
+        source = self._stage(tp.topic), tp.partition
+        self._readers.pop(source, None)
+        self._pending = [kept for kept in self._pending if kept[1].source != source]
+        self._measured(source[0]).closed(tp.partition)
+
+    async def take(self, event: Event) -> None:
+        """Read one record; it is written with the next batch."""
+        message = event.message
+        stage = self._stage(message.topic)
+        reader = self._readers.get((stage, message.partition))
+        if reader is None:
+            return
+        frame = self._decode(stage, event)
+        stored = None if frame is None else Stored(stage, message.partition, message.offset, frame)
+        if stored is not None:
+            self._place(reader, event, stored)
+        self._room.clear() if len(self._pending) >= MAX_PENDING else None
+        await self._room.wait()
+
+    def _decode(self, stage: str, event: Event) -> AnyFrame | None:
+        value = event.message.value
+        if stage == TICKS:
+            found = tick_frame(value)
+            if isinstance(found, Poison) or found.log != self.log:
+                return TickFrame(1, self.log, 0, 0, 0, 0, [], [])  # the stages leave a gap mark for it
+            return found
+        try:
+            frame = FORMATS[stage].decode(value)
+        except FrameError as error:
+            end(f"{event.message.topic} partition {event.message.partition} offset {event.message.offset}: {error}")
+        return frame
+
+    def _place(self, reader: _Reader, event: Event, stored: Stored) -> None:
+        match order(reader.position, stored.position):
+            case Order.DUPLICATE:
+                self._queue(event, stored)  # the sink drops it, and notes that it was read
+            case Order.AHEAD:
+                reader.held.setdefault(stored.position, (event, stored))
+                reader.held_since_s = reader.held_since_s or time.monotonic()
+            case Order.NEXT:
+                self._queue(event, stored)
+                position = stored.position
+                while (following := reader.held.pop(position + 1, None)) is not None:
+                    position += 1
+                    self._queue(*following)
+                reader.position = position
+                reader.held_since_s = time.monotonic() if reader.held else 0.0
+
+    def _queue(self, event: Event, stored: Stored) -> None:
+        if not self._pending:
+            self._since_s = time.monotonic()
+        self._pending.append((event, stored))
+        self._idle.clear()
+        self._news.set()
+
+    async def run(self) -> None:
+        """Write batches for as long as the role runs."""
+        while True:
+            await self._news.wait()
+            rows = sum(_rows(stored) for _, stored in self._pending)
+            age_s = time.monotonic() - self._since_s
+            if rows < BATCH_ROWS and age_s < self._batch_s:
+                await asyncio.sleep(min(self._batch_s - age_s, 0.02))
+                continue
+            self._guard.check()
+            batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
+            await self._write([stored for _, stored in batch])
+            self._written(batch)
+
+    def _written(self, batch: list[tuple[Event, Stored]]) -> None:
+        for event, stored in batch:
+            measures = self._measured(stored.stage)
+            clock_ms = stored.frame.clock_ms
+            measures.read(stored.partition, stored.offset, stored.position, clock_ms)
+            event.ack()
+        self._since_s = time.monotonic()
+        if len(self._pending) < MAX_PENDING:
+            self._room.set()
+        if not self._pending:
+            self._news.clear()
+            self._idle.set()
+
+    async def close(self) -> None:
+        """Wait until what was read is written, for a clean stop."""
+        await asyncio.wait_for(self._idle.wait(), timeout=30)
+
+    async def watch(self) -> None:
+        """End the role when a missing frame doesn't come."""
+        while True:
+            await asyncio.sleep(1.0)
+            for (stage, partition), reader in self._readers.items():
+                if reader.held_since_s and time.monotonic() - reader.held_since_s > HOLD_S:
+                    end(
+                        f"{self.name}: the frame after position {reader.position} of {stage} partition {partition} has "
+                        f"been missing for {HOLD_S:.0f} s: is the stage before running?"
+                    )
+
+    def _stage(self, topic: str) -> str:
+        return topic.removeprefix(f"{self._prefix}.")
+
+    def _measured(self, stage: str) -> StageMeasures:
+        if stage not in self.measures:
+            self.measures[stage] = StageMeasures(
+                f"{self.name}:{stage}", lambda partition, offset: self._behind(stage, partition, offset)
+            )
+        return self.measures[stage]
+
+
+def _rows(stored: Stored) -> int:
+    frame = stored.frame
+    return len(frame.ticks) if isinstance(frame, TickFrame) else len(frame.rows) + len(frame.live)
+
+
+__all__ = ["REFUSED", "SinkArrow", "msgspec"]

@@ -1,0 +1,42 @@
+"""What tests of several rooms share: one broker, one Valkey, and the folder of recorded days."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from topology.embedded import Kafka, Valkey, free_port
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A broker for all tests: `port`, `bootstrap`, `url`. Give topics and groups names of your own."""
+    broker = Kafka(tmp_path_factory.mktemp("kafka"), free_port())
+    broker.start(print)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A Valkey for all tests: `port`. Empty it with FLUSHALL before you rely on what it holds."""
+    server = Valkey(tmp_path_factory.mktemp("valkey"), free_port())
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def market_data() -> Path:
+    """The folder of recorded NIFTY 50 days, ``nifty50`` in ``MARKET_DATA_DIR``; tests that need it are skipped without."""
+    default = Path(__file__).parents[2] / "shared/data"
+    folder = Path(os.environ.get("MARKET_DATA_DIR") or default) / "nifty50"
+    if not folder.is_dir():
+        missing = f"no recorded days: {folder} is not there; MARKET_DATA_DIR names the folder that holds nifty50"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return folder

@@ -1,0 +1,301 @@
+"""The archive against a model: whatever is repeated, the tables equal a dictionary and the counts are those of once."""
+
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from topology.log.frames import (
+    CANDLES,
+    INDICATORS,
+    TIMEFRAMES,
+    CandleFrame,
+    IndicatorFrame,
+    IndicatorValue,
+    TimeframeFrame,
+)
+from topology.market.candle import Candle
+from topology.market.seconds import LateTick
+from topology.sinks.applied import Applied, ForeignLogError, PositionError, Stored, Written
+from topology.sinks.sqlite import (
+    Archive,
+    ArchiveError,
+    ArchiveFullError,
+    ArchiveLockedError,
+    Summary,
+    read_positions,
+    summary,
+)
+
+DAY_MS = 1_669_088_700_000
+
+
+def candle(instrument, position, *, timeframe_s, close):
+    return Candle(instrument, timeframe_s, DAY_MS + position * timeframe_s * 1000, 100, 110, 90, close, 5, 3)
+
+
+def stored(stage, position, *, offset=None, partition=0, run=1, log="log", close=105, rows=1):
+    """A frame of a stage with ``rows`` rows, of as many instruments."""
+    head = (1, log, run, position, DAY_MS + position * 1000, [], "")
+    names = [f"NSE:{partition}{number}" for number in range(rows)]
+    match stage:
+        case "candles_1s":
+            late = [LateTick("NSE:1", DAY_MS, 1500)] * (position % 2)
+            candles = [candle(name, position, timeframe_s=1, close=close) for name in names]
+            frame = CandleFrame(*head, candles, [], accepted=3, out_of_session=position, late=late)
+        case "candles_tf":
+            candles = [candle(name, position, timeframe_s=60, close=close) for name in names]
+            frame = TimeframeFrame(*head, candles, [])
+        case _:
+            start_ms = DAY_MS + position * 60_000
+            frame = IndicatorFrame(
+                *head, [IndicatorValue(name, "SMA_9", 60, start_ms, close / 3) for name in names], []
+            )
+    return Stored(stage, partition, position if offset is None else offset, frame)
+
+
+def rows(path, query):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "candles.db"
+
+
+@pytest.fixture
+def archive(path):
+    with closing(Archive(path, log="log", run=1, patience_s=0.2)) as archive:
+        yield archive
+
+
+SOURCES = [(stage, partition) for stage in (CANDLES, TIMEFRAMES, INDICATORS) for partition in (0, 1)]
+
+
+@st.composite
+def batches(draw):
+    """Batches as an archive sees them that dies now and then: sources mixed, stretches repeated with new offsets.
+
+    A repeated frame has another close than the first one, which must win.
+    """
+    reached, offsets, sequence = dict.fromkeys(SOURCES, 0), dict.fromkeys(SOURCES, 0), []
+    for _ in range(draw(st.integers(1, 8))):
+        batch = []
+        for source in draw(st.lists(st.sampled_from(SOURCES), min_size=1, max_size=4)):
+            start = max(0, reached[source] - draw(st.integers(0, 3)))
+            end = max(start + 1, reached[source] + draw(st.integers(0, 3)))
+            for position in range(start, end):
+                offset = offsets[source]
+                batch.append(stored(source[0], position, partition=source[1], offset=offset, close=100 + offset))
+                offsets[source] += 1
+            reached[source] = max(reached[source], end)
+        sequence.append((batch, draw(st.booleans())))
+    return sequence
+
+
+_KEYED = "SELECT '{0}', partition, position, {1} FROM {0}"
+
+
+def _value(row):
+    return row.value if isinstance(row, IndicatorValue) else row.close
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches())
+def test_the_tables_hold_each_row_once_as_first_seen_and_the_counts_are_those_of_once(sequence):
+    first, last = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "candles.db"
+        for batch, written_twice in sequence:
+            with closing(Archive(path, log="log", run=1)) as archive:
+                archive.write(batch)
+                if written_twice:
+                    assert archive.write(batch) == Written(rows=0, duplicates=len(batch))
+            for frame in batch:
+                first.setdefault((*frame.source, frame.position), frame)
+                last[frame.source] = frame.offset
+
+        model = {key: _value(frame.frame.rows[0]) for key, frame in first.items()}
+        found = rows(path, f"{_KEYED.format(CANDLES, 'close')} UNION ALL {_KEYED.format(TIMEFRAMES, 'close')}")
+        found += rows(path, _KEYED.format(INDICATORS, "value"))
+        assert {tuple(key): value for *key, value in found} == model
+        assert len(found) == len(model)
+
+        seconds = [frame for key, frame in first.items() if key[0] == CANDLES]
+        assert summary(path)[2:] == (
+            sum(frame.frame.accepted for frame in seconds),
+            sum(len(frame.frame.late) for frame in seconds),
+            sum(frame.frame.out_of_session for frame in seconds),
+            0,
+        )
+        positions = read_positions(path, log="log", run=1)
+        assert {source: applied.offset for source, applied in positions.items()} == last
+        assert rows(path, "SELECT sum(row_count) FROM positions") == [(len(first),)]
+
+
+def test_a_row_has_every_column_in_paise_and_epoch_seconds(archive, path):
+    archive.write([stored(CANDLES, 0, partition=2), stored(TIMEFRAMES, 1), stored(INDICATORS, 1, close=100)])
+
+    assert rows(path, "SELECT * FROM candles_1s") == [
+        ("NSE", "20", 1669088700, 100, 110, 90, 105, 5, 3, "live", 2, 0),
+    ]
+    assert rows(path, "SELECT * FROM candles_tf") == [
+        ("NSE", "00", 60, 1669088760, 100, 110, 90, 105, 5, 3, "live", 0, 0, 1),
+    ]
+    assert rows(path, "SELECT * FROM indicators") == [("NSE", "00", "SMA_9", 60, 1669088760, 100 / 3, 0, 1)]
+
+
+def test_the_summary_counts_candles_by_timeframe_and_what_became_of_the_ticks(archive, path):
+    archive.write([stored(CANDLES, position, rows=2) for position in range(4)])
+    archive.write([stored(TIMEFRAMES, 0, rows=2), stored(INDICATORS, 0), stored(INDICATORS, 1, rows=0)])
+
+    assert summary(path) == Summary({1: 8, 60: 2}, indicators=1, accepted=12, late=2, out_of_session=6, gaps=0)
+
+
+def test_the_summary_of_an_empty_archive_is_zero(archive, path):
+    assert summary(path) == Summary({1: 0}, indicators=0, accepted=0, late=0, out_of_session=0, gaps=0)
+
+
+def test_a_frame_without_rows_moves_the_position(archive):
+    assert archive.write([stored(CANDLES, 0, rows=0)]) == Written(rows=0, duplicates=0)
+    assert archive.positions() == {(CANDLES, 0): Applied(0, 0, DAY_MS)}
+
+
+def test_a_batch_with_a_frame_too_far_on_is_refused_as_a_whole(archive, path):
+    with pytest.raises(PositionError):
+        archive.write([stored(CANDLES, 0), stored(CANDLES, 2)])
+
+    assert archive.positions() == {}
+    assert rows(path, "SELECT * FROM candles_1s") == []
+
+
+def test_a_later_run_starts_from_nothing_and_its_rows_and_counts_replace(archive, path):
+    archive.write([stored(CANDLES, position) for position in range(3)])
+    with closing(Archive(path, log="log", run=2)) as rebuilt:
+        assert rebuilt.positions() == {}
+        rebuilt.write([stored(CANDLES, position, run=2, close=999) for position in range(2)])
+
+    assert rows(path, "SELECT close FROM candles_1s ORDER BY ts") == [(999,), (999,), (105,)]
+    assert summary(path).accepted == 6
+
+
+def test_an_earlier_run_may_not_write_beside_a_later_one(archive, path):
+    with closing(Archive(path, log="log", run=2)) as rebuilt:
+        rebuilt.write([stored(CANDLES, 0, run=2)])
+
+    with pytest.raises(ForeignLogError, match="it holds run 2"):
+        archive.write([stored(CANDLES, 0)])
+
+
+def test_the_file_of_another_log_is_refused_with_what_to_do(archive, path):
+    archive.write([stored(CANDLES, 0)])
+
+    with pytest.raises(
+        ForeignLogError, match=r"candles\.db .*set another SQLITE_PATH or move the file away: it holds log"
+    ):
+        Archive(path, log="other", run=1)
+    with pytest.raises(ForeignLogError):
+        read_positions(path, log="other", run=1)
+
+
+def test_two_archives_that_write_the_same_frames_write_them_once(archive, path):
+    frames = [stored(CANDLES, position) for position in range(3)]
+    with closing(Archive(path, log="log", run=1)) as twin:
+        archive.write(frames[:2])
+        assert twin.write(frames) == Written(rows=1, duplicates=2)
+        assert archive.write(frames) == Written(rows=0, duplicates=3)
+
+
+def test_there_are_no_positions_where_there_is_no_file(path):
+    assert read_positions(path, log="log", run=1) == {}
+
+
+LOCKER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.readline()
+connection.execute("ROLLBACK")
+"""
+
+
+@pytest.fixture
+def locker(archive, path):
+    """Another process that holds the file locked until it reads a line."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LOCKER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+def test_a_file_locked_by_another_process_only_delays(locker, path, caplog):
+    def write():
+        with closing(Archive(path, log="log", run=1)) as archive:
+            return archive.write([stored(CANDLES, 0)])
+
+    written = []
+    writer = threading.Thread(target=lambda: written.append(write()))
+    writer.start()
+    while "is locked by another process: waiting" not in caplog.text:
+        writer.join(0.05)
+        assert writer.is_alive()
+    locker.communicate("release\n")
+    writer.join(30)
+
+    assert written == [Written(rows=1, duplicates=0)]
+
+
+def test_a_file_that_stays_locked_stops_with_what_to_do_and_takes_the_frames_later(locker, archive):
+    with pytest.raises(ArchiveLockedError, match="stays locked by another process: end what holds it"):
+        archive.write([stored(CANDLES, 0)])
+    locker.communicate("release\n")
+
+    assert archive.write([stored(CANDLES, 0)]) == Written(rows=1, duplicates=0)
+
+
+def test_a_full_disk_stops_with_what_to_do_and_loses_nothing(archive, path):
+    archive.write([stored(CANDLES, 0)])
+    many = [stored(CANDLES, position, rows=50) for position in range(1, 100)]
+    (pages,) = archive._connection.execute("PRAGMA page_count").fetchone()
+    archive._connection.execute(f"PRAGMA max_page_count = {pages + 5}")
+
+    with pytest.raises(ArchiveFullError, match=r"no room left for .*candles\.db: free some disk space"):
+        archive.write(many)
+    assert archive.positions() == {(CANDLES, 0): Applied(0, 0, DAY_MS)}
+    assert rows(path, "SELECT count(*) FROM candles_1s") == [(1,)]
+
+    archive._connection.execute("PRAGMA max_page_count = 100000")
+    assert archive.write(many) == Written(rows=99 * 50, duplicates=0)
+
+
+def test_a_file_that_is_no_database_is_refused(path):
+    path.write_bytes(b"timestamp,price\n" * 100)
+
+    with pytest.raises(ArchiveError, match=r"can't be used \(file is not a database\)"):
+        Archive(path, log="log", run=1)
+
+
+def test_a_database_of_something_else_is_refused(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE candles_1s (token TEXT)")
+
+    with pytest.raises(ArchiveError, match="is not an archive of this version: set another SQLITE_PATH"):
+        Archive(path, log="log", run=1)
+
+
+def test_a_path_that_leads_through_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ArchiveError, match=r"can't be made .*: set another SQLITE_PATH"):
+        Archive(tmp_path / "file" / "candles.db", log="log", run=1)

@@ -1,0 +1,98 @@
+"""What frames become in Redis."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topology.log.frames import CANDLES, INDICATORS, TICKS, CandleFrame, IndicatorFrame, IndicatorValue, TickFrame
+from topology.market.candle import Candle
+from topology.market.ticks import Tick
+from topology.sinks.applied import Stored
+from topology.sinks.streams import ENTRIES_PER_MB, Streams, stream_lengths
+
+NIFTY, RELIANCE = "NSE:99926000", "NSE:2885"
+
+
+def candle(instrument, start_ms, close=105):
+    return Candle(instrument, 1, start_ms, 100, 110, 90, close, 5, 3)
+
+
+def candles(position, rows, *, live=(), partition=0):
+    frame = CandleFrame(1, "log", 1, position, 0, [], "", list(rows), list(live))
+    return Stored(CANDLES, partition, position, frame)
+
+
+def ticks(position, *given):
+    return Stored(TICKS, 0, position, TickFrame(1, "log", 1, position, 0, 0, [], list(given)))
+
+
+def test_a_stream_is_as_long_as_clients_expect_where_memory_allows():
+    assert stream_lengths(50, {60: 7, 120: 7, 3600: 1}, budget_mb=2048) == {1: 12000, 60: 280, 120: 200, 3600: 200}
+
+
+@given(
+    instruments=st.integers(1, 10_000),
+    indicators=st.dictionaries(st.integers(5, 86_400), st.integers(0, 20), max_size=8),
+    budget_mb=st.integers(64, 8192),
+)
+def test_all_streams_together_fit_the_budget_but_for_an_entry_each(instruments, indicators, budget_mb):
+    lengths = stream_lengths(instruments, indicators, budget_mb=budget_mb)
+    streams = instruments * (1 + sum(1 + count for count in indicators.values()))
+    entries = instruments * sum(length * (1 + indicators.get(seconds, 0)) for seconds, length in lengths.items())
+
+    assert all(length >= 1 for length in lengths.values())
+    assert entries <= budget_mb * ENTRIES_PER_MB + streams  # each keeps one at least
+
+
+def test_the_length_of_streams_follows_the_instruments_seen_and_those_of_other_partitions():
+    streams = Streams(partitions=4, budget_mb=1)  # room for 5,000 entries
+    rows = [candle(f"NSE:{number}", 1000) for number in range(10)]
+    (*_, last) = streams.commands([candles(0, rows)], live=True)
+
+    assert last.length == 5_000 // 40
+    (*_, last) = streams.commands([candles(0, rows, partition=1)], live=True)
+    assert last.length == 5_000 // 20
+
+
+def test_final_rows_are_added_in_order_with_the_start_of_their_candle_as_id():
+    rows = [candle(NIFTY, 1000), candle(RELIANCE, 1000), candle(NIFTY, 2000)]
+    commands = Streams(partitions=1, budget_mb=1).commands([candles(0, rows)], live=True)
+
+    assert [(c.how, c.name, c.instrument, c.id) for c in commands] == [
+        ("add", "candle:1s", NIFTY, "1000-0"),
+        ("add", "candle:1s", RELIANCE, "1000-0"),
+        ("add", "candle:1s", NIFTY, "2000-0"),
+    ]
+
+
+def test_of_live_values_only_the_newest_is_said_and_none_when_they_have_waited():
+    frames = [candles(0, [], live=[candle(NIFTY, 1000, close=1)]), candles(1, [], live=[candle(NIFTY, 1000, close=2)])]
+    streams = Streams(partitions=1, budget_mb=1)
+    (said,) = streams.commands(frames, live=True)
+
+    assert (said.how, said.name) == ("say", "candle:1s")
+    assert b'"close":2' in said.data
+    assert b'"forming":true' in said.data
+    assert b'"position":1' in said.data
+    assert streams.commands(frames, live=False) == []
+
+
+def test_of_ticks_the_newest_of_each_instrument_is_set_also_when_an_older_one_comes_after_it():
+    (nifty, reliance) = Streams(partitions=1, budget_mb=1).commands(
+        [
+            ticks(7, Tick(NIFTY, 100, 1500), Tick(RELIANCE, 50, 1600)),
+            ticks(8, Tick(NIFTY, 102, 1900), Tick(NIFTY, 101, 1700)),
+        ],
+        live=False,
+    )
+
+    assert (nifty.how, nifty.name, reliance.instrument) == ("set", "tick", RELIANCE)
+    assert b'"price":102' in nifty.data
+    assert b'"position":8' in nifty.data
+
+
+def test_an_indicator_is_named_by_its_timeframe_too():
+    value = IndicatorValue(NIFTY, "SMA_9", 60, 60_000, 1.5)
+    frame = IndicatorFrame(1, "log", 1, 0, 0, [], "", [value], [])
+    (command,) = Streams(partitions=1, budget_mb=1).commands([Stored(INDICATORS, 0, 0, frame)], live=True)
+
+    assert (command.name, command.id) == ("ind:SMA_9:60s", "60000-0")

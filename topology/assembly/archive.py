@@ -1,0 +1,44 @@
+"""The role `archive`: candles and indicator values into SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agents.lifeline import REFUSED, end
+from topology import topics
+from topology.assembly.sink import SinkRole
+from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
+from topology.sinks.applied import Applied, SinkError, Source, Stored
+from topology.sinks.sqlite import Archive
+
+
+class ArchiveRole(SinkRole):
+    """One writer of the SQLite file. What it can't write stays in the log, and the role ends with the reason."""
+
+    name = "archive"
+    stages = (CANDLES, TIMEFRAMES, INDICATORS)
+    batch_s = 0.2
+
+    _archive: Archive
+
+    async def connect(self, log: topics.Log) -> None:
+        """Open the file, or end with the reason."""
+        try:
+            self._archive = await asyncio.to_thread(Archive, self.settings.sqlite_path, log=log.header.log, run=0)
+        except SinkError as error:
+            end(str(error), code=REFUSED)
+
+    async def disconnect(self) -> None:
+        """Close the file."""
+        self._archive.close()
+
+    async def positions(self) -> dict[Source, Applied]:
+        """Return how far the file is."""
+        return await asyncio.to_thread(self._archive.positions)
+
+    async def write(self, frames: list[Stored]) -> None:
+        """Write a batch in one transaction, in a thread, so that the worker stays responsive."""
+        try:
+            await asyncio.to_thread(self._archive.write, frames)
+        except SinkError as error:
+            end(str(error))

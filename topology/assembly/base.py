@@ -1,0 +1,171 @@
+"""What every role has: an app that refuses a log it can't use before it starts, and saves before it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import socket
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import faust
+
+from agents.lifeline import REFUSED, StallGuard, end
+from agents.measures import Progress
+from topology import topics
+from topology.logs import logging_config
+from topology.settings import Settings
+from topology.topics import MAX_RECORD_BYTES
+from web.health import Health
+
+logger = logging.getLogger(__name__)
+
+MAX_WORKERS = 256  # of one role on one machine, each with a folder of its own
+
+
+class Role(Protocol):
+    """What a role adds to its app."""
+
+    def __init__(self, app: RoleApp, settings: Settings) -> None: ...
+
+    async def start(self, log: topics.Log) -> None:
+        """Take over which log this is, before anything is read; connect to what the role needs."""
+        ...
+
+    async def close(self) -> None:
+        """Save what is hot, at a clean stop, while everything is still connected."""
+        ...
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        ...
+
+
+class RoleApp(faust.App):
+    """The app of a role."""
+
+    settings: Settings
+    role: Role
+
+    async def on_start(self) -> None:
+        """Learn which log the topics hold; end with one line where there is none that can be used."""
+        settings = self.settings
+        try:
+            log = await topics.read(settings.bootstrap, settings.namespace)
+        except topics.LogError as error:
+            end(str(error), code=REFUSED)
+        if log.header.partitions != settings.topic_partitions:
+            end(
+                f"TOPIC_PARTITIONS={settings.topic_partitions} is wrong: the log of {settings.bootstrap} has "
+                f"{log.header.partitions} partitions",
+                code=REFUSED,
+            )
+        await self.role.start(log)
+        logger.info("started", extra={"log": log.header.log, "web": str(self.conf.canonical_url)})
+        await super().on_start()
+
+    async def on_stop(self) -> None:
+        """Save while the producer and the stores are still there, then stop."""
+        await self.role.close()
+        await super().on_stop()
+        await self.role.stop()
+        logger.info("stopped")
+
+
+class Companions:
+    """Tasks that run beside the agents for as long as the role does. One that fails ends the role."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.guard = StallGuard(settings.session_timeout_s / 2)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
+        """Start these, and the guard against an event loop that stands still."""
+        for coroutine in (self.guard.watch(), *coroutines):
+            task = asyncio.create_task(coroutine)
+            task.add_done_callback(_end_if_failed)
+            self._tasks.append(task)
+
+    def stop(self) -> None:
+        """Cancel them."""
+        for task in self._tasks:
+            task.cancel()
+
+
+def _end_if_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.critical("a task of this role failed", exc_info=error)
+        end(str(error) or repr(error))
+
+
+def health_of(app: RoleApp, log: str, readers: list[Progress]) -> Health:
+    """Return the health of a role that reads the log: not well while it recovers or a reader stands still."""
+    if app.rebalancing or not log:
+        state = "recovering"
+    else:
+        state = "standing still" if any(line.still for line in readers) else "running"
+    return Health(app.settings.role, state, log, readers)
+
+
+def new_app(settings: Settings) -> RoleApp:
+    """Make the app of a role, without the role."""
+    app = RoleApp(
+        f"{settings.namespace}.{settings.role}",
+        broker=settings.broker_url,
+        store="rocksdb://",
+        datadir=str(_own_folder(settings)),
+        autodiscover=False,
+        topic_partitions=settings.topic_partitions,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=MAX_RECORD_BYTES,
+        producer_max_request_size=MAX_RECORD_BYTES,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / 6,
+        broker_commit_interval=5.0,
+        # Frames are acknowledged at checkpoints: to wait for those in a rebalance would be to wait for nothing.
+        stream_wait_empty=False,
+        stream_buffer_maxsize=1024,
+        web_in_thread=False,
+        web_tables_enabled=False,
+        worker_redirect_stdouts=False,
+        logging_config=logging_config(settings),
+        web_bind=settings.metrics_addr.host,
+        web_port=_web_port(settings),
+    )
+    app.settings = settings
+    return app
+
+
+def _own_folder(settings: Settings) -> Path:
+    """Return a folder that no other worker on this machine uses; its lock goes with the process."""
+    if settings.faust_datadir is not None:
+        return settings.faust_datadir
+    for number in range(MAX_WORKERS):
+        folder = settings.namespace_dir / f"{settings.role}-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            continue
+        return folder
+    raise RuntimeError(f"{MAX_WORKERS} workers use {settings.namespace_dir} already")
+
+
+def _web_port(settings: Settings) -> int:
+    """Return the port of `METRICS_ADDR` for the first worker of the pipeline, any free one for whoever comes later."""
+    wanted = settings.metrics_addr.port if settings.role == "pipeline" else 0
+    for port in (wanted, 0):
+        with socket.socket() as trial:
+            try:
+                trial.bind((settings.metrics_addr.host, port))
+            except OSError:
+                continue
+            return int(trial.getsockname()[1])
+    raise RuntimeError(f"METRICS_ADDR={settings.metrics_addr} can't be bound: name an address of this machine")

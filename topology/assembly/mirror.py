@@ -1,0 +1,97 @@
+"""The role `mirror`: the newest values, streams and messages in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from itertools import groupby
+
+from prometheus_client import Gauge
+from redis.asyncio import Redis
+
+from agents.lifeline import REFUSED, end
+from topology import topics
+from topology.assembly.sink import SinkRole
+from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
+from topology.sinks.applied import Applied, ForeignLogError, PositionError, Source, Stored
+from topology.sinks.breaker import Breaker
+from topology.sinks.redis import Mirror, MirrorAwayError, MirrorEmptiedError, connect
+from topology.sinks.streams import Streams
+
+logger = logging.getLogger(__name__)
+
+BREAKER = Gauge("mdengine_redis_circuit_breaker_state", "0 closed, 1 half open, 2 open")
+TRIPS = Gauge("mdengine_redis_circuit_breaker_trips_total", "How often the circuit breaker has opened")
+FRESH_S = 2.0  # live values of a batch that waited longer for Redis are of no use to anybody
+
+
+class MirrorRole(SinkRole):
+    """Mirrors the log into Redis. While Redis is away it waits, and the log keeps what is confirmed."""
+
+    name = "mirror"
+    stages = (TICKS, CANDLES, TIMEFRAMES, INDICATORS)
+    batch_s = 0.0
+
+    _client: Redis
+    _mirror: Mirror
+
+    async def connect(self, log: topics.Log) -> None:
+        """Make the client; Redis itself may come later."""
+        settings = self.settings
+        host, port = settings.redis_addr
+        self._client = connect(host, port, db=settings.redis_db, password=settings.redis_password or None)
+        self._mirror = Mirror(
+            self._client,
+            log=log.header.log,
+            run=0,
+            streams=Streams(partitions=log.header.partitions, budget_mb=settings.redis_streams_mb),
+            breaker=Breaker(time.monotonic),
+        )
+
+    async def disconnect(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def positions(self) -> dict[Source, Applied]:
+        """Return how far Redis is, as soon as it answers."""
+        while True:
+            try:
+                return await self._mirror.positions()
+            except MirrorAwayError as error:
+                await self._wait(error)
+            except ForeignLogError as error:
+                end(str(error), code=REFUSED)
+
+    async def write(self, frames: list[Stored]) -> None:
+        """Write a batch, source by source, waiting for Redis for as long as it takes."""
+        for _, group in groupby(sorted(frames, key=_source), key=_source):
+            await self._apply(list(group))
+
+    async def _apply(self, frames: list[Stored]) -> None:
+        started_s = time.monotonic()
+        while True:
+            try:
+                await self._mirror.apply(frames, live=time.monotonic() - started_s < FRESH_S)
+            except MirrorAwayError as error:
+                await self._wait(error)
+            except (MirrorEmptiedError, PositionError) as error:
+                end(str(error))
+            except ForeignLogError as error:
+                end(str(error), code=REFUSED)
+            else:
+                self._show()
+                return
+
+    async def _wait(self, error: MirrorAwayError) -> None:
+        logger.warning("%s", error)
+        self._show()
+        await asyncio.sleep(max(error.retry_after_s, 0.2))
+
+    def _show(self) -> None:
+        BREAKER.set(self._mirror.breaker.circuit)
+        TRIPS.set(self._mirror.breaker.trips)
+
+
+def _source(stored: Stored) -> Source:
+    return stored.source

@@ -1,0 +1,74 @@
+"""The role `pipeline`: candles, timeframes and indicators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faust.types import TP
+
+from agents import pipeline
+from agents.arrow import Arrow
+from agents.outbox import Outbox
+from agents.stages import Worker
+from topology import topics, upstream
+from topology.assembly.base import Companions, RoleApp, health_of
+from topology.log.frames import CANDLES, TICKS, TIMEFRAMES
+from topology.settings import Settings
+from web import health
+
+
+class PipelineRole:
+    """Three arrows and what they share."""
+
+    def __init__(self, app: RoleApp, settings: Settings) -> None:
+        self._app = app
+        self._log = ""
+        self._outbox = Outbox(settings.bootstrap)
+        self._companions = Companions(settings)
+        worker = Worker(
+            app,
+            prefix=settings.namespace,
+            partitions=settings.topic_partitions,
+            outbox=self._outbox,
+            guard=self._companions.guard,
+            checkpoint_ms=settings.checkpoint_ms,
+            live_ms=settings.live_interval_ms,
+        )
+        self._arrows: dict[str, Arrow[Any]] = {
+            worker.topic(TICKS): pipeline.candles(worker),
+            worker.topic(CANDLES): pipeline.timeframes(worker),
+            worker.topic(TIMEFRAMES): pipeline.indicators(worker),
+        }
+        upstream.install(app, {topic: self._open for topic in self._arrows})
+        app.on_partitions_revoked.connect(self._revoked)
+        health.add(app, self._health)
+
+    async def start(self, log: topics.Log) -> None:
+        """Take over which log this is, and connect."""
+        self._log = log.header.log
+        for arrow in self._arrows.values():
+            arrow.log = self._log
+        await self._outbox.start()
+        self._companions.start(arrow.watch() for arrow in self._arrows.values())
+
+    async def close(self) -> None:
+        """Save every partition."""
+        for arrow in self._arrows.values():
+            await arrow.close()
+
+    async def stop(self) -> None:
+        """Deliver what is left, and disconnect."""
+        self._companions.stop()
+        await self._outbox.stop()
+
+    async def _open(self, tp: TP) -> int | None:
+        return self._arrows[tp.topic].open(tp.partition)
+
+    async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
+        for tp in revoked:
+            if tp.topic in self._arrows:
+                self._arrows[tp.topic].drop(tp.partition)
+
+    def _health(self) -> health.Health:
+        readers = [line for arrow in self._arrows.values() for line in arrow.measures.progress()]
+        return health_of(self._app, self._log, readers)

@@ -1,0 +1,93 @@
+"""What the roles `archive` and `mirror` have in common: an agent that feeds a sink from the log."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from faust.types import TP, StreamT
+
+from agents.lifeline import or_end
+from agents.sink import SinkArrow
+from agents.stages import raw_topic, records_behind
+from topology import topics, upstream
+from topology.assembly.base import Companions, RoleApp, health_of
+from topology.settings import Settings
+from topology.sinks.applied import Applied, Source, Stored
+from web import health
+
+
+class SinkRole(ABC):
+    """Reads ``stages`` and hands what it reads to ``write``; ``positions`` says how far the sink is."""
+
+    name: ClassVar[str]
+    stages: ClassVar[Sequence[str]]
+    batch_s: ClassVar[float]
+
+    def __init__(self, app: RoleApp, settings: Settings) -> None:
+        self.settings = settings
+        self._app = app
+        self._log = ""
+        self._companions = Companions(settings)
+        self._arrow = SinkArrow(
+            self.name,
+            prefix=settings.namespace,
+            positions=self.positions,
+            write=self.write,
+            guard=self._companions.guard,
+            behind=lambda stage, partition, offset: records_behind(app, self._topic(stage), partition, offset),
+            batch_s=self.batch_s,
+        )
+        source = raw_topic(app, *map(self._topic, self.stages))
+
+        @app.agent(source, name=self.name)
+        async def agent(stream: StreamT[bytes]) -> None:
+            async for event in stream.noack().events():
+                await or_end(self._arrow.take(event))
+
+        upstream.install(app, {self._topic(stage): self._arrow.open for stage in self.stages})
+        app.on_partitions_revoked.connect(self._revoked)
+        health.add(app, self._health)
+
+    @abstractmethod
+    async def positions(self) -> dict[Source, Applied]:
+        """Return how far the sink has applied each source."""
+
+    @abstractmethod
+    async def write(self, frames: list[Stored]) -> None:
+        """Write a batch, and come back when it is safe."""
+
+    @abstractmethod
+    async def connect(self, log: topics.Log) -> None:
+        """Open the sink."""
+
+    @abstractmethod
+    async def disconnect(self) -> None:
+        """Close the sink."""
+
+    async def start(self, log: topics.Log) -> None:
+        """Take over which log this is, and open the sink."""
+        self._log = self._arrow.log = log.header.log
+        await self.connect(log)
+        self._companions.start([self._arrow.run(), self._arrow.watch()])
+
+    async def close(self) -> None:
+        """Write what has been read."""
+        await self._arrow.close()
+
+    async def stop(self) -> None:
+        """Close the sink."""
+        self._companions.stop()
+        await self.disconnect()
+
+    def _topic(self, stage: str) -> str:
+        return topics.topic(self.settings.namespace, stage)
+
+    async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
+        for tp in revoked:
+            self._arrow.drop(tp)
+
+    def _health(self) -> health.Health:
+        readers = [line for measures in self._arrow.measures.values() for line in measures.progress()]
+        return health_of(self._app, self._log, readers)

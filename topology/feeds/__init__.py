@@ -1,0 +1,26 @@
+"""Feeds: where ticks come from. A source yields batches; the writer cuts them into frames for the tick log.
+
+``files`` recorded days (on ``lines``, the bytes; ``rows``, a line; ``fields``, a value), ``walk`` a demonstration.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from topology.market.ticks import Tick
+
+
+class FeedError(Exception):
+    """A source that cannot be used. The message is one line that names it and says what to do."""
+
+
+class Batch(NamedTuple):
+    """Ticks in the order to write them, then a clock.
+
+    ``clock_ms`` is the feed's clock after the ticks, in milliseconds since the epoch, UTC; None leaves it as it is.
+    Where ``day_end`` is set a market day is over: the clock must reach every partition, idle ones too.
+    """
+
+    ticks: list[Tick]
+    clock_ms: int | None
+    day_end: bool

@@ -1,0 +1,54 @@
+"""What an indicator is: closed candles in, one number out, each step in constant time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol, Self
+
+from topology.market.candle import Candle
+
+KEPT_CLOSES = 500
+"""How many of a series' newest closes are kept with its indicators; all of them while there are fewer."""
+
+
+class Indicator(Protocol):
+    """One indicator of one series of candles: an instrument's, in one timeframe.
+
+    Values have the unit of the formula (paise for an average of closes) and full double precision. They are None
+    until the indicator is *ready*, that is until it has seen as many candles as its formula needs.
+
+    What the kept closes tell is not in the state, so a state stays a few numbers whatever the period is. An indicator
+    restored from its state and the kept closes goes on with the same values, bit by bit.
+    """
+
+    __slots__ = ()
+
+    TYPE: ClassVar[str]
+    """The name of the formula in a spec, upper-case: ``SMA``."""
+    MAX_PERIOD: ClassVar[int]
+    """The longest period that is ready after ``KEPT_CLOSES`` candles."""
+
+    period: int
+
+    def __init__(self, period: int) -> None:
+        """Start with no candle seen; ``period`` is from 1 to ``MAX_PERIOD``."""
+
+    @property
+    def value(self) -> float | None:
+        """The value at the newest closed candle, None until ready."""
+
+    def update(self, candle: Candle) -> float | None:
+        """Take the next closed candle of the series, and give the new value."""
+
+    def peek(self, candle: Candle) -> float | None:
+        """Give the value that ``update`` would give if this forming candle closed now; change nothing."""
+
+    def state(self) -> tuple[float, ...]:
+        """Give what the kept closes do not tell; empty where they tell everything."""
+
+    @classmethod
+    def restore(cls, period: int, state: Sequence[float], closes: Sequence[int]) -> Self:
+        """Make the indicator that had this ``state`` when ``closes`` were the kept closes, oldest first, in paise.
+
+        An empty state computes it anew, as if the series had begun with the first of the closes.
+        """

@@ -1,0 +1,240 @@
+"""Settings: every environment variable this system reads, with its default and what it may be.
+
+They seed a new log and say where things are. What a running log computes (timeframes, indicators, calendar, lateness)
+stands in the log from then on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from dotenv import dotenv_values
+
+from topology.indicators import IndicatorError, parse_specs
+
+ROLES = ("pipeline", "feed", "mirror", "archive")
+LIVE, SIM = NAMESPACES = ("live", "sim")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+CHECKPOINT_MS = {"candles": 1_000, "timeframes": 5_000, "indicators": 10_000}
+OLDEST_JAVA = 17
+
+
+class SettingsError(ValueError):
+    """A variable has a wrong value: one line that names the variable, the value and what is allowed."""
+
+
+class Address(NamedTuple):
+    """Where something listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Give ``host:port``."""
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One field per variable of the same name; units are in the names.
+
+    ``enabled_tfs`` are seconds, in rising order; ``indicators`` is ``INDICATOR_CONFIGS`` as specs (``SMA:20``);
+    ``checkpoint_ms`` maps each stage to how often its state is kept; ``subscribe_tokens`` are pairs of exchange type
+    and token. ``sqlite_path`` is that of the namespace.
+    """
+
+    broker_url: str
+    role: str
+    namespace: str
+    data_dir: Path
+    redis_addr: Address
+    redis_password: str = field(repr=False)
+    sqlite_path: Path
+    enabled_tfs: tuple[int, ...]
+    indicators: tuple[str, ...]
+    topic_partitions: int
+    frame_ms: int
+    live_interval_ms: int
+    allowed_lateness_ms: int
+    checkpoint_ms: Mapping[str, int]
+    log_keep_days: int
+    redis_streams_mb: int
+    calendar_file: Path | None
+    metrics_addr: Address
+    session_timeout_s: int
+    subscribe_tokens: tuple[tuple[int, str], ...]
+    log_level: str
+    java_home: Path | None
+    faust_datadir: Path | None
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read the variables; an empty one counts as not set. Raises `SettingsError`."""
+        read = _Variables(env)
+        namespace = read.one_of("TOPOLOGY_NAMESPACE", NAMESPACES)
+        data_dir = Path(read.text("DATA_DIR", "data"))
+        return cls(
+            broker_url=read.broker_url(),
+            role=read.one_of("TOPOLOGY_ROLE", ROLES),
+            namespace=namespace,
+            data_dir=data_dir,
+            redis_addr=read.address("REDIS_ADDR", "localhost:6379"),
+            redis_password=read.text("REDIS_PASSWORD", ""),
+            sqlite_path=_of_namespace(Path(read.text("SQLITE_PATH", str(data_dir / "candles.db"))), namespace),
+            enabled_tfs=read.timeframes(),
+            indicators=read.indicators(),
+            topic_partitions=read.whole("TOPIC_PARTITIONS", 4, low=1, high=256),
+            frame_ms=read.whole("FRAME_MS", 50, low=1, high=1_000),
+            live_interval_ms=read.whole("LIVE_INTERVAL_MS", 250, low=10, high=60_000),
+            allowed_lateness_ms=read.whole("ALLOWED_LATENESS_MS", 1_000, low=0, high=60_000),
+            checkpoint_ms=read.checkpoints(),
+            log_keep_days=read.whole("LOG_KEEP_DAYS", 30, low=1, high=3_650),
+            redis_streams_mb=read.whole("REDIS_STREAMS_MB", 2_048, low=1, high=1_048_576),
+            calendar_file=read.file("CALENDAR_FILE"),
+            metrics_addr=read.address("METRICS_ADDR", ":9091"),
+            session_timeout_s=read.whole("SESSION_TIMEOUT_S", 20, low=2, high=300),
+            subscribe_tokens=read.subscriptions(),
+            log_level=read.one_of("LOG_LEVEL", LOG_LEVELS, default="INFO"),
+            java_home=_usable_java(read.text("JAVA_HOME", "")),
+            faust_datadir=Path(folder) if (folder := read.text("FAUST_DATADIR", "")) else None,
+        )
+
+    @property
+    def bootstrap(self) -> str:
+        """The broker as Kafka clients take it: ``host:port``, several separated by commas."""
+        return self.broker_url.removeprefix("kafka://")
+
+    @property
+    def redis_db(self) -> int:
+        """The number of the Redis database of the namespace."""
+        return NAMESPACES.index(self.namespace)
+
+    @property
+    def namespace_dir(self) -> Path:
+        """The folder for what the roles of this namespace keep on disk."""
+        return self.data_dir / self.namespace
+
+    def calendar_text(self) -> str:
+        """Give the session calendar as JSON text: `calendar_file`, or else the bundled one of the namespace."""
+        if self.calendar_file is not None:
+            return self.calendar_file.read_text(encoding="utf-8")
+        name = "always_open.json" if self.namespace == SIM else "nse.json"
+        return files("topology.market").joinpath("calendars", name).read_text(encoding="utf-8")
+
+
+def load() -> Settings:
+    """Read the settings from the environment and, where it is silent, from the file ``.env`` of the current folder."""
+    written = {name: value or "" for name, value in dotenv_values(".env").items()}
+    return Settings.from_env(written | dict(os.environ))
+
+
+class _Variables:
+    """Reads variables by kind; each says what is wrong with a value that is not of its kind."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+
+    def text(self, name: str, default: str) -> str:
+        return self._env.get(name, "").strip() or default
+
+    def one_of(self, name: str, allowed: tuple[str, ...], *, default: str = "") -> str:
+        value = self.text(name, default or allowed[0])
+        if value not in allowed:
+            raise _wrong(name, value, allowed=f"one of {', '.join(allowed)}")
+        return value
+
+    def whole(self, name: str, default: int, *, low: int, high: int) -> int:
+        value = self.text(name, str(default))
+        if (number := _whole(value, low=low, high=high)) is None:
+            raise _wrong(name, value, allowed=f"a whole number from {low} to {high}")
+        return number
+
+    def address(self, name: str, default: str) -> Address:
+        value = self.text(name, default)
+        if (address := _address(value)) is None:
+            raise _wrong(name, value, allowed="host:port, or :port for this machine alone (loopback)")
+        return address
+
+    def broker_url(self) -> str:
+        value = self.text("BROKER_URL", "kafka://127.0.0.1:9092")
+        scheme, _, rest = value.partition("://")
+        addresses = [_address(part.removeprefix("kafka://")) for part in re.split("[,;]", rest)]
+        if scheme != "kafka" or None in addresses:
+            raise _wrong("BROKER_URL", value, allowed="kafka://host:port, several as kafka://host:port,host:port")
+        return "kafka://" + ",".join(map(str, addresses))
+
+    def file(self, name: str) -> Path | None:
+        value = self.text(name, "")
+        if value and not (Path(value).is_file() and os.access(value, os.R_OK)):
+            raise _wrong(name, value, allowed="a file that can be read")
+        return Path(value) if value else None
+
+    def timeframes(self) -> tuple[int, ...]:
+        value = self.text("ENABLED_TFS", "60,120,180,300")
+        numbers = [_whole(part.strip(), low=5, high=86_400) for part in value.split(",")]
+        whole = [number for number in numbers if number is not None]
+        if len(set(whole)) < len(numbers):
+            raise _wrong("ENABLED_TFS", value, allowed="whole seconds from 5 to 86400, each once, as in 60,300")
+        return tuple(sorted(whole))
+
+    def indicators(self) -> tuple[str, ...]:
+        value = self.text("INDICATOR_CONFIGS", "SMA:9,SMA:20,SMA:50,SMA:200,EMA:9,EMA:21,RSI:14")
+        try:
+            return tuple(parse_specs(value))
+        except IndicatorError as error:
+            raise _wrong("INDICATOR_CONFIGS", value, allowed=f"a list like SMA:20,RSI:14 ({error})") from error
+
+    def checkpoints(self) -> dict[str, int]:
+        value = self.text("CHECKPOINT_MS", ",".join(f"{stage}={every}" for stage, every in CHECKPOINT_MS.items()))
+        parts = [part.strip().partition("=") for part in value.split(",")]
+        given = {stage: _whole(every, low=100, high=600_000) for stage, _, every in parts}
+        whole = {stage: every for stage, every in given.items() if stage in CHECKPOINT_MS and every is not None}
+        if len(whole) < len(parts):
+            stages = ",".join(f"{stage}=N" for stage in CHECKPOINT_MS)
+            raise _wrong("CHECKPOINT_MS", value, allowed=f"{stages} with N from 100 to 600000, each stage once")
+        return CHECKPOINT_MS | whole
+
+    def subscriptions(self) -> tuple[tuple[int, str], ...]:
+        value = self.text("SUBSCRIBE_TOKENS", "1:99926000")
+        pairs = [re.fullmatch(r"(\d{1,2}):(\w+)", part.strip(), re.ASCII) for part in value.split(",")]
+        if None in pairs:
+            raise _wrong("SUBSCRIBE_TOKENS", value, allowed="exchange type and token, as in 1:99926000,3:500325")
+        return tuple((int(pair[1]), pair[2]) for pair in pairs if pair)
+
+
+def _wrong(name: str, value: str, *, allowed: str) -> SettingsError:
+    return SettingsError(f"{name}={value!r} is wrong: it must be {allowed}")
+
+
+def _whole(text: str, *, low: int, high: int) -> int | None:
+    number = int(text) if re.fullmatch("[0-9]{1,9}", text) else -1
+    return number if low <= number <= high else None
+
+
+def _address(text: str) -> Address | None:
+    host, colon, digits = text.rpartition(":")
+    port = _whole(digits, low=1, high=65_535)
+    if not colon or port is None or not re.fullmatch(r"[\w.-]*|\[[0-9a-fA-F:]+\]", host):
+        return None
+    return Address(host or "127.0.0.1", port)
+
+
+def _of_namespace(path: Path, namespace: str) -> Path:
+    """Simulated and live never share a file: a simulated one goes into a folder ``sim`` beside the live one."""
+    return path.parent / SIM / path.name if namespace == SIM else path
+
+
+def _usable_java(text: str) -> Path | None:
+    """``JAVA_HOME`` is not ours alone: one that can't run the broker is no error, the bundled Java is used then."""
+    try:
+        release = (Path(text) / "release").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    version = re.search(r'^JAVA_VERSION="(\d+)', release, re.MULTILINE)
+    return Path(text) if version and int(version[1]) >= OLDEST_JAVA else None

@@ -1,0 +1,132 @@
+"""How far a sink has read each of its sources, and which frames are news to it.
+
+Exceptions::
+
+    SinkError
+    +-- PositionError      frames are missing before the given one
+    +-- ForeignLogError    what the sink holds belongs to another log, or to a later run
+    +-- ArchiveError       (sqlite) ArchiveLockedError, ArchiveFullError
+    +-- MirrorAwayError, MirrorEmptiedError    (redis)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from topology.log.frames import TICKS, CandleFrame, IndicatorFrame, TickFrame, TimeframeFrame
+from topology.log.position import Order, order
+
+AnyFrame = TickFrame | CandleFrame | TimeframeFrame | IndicatorFrame
+Source = tuple[str, int]
+"""A stage's topic (``"candles_1s"``) and a partition of it."""
+
+
+class SinkError(Exception):
+    """A sink can't take what it was given."""
+
+
+class PositionError(SinkError):
+    """A frame is further on than the next one: those between must come first."""
+
+
+class ForeignLogError(SinkError):
+    """What the sink holds belongs to another log, or to a later run of this one."""
+
+
+class Applied(NamedTuple):
+    """The last frame position that a sink holds of a source, and the offset of the last record it has read there.
+
+    Reading goes on at ``offset + 1``. ``clock_ms`` is the clock there.
+    """
+
+    position: int
+    offset: int
+    clock_ms: int = 0
+
+
+NOTHING = Applied(position=-1, offset=-1)
+
+
+class Stored(NamedTuple):
+    """A frame as it lies in the log: a record of the topic ``stage``."""
+
+    stage: str
+    partition: int
+    offset: int
+    frame: AnyFrame
+
+    @property
+    def source(self) -> Source:
+        """Where it was read."""
+        return self.stage, self.partition
+
+    @property
+    def position(self) -> int:
+        """The offset of the tick frame that caused it; for a tick frame its own."""
+        return self.offset if isinstance(self.frame, TickFrame) else self.frame.position
+
+
+class Written(NamedTuple):
+    """What became of a batch: rows written, and frames dropped as duplicates or as those of another run."""
+
+    rows: int
+    duplicates: int
+
+
+class News(NamedTuple):
+    """What a batch holds for a sink: the frames to apply, how far it is afterwards, and how many frames it dropped."""
+
+    frames: list[Stored]
+    applied: Applied
+    duplicates: int
+
+
+def run_of(stage: str, run: int) -> int:
+    """The run that the positions of a stage belong to: ticks are the same in every run of their log, called 0."""
+    return 0 if stage == TICKS else run
+
+
+def news(applied: Applied, batch: Iterable[Stored], *, log: str, run: int) -> News:
+    """Of frames of one source, in the order of their offsets, those that are new to a sink.
+
+    A frame at or below the applied position is a duplicate: the first one wins. Frames of another run are ignored.
+    Both still move the offset on. A sink that holds nothing takes any first position.
+
+    Raises PositionError where frames are missing, ForeignLogError for a frame of another log.
+    """
+    fresh: list[Stored] = []
+    duplicates = 0
+    for stored in batch:
+        frame, position = stored.frame, stored.position
+        if frame.log != log:
+            raise ForeignLogError(f"{_place(stored)} belongs to log {frame.log}, not to {log}: restart this role")
+        offset = max(stored.offset, applied.offset)
+        place = order(applied.position if applied.position >= 0 else None, position)
+        if place is Order.DUPLICATE or not (isinstance(frame, TickFrame) or frame.run == run):
+            duplicates += 1
+            applied = applied._replace(offset=offset)
+            continue
+        if place is Order.AHEAD:
+            raise PositionError(
+                f"{_place(stored)} has position {position} after {applied.position}: frames are missing"
+            )
+        applied = Applied(position, offset, max(applied.clock_ms, frame.clock_ms))
+        fresh.append(stored)
+    return News(fresh, applied, duplicates)
+
+
+def is_mine(log: str, run: int, *, held_log: str, held_run: int, remedy: str) -> bool:
+    """Whether what a sink holds belongs to this run of this log; False for an earlier run, which a rebuild replaces.
+
+    Raises ForeignLogError for another log or a later run; ``remedy`` says what the user can do.
+    """
+    if held_log != log:
+        raise ForeignLogError(f"{remedy}: it holds log {held_log}, this is log {log}")
+    if held_run > run:
+        raise ForeignLogError(f"{remedy}: it holds run {held_run} of this log, this is run {run}")
+    return held_run == run
+
+
+def _place(stored: Stored) -> str:
+    return f"{stored.stage}[{stored.partition}] offset {stored.offset}"

@@ -1,0 +1,173 @@
+"""The mirror: latest values, streams and messages in Redis. Positions are moved by the script that writes the data."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import NamedTuple
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from topology.sinks.applied import NOTHING, Applied, SinkError, Source, Stored, is_mine, news, run_of
+from topology.sinks.breaker import Breaker
+from topology.sinks.streams import Command, Streams
+
+POSITIONS = "mirror:positions"
+COMMANDS_PER_CALL = 1_000
+"""A call holds Redis up for about 10 ms."""
+
+
+class MirrorAwayError(SinkError):
+    """Redis can't be reached or takes nothing: keep the frames and try again after ``retry_after_s`` seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class MirrorEmptiedError(SinkError):
+    """Redis has lost what this mirror knows it held: a new ``Mirror`` reads again from what is left, at worst all."""
+
+
+class Mirrored(NamedTuple):
+    """What became of a batch: commands executed, stream entries skipped as known, frames dropped as duplicates."""
+
+    commands: int
+    skipped: int
+    duplicates: int
+
+
+def connect(host: str, port: int, *, db: int, password: str | None = None, timeout_s: float = 2.0) -> Redis:
+    """A client of Redis that never waits longer than ``timeout_s`` and never repeats a command by itself."""
+    return Redis(
+        host=host,
+        port=port,
+        db=db,
+        password=password,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+class Mirror:
+    """The Redis database behind ``client``, for one run of one log. Calls take turns."""
+
+    def __init__(self, client: Redis, *, log: str, run: int, streams: Streams, breaker: Breaker) -> None:
+        self.breaker = breaker
+        self._client, self._log, self._run, self._streams = client, log, run, streams
+        self._script = client.register_script(resources.files(__package__).joinpath("mirror.lua").read_text())
+        self._turn = asyncio.Lock()
+        self._held: dict[Source, str] = {}  # what Redis held under POSITIONS when it was last asked
+
+    async def positions(self) -> dict[Source, Applied]:
+        """How far each source has been applied in this run; ticks in any run of the log.
+
+        Raises ForeignLogError when Redis holds another log, MirrorAwayError, MirrorEmptiedError.
+        """
+        async with self._turn:
+            async with self._reached():
+                held = await self._client.hgetall(POSITIONS)
+            found = {_source(_decoded(name)): _decoded(text) for name, text in held.items()}
+            for source in self._held.keys() | found.keys():
+                self._adopt(source, found.get(source, ""))
+        applied = {source: self._applied(source, text) for source, text in self._held.items()}
+        return {source: position for source, position in applied.items() if position != NOTHING}
+
+    async def apply(self, frames: Sequence[Stored], *, live: bool = True) -> Mirrored:
+        """Apply frames of one source, in the order of their offsets: confirmed rows once each, positions with them.
+
+        With ``live`` false, the values of what is still forming are left out: after a wait they are of no use.
+
+        Raises PositionError and ForeignLogError as ``news`` does, MirrorEmptiedError; MirrorAwayError, after which
+        the same frames can be given again: what had been written is not repeated.
+        """
+        source = frames[0].source
+        if any(stored.source != source for stored in frames):
+            raise ValueError("frames of one source only")
+        async with self._turn:
+            return await self._apply(source, frames, live=live)
+
+    async def _apply(self, source: Source, frames: Sequence[Stored], *, live: bool) -> Mirrored:
+        while True:
+            held = self._held.get(source, "")
+            found = news(self._applied(source, held), frames, log=self._log, run=self._run)
+            commands = self._streams.commands(found.frames, live=live) if found.frames else []
+            answer, skipped = await self._send(source, held, self._text(source, found.applied), commands)
+            if answer is None:
+                return Mirrored(len(commands), skipped, found.duplicates)
+            self._adopt(source, answer)
+
+    async def _send(self, source: Source, held: str, moved: str, commands: list[Command]) -> tuple[str | None, int]:
+        """Call the script, often where there is much; the last call moves the position.
+
+        Returns None and the number of entries skipped; or, when Redis doesn't hold ``held``, what it holds.
+        Entries that a call before the last one has written are skipped by their ids when they come again.
+        """
+        skipped = 0
+        for start in range(0, max(len(commands), 1), COMMANDS_PER_CALL):
+            some = commands[start : start + COMMANDS_PER_CALL]
+            is_last = start + COMMANDS_PER_CALL >= len(commands)
+            args = [_field(source), held, moved if is_last else "", *(part for command in some for part in command)]
+            async with self._reached():
+                done, text, known = await self._script(keys=[POSITIONS], args=args)
+            if not done:
+                return _decoded(text), 0
+            skipped += known
+        self._held[source] = moved
+        return None, skipped
+
+    def _adopt(self, source: Source, text: str) -> None:
+        """Go on from what Redis holds: a reply was lost, or another worker has gone on."""
+        known, found = self._applied(source, self._held.get(source, "")), self._applied(source, text)
+        if found.position < known.position:
+            raise MirrorEmptiedError(
+                f"Redis has lost {_field(source)} from position {found.position + 1} to {known.position}: "
+                "this role starts again and reads them from the log"
+            )
+        self._held[source] = text
+
+    def _text(self, source: Source, applied: Applied) -> str:
+        return " ".join(map(str, (self._log, run_of(source[0], self._run), *applied)))
+
+    def _applied(self, source: Source, text: str) -> Applied:
+        if not text:
+            return NOTHING
+        log, *numbers = text.split()
+        run, position, offset, clock_ms = map(int, numbers)
+        remedy = "Redis can't be used here: choose another database, or empty this one with FLUSHDB"
+        mine = is_mine(self._log, run_of(source[0], self._run), held_log=log, held_run=run, remedy=remedy)
+        return Applied(position, offset, clock_ms) if mine else NOTHING
+
+    @asynccontextmanager
+    async def _reached(self) -> AsyncIterator[None]:
+        """One call to Redis, through the breaker."""
+        if not self.breaker.allows():
+            raise MirrorAwayError("Redis is away, waiting", retry_after_s=self.breaker.retry_after_s())
+        try:
+            yield
+        except (RedisError, OSError) as error:
+            self.breaker.failed()
+            raise MirrorAwayError(f"Redis is away: {error}", retry_after_s=self.breaker.retry_after_s()) from error
+        except BaseException:
+            self.breaker.failed()
+            raise
+        self.breaker.succeeded()
+
+
+def _field(source: Source) -> str:
+    return f"{source[0]}:{source[1]}"
+
+
+def _source(name: str) -> Source:
+    stage, _, partition = name.rpartition(":")
+    return stage, int(partition)
+
+
+def _decoded(text: bytes | str) -> str:
+    return text if isinstance(text, str) else text.decode()

@@ -1,0 +1,103 @@
+"""What frames become in SQLite: rows of the archive's tables, and counts."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+
+from topology.log.frames import CandleFrame, IndicatorFrame, TimeframeFrame
+from topology.market.candle import Candle
+from topology.sinks.applied import Applied, Source, Stored
+from topology.sinks.values import split
+
+SELECT_POSITIONS = """
+SELECT stage, partition, log, run, position, "offset", clock_ms, row_count, gaps, accepted, late, out_of_session
+FROM positions"""
+_MOVE = "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# REPLACE: after a rebuild the rows come again, and what the later run found stands.
+_INSERT_SECONDS = """
+INSERT OR REPLACE INTO candles_1s
+(exchange, token, ts, open, high, low, close, volume, ticks_count, partition, position)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_TIMEFRAMES = """
+INSERT OR REPLACE INTO candles_tf
+(exchange, token, tf, ts, open, high, low, close, volume, count, partition, position)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_INDICATORS = """
+INSERT OR REPLACE INTO indicators (exchange, token, name, tf, ts, value, partition, position)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+
+Row = tuple[str | int | float, ...]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the frames of a source held: rows; and, of candle frames, gap marks and what became of the ticks."""
+
+    rows: int = 0
+    gaps: int = 0
+    accepted: int = 0
+    late: int = 0
+    out_of_session: int = 0
+
+
+@dataclass(slots=True)
+class Batch:
+    """The statements' parameters for a batch of frames."""
+
+    seconds: list[Row] = field(default_factory=list)
+    timeframes: list[Row] = field(default_factory=list)
+    indicators: list[Row] = field(default_factory=list)
+    moves: list[Row] = field(default_factory=list)
+
+    def add(self, stored: Stored, counts: Counts) -> None:
+        """Take the rows of a frame in, and count them."""
+        partition, position = stored.partition, stored.position
+        match stored.frame:
+            case CandleFrame() as frame:
+                self.seconds += _seconds(frame, partition, position)
+                counts.rows += len(frame.rows)
+                counts.gaps += bool(frame.gap)
+                counts.accepted += frame.accepted
+                counts.late += len(frame.late)
+                counts.out_of_session += frame.out_of_session
+            case TimeframeFrame() as frame:
+                self.timeframes += _timeframes(frame, partition, position)
+                counts.rows += len(frame.rows)
+            case IndicatorFrame() as frame:
+                self.indicators += _indicators(frame, partition, position)
+                counts.rows += len(frame.rows)
+
+    def move(self, source: Source, applied: Applied, counts: Counts, *, log: str, run: int) -> None:
+        """Note how far a source has been applied."""
+        tally = (counts.rows, counts.gaps, counts.accepted, counts.late, counts.out_of_session)
+        self.moves.append((*source, log, run, applied.position, applied.offset, applied.clock_ms, *tally))
+
+    def insert(self, connection: sqlite3.Connection) -> int:
+        """Execute the statements within the transaction that is open. Returns the number of rows, without positions."""
+        connection.executemany(_INSERT_SECONDS, self.seconds)
+        connection.executemany(_INSERT_TIMEFRAMES, self.timeframes)
+        connection.executemany(_INSERT_INDICATORS, self.indicators)
+        connection.executemany(_MOVE, self.moves)
+        return len(self.seconds) + len(self.timeframes) + len(self.indicators)
+
+
+def _seconds(frame: CandleFrame, partition: int, position: int) -> list[Row]:
+    return [(*split(c.instrument), c.start_ms // 1000, *_traded(c), partition, position) for c in frame.rows]
+
+
+def _timeframes(frame: TimeframeFrame, partition: int, position: int) -> list[Row]:
+    return [
+        (*split(c.instrument), c.timeframe_s, c.start_ms // 1000, *_traded(c), partition, position) for c in frame.rows
+    ]
+
+
+def _traded(candle: Candle) -> tuple[int, int, int, int, int, int]:
+    return candle.open, candle.high, candle.low, candle.close, candle.volume, candle.count
+
+
+def _indicators(frame: IndicatorFrame, partition: int, position: int) -> list[Row]:
+    return [
+        (*split(v.instrument), v.name, v.timeframe_s, v.start_ms // 1000, v.value, partition, position)
+        for v in frame.rows
+    ]

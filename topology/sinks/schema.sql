@@ -1,0 +1,68 @@
+-- The archive: prices in paise, times in epoch seconds UTC, indicator values as float64.
+-- partition and position name the tick frame that caused a row.
+
+PRAGMA user_version = 1;
+
+CREATE TABLE IF NOT EXISTS candles_1s (
+    exchange TEXT NOT NULL,
+    token TEXT NOT NULL,
+    ts INTEGER NOT NULL,
+    open INTEGER NOT NULL,
+    high INTEGER NOT NULL,
+    low INTEGER NOT NULL,
+    close INTEGER NOT NULL,
+    volume INTEGER NOT NULL,
+    ticks_count INTEGER NOT NULL,
+    source TEXT NOT NULL DEFAULT 'live',
+    partition INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (exchange, token, ts)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS candles_tf (
+    exchange TEXT NOT NULL,
+    token TEXT NOT NULL,
+    tf INTEGER NOT NULL,
+    ts INTEGER NOT NULL,
+    open INTEGER NOT NULL,
+    high INTEGER NOT NULL,
+    low INTEGER NOT NULL,
+    close INTEGER NOT NULL,
+    volume INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    source TEXT NOT NULL DEFAULT 'live',
+    revision INTEGER NOT NULL DEFAULT 0,
+    partition INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (exchange, token, tf, ts)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS indicators (
+    exchange TEXT NOT NULL,
+    token TEXT NOT NULL,
+    name TEXT NOT NULL,
+    tf INTEGER NOT NULL,
+    ts INTEGER NOT NULL,
+    value REAL NOT NULL,
+    partition INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (exchange, token, name, tf, ts)
+) WITHOUT ROWID;
+
+-- How far each stage's topic has been read, moved in the transaction that writes the rows; and what the frames up to
+-- there held, so that the counts are exactly once too. Ticks are counted by the candles stage.
+CREATE TABLE IF NOT EXISTS positions (
+    stage TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    log TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    "offset" INTEGER NOT NULL,
+    clock_ms INTEGER NOT NULL,
+    row_count INTEGER NOT NULL,
+    gaps INTEGER NOT NULL,
+    accepted INTEGER NOT NULL,
+    late INTEGER NOT NULL,
+    out_of_session INTEGER NOT NULL,
+    PRIMARY KEY (stage, partition)
+) WITHOUT ROWID;

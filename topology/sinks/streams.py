@@ -1,0 +1,149 @@
+"""What frames become in Redis: entries of streams, latest values and messages, and how long the streams are.
+
+A value of ``name`` (``candle:60s``, ``ind:SMA_20:60s``, ``tick``) and instrument lives in the stream
+``{name}:{instrument}``, the key ``{name}:latest:{instrument}`` and the channel ``pub:{name}:{instrument}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from math import ceil
+from typing import Literal, NamedTuple
+
+from topology.log.frames import CandleFrame, IndicatorFrame, IndicatorValue, TickFrame, TimeframeFrame
+from topology.market.candle import Candle
+from topology.market.ticks import Tick
+from topology.sinks.applied import Stored
+from topology.sinks.values import candle_json, indicator_json, tick_json
+
+SECONDS_LENGTH = 12_000
+ENTRIES_PER_MB = 5_000
+"""An entry takes about 0.2 KB."""
+
+
+class Command(NamedTuple):
+    """An order to ``mirror.lua``: add to the stream, set the latest value, say it on the channel; each with the next.
+
+    ``id`` and ``length`` belong to the stream.
+    """
+
+    how: Literal["add", "set", "say"]
+    name: str
+    instrument: str
+    data: bytes
+    id: str = ""
+    length: int = 0
+
+
+def stream_lengths(instruments: int, indicators: Mapping[int, int], *, budget_mb: int) -> dict[int, int]:
+    """Entries to keep in each stream, by timeframe in seconds; all are cut by the same ratio to fit the budget.
+
+    ``indicators`` maps each timeframe above a second to the number of its indicators.
+
+    >>> stream_lengths(1, {60: 7, 300: 7}, budget_mb=2048)
+    {1: 12000, 60: 280, 300: 200}
+    """
+    lengths = {1: SECONDS_LENGTH} | {seconds: max(10_800 // seconds + 100, 200) for seconds in indicators}
+    entries = instruments * sum(length * (1 + indicators.get(seconds, 0)) for seconds, length in lengths.items())
+    ratio = min(1.0, budget_mb * ENTRIES_PER_MB / max(entries, 1))
+    return {seconds: max(int(length * ratio), 1) for seconds, length in lengths.items()}
+
+
+class Streams:
+    """Turns frames into commands. It sizes the streams by what it has seen so far, all together ``budget_mb``.
+
+    ``partitions`` is how many the topics have: from the instruments of those seen it estimates the number of all.
+    """
+
+    def __init__(self, *, partitions: int, budget_mb: int) -> None:
+        self._partitions, self._budget_mb = partitions, budget_mb
+        self._seen_partitions: set[int] = set()
+        self._instruments: set[str] = set()
+        self._indicators: dict[int, set[str]] = {}
+        self._sized_for: tuple[int, ...] = ()
+        self._lengths: dict[int, int] = {}
+
+    def commands(self, frames: list[Stored], *, live: bool) -> list[Command]:
+        """The commands of frames of one source: every final row in order, then the newest of what is for eyes only.
+
+        Ticks are for eyes only, as are the ``live`` rows; with ``live`` false those rows are left out.
+        """
+        for stored in frames:
+            self._see(stored)
+        self._resize()
+        rows = [command for stored in frames for command in self._rows(stored)]
+        return rows + _newest_ticks(frames) + (_newest_live(frames) if live else [])
+
+    def _see(self, stored: Stored) -> None:
+        self._seen_partitions.add(stored.partition)
+        match stored.frame:
+            case CandleFrame() | TimeframeFrame() as frame:
+                self._instruments.update(candle.instrument for candle in frame.rows)
+                for candle in frame.rows:
+                    self._indicators.setdefault(candle.timeframe_s, set())
+            case IndicatorFrame() as frame:
+                for value in frame.rows:
+                    self._indicators.setdefault(value.timeframe_s, set()).add(value.name)
+
+    def _resize(self) -> None:
+        timeframes = {seconds: len(names) for seconds, names in self._indicators.items() if seconds > 1}
+        instruments = ceil(len(self._instruments) * self._partitions / len(self._seen_partitions))
+        seen = (instruments, *timeframes, *timeframes.values())
+        if seen != self._sized_for:
+            self._lengths = stream_lengths(instruments, timeframes, budget_mb=self._budget_mb)
+            self._sized_for = seen
+
+    def _rows(self, stored: Stored) -> Iterator[Command]:
+        match stored.frame:
+            case CandleFrame() | TimeframeFrame() as frame:
+                for candle in frame.rows:
+                    command = _candle(candle, stored, forming=False)
+                    yield self._added(command, candle.timeframe_s, candle.start_ms)
+            case IndicatorFrame() as frame:
+                for value in frame.rows:
+                    command = _indicator(value, stored, live=False)
+                    yield self._added(command, value.timeframe_s, value.start_ms)
+
+    def _added(self, said: Command, timeframe_s: int, start_ms: int) -> Command:
+        return said._replace(how="add", id=f"{start_ms}-0", length=self._lengths[timeframe_s])
+
+
+def _newest_ticks(frames: Iterable[Stored]) -> list[Command]:
+    newest: dict[str, tuple[Tick, Stored]] = {}
+    for stored in frames:
+        if isinstance(stored.frame, TickFrame):
+            newest |= {tick.instrument: (tick, stored) for tick in sorted(stored.frame.ticks, key=_time)}
+    return [_tick(tick, stored) for tick, stored in newest.values()]
+
+
+def _newest_live(frames: Iterable[Stored]) -> list[Command]:
+    newest: dict[tuple[str, str], Command] = {}
+    for stored in frames:
+        match stored.frame:
+            case CandleFrame() | TimeframeFrame() as frame:
+                said = [_candle(candle, stored, forming=True) for candle in frame.live]
+            case IndicatorFrame() as frame:
+                said = [_indicator(value, stored, live=True) for value in frame.live]
+            case _:
+                said = []
+        newest |= {(command.name, command.instrument): command for command in said}
+    return list(newest.values())
+
+
+def _time(tick: Tick) -> int:
+    return tick.time_ms
+
+
+def _tick(tick: Tick, stored: Stored) -> Command:
+    data = tick_json(tick, position=stored.position, partition=stored.partition)
+    return Command("set", "tick", tick.instrument, data)
+
+
+def _candle(candle: Candle, stored: Stored, *, forming: bool) -> Command:
+    data = candle_json(candle, forming=forming, position=stored.position, partition=stored.partition)
+    return Command("say", f"candle:{candle.timeframe_s}s", candle.instrument, data)
+
+
+def _indicator(value: IndicatorValue, stored: Stored, *, live: bool) -> Command:
+    data = indicator_json(value, live=live, position=stored.position, partition=stored.partition)
+    return Command("say", f"ind:{value.name}:{value.timeframe_s}s", value.instrument, data)

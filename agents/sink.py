@@ -10,11 +10,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-import msgspec
 from faust.types import TP, EventT
 
 from agents.arrow import HOLD_S
-from agents.lifeline import REFUSED, StallGuard, end
+from agents.lifeline import StallGuard, end
 from agents.measures import StageMeasures
 from topology.log.frames import CANDLE_FRAME, CANDLES, INDICATOR_FRAME, INDICATORS, TICKS, TIMEFRAME_FRAME, TIMEFRAMES
 from topology.log.frames import Format, FrameError, Poison, TickFrame, tick_frame
@@ -35,7 +34,8 @@ class _Reader:
     """One source as this process reads it: the position read, and frames ahead of one that is missing."""
 
     def __init__(self, applied: Applied | None) -> None:
-        self.position = None if applied is None else applied.position
+        # A sink that has only passed over frames of another run has an offset and no position yet.
+        self.position = None if applied is None or applied.position < 0 else applied.position
         self.held: dict[int, tuple[Event, Stored]] = {}
         self.held_since_s = 0.0
 
@@ -90,14 +90,13 @@ class SinkArrow:
         reader = self._readers.get((stage, message.partition))
         if reader is None:
             return
-        frame = self._decode(stage, event)
-        stored = None if frame is None else Stored(stage, message.partition, message.offset, frame)
-        if stored is not None:
-            self._place(reader, event, stored)
-        self._room.clear() if len(self._pending) >= MAX_PENDING else None
+        stored = Stored(stage, message.partition, message.offset, self._decode(stage, event))
+        self._place(reader, event, stored)
+        if len(self._pending) >= MAX_PENDING:
+            self._room.clear()
         await self._room.wait()
 
-    def _decode(self, stage: str, event: Event) -> AnyFrame | None:
+    def _decode(self, stage: str, event: Event) -> AnyFrame:
         value = event.message.value
         if stage == TICKS:
             found = tick_frame(value)
@@ -105,10 +104,9 @@ class SinkArrow:
                 return TickFrame(1, self.log, 0, 0, 0, 0, [], [])  # the stages leave a gap mark for it
             return found
         try:
-            frame = FORMATS[stage].decode(value)
+            return FORMATS[stage].decode(value)
         except FrameError as error:
             end(f"{event.message.topic} partition {event.message.partition} offset {event.message.offset}: {error}")
-        return frame
 
     def _place(self, reader: _Reader, event: Event, stored: Stored) -> None:
         match order(reader.position, stored.position):
@@ -189,6 +187,3 @@ class SinkArrow:
 def _rows(stored: Stored) -> int:
     frame = stored.frame
     return len(frame.ticks) if isinstance(frame, TickFrame) else len(frame.rows) + len(frame.live)
-
-
-__all__ = ["REFUSED", "SinkArrow", "msgspec"]

@@ -31,7 +31,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 @pytest.fixture(scope="session")
 def market_data() -> Path:
-    """The folder of recorded NIFTY 50 days, ``nifty50`` in ``MARKET_DATA_DIR``; tests that need it are skipped without."""
+    """The folder of recorded NIFTY 50 days (``nifty50`` in ``MARKET_DATA_DIR``); without it, tests are skipped."""
     default = Path(__file__).parents[2] / "shared/data"
     folder = Path(os.environ.get("MARKET_DATA_DIR") or default) / "nifty50"
     if not folder.is_dir():

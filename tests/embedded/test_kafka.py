@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from topology.embedded import EmbeddedError, Kafka, free_port
 from topology.embedded.kafka import MAX_MESSAGE_BYTES, answers
@@ -63,7 +64,7 @@ async def test_a_record_may_carry_the_time_of_any_day(kafka: Kafka, timestamp_ms
 
 async def test_a_topic_is_not_made_by_using_it(kafka: Kafka) -> None:
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, request_timeout_ms=1_000) as producer:
-        with pytest.raises(KafkaTimeoutError):
+        with pytest.raises(UnknownTopicOrPartitionError):
             await producer.send_and_wait("never-made", b"tick")
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
@@ -107,10 +108,19 @@ async def test_a_folder_can_be_started_again_at_another_port(tmp_path: Path) -> 
         second.stop()
 
 
-def test_a_folder_in_use_by_another_broker_is_one_line_that_names_the_log(kafka: Kafka) -> None:
+def test_a_second_broker_in_the_same_folder_is_refused_with_one_line(kafka: Kafka) -> None:
     with pytest.raises(EmbeddedError) as caught:
         Kafka(kafka.folder, free_port()).start(print)
-    assert str(caught.value).splitlines() == [
-        f"the embedded Kafka ended while it started; see {kafka.folder}/kafka.log"
-    ]
+    assert str(caught.value).splitlines() == [f"the embedded Kafka is running already in {kafka.folder}"]
     assert answers("127.0.0.1", kafka.port)
+
+
+def test_a_broker_that_ends_while_it_starts_is_one_line_that_names_its_log(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        broker = Kafka(tmp_path, other.getsockname()[1])
+        with pytest.raises(EmbeddedError) as caught:
+            broker.start(print)
+    assert str(caught.value).splitlines() == [f"the embedded Kafka ended while it started; see {tmp_path}/kafka.log"]
+    assert "Address already in use" in (tmp_path / "kafka.log").read_text()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
+from redis.retry import Retry
 
 from topology.embedded import EmbeddedError, Valkey, free_port
 from topology.embedded.valkey import answers
@@ -24,7 +26,7 @@ def server(tmp_path: Path) -> Iterator[Valkey]:
 
 
 def client(server: Valkey, password: str | None = None) -> Redis:
-    return Redis(port=server.port, password=password)
+    return Redis(port=server.port, password=password, retry=Retry(NoBackoff(), retries=0))
 
 
 def test_a_started_server_answers_and_a_stopped_one_does_not(server: Valkey) -> None:

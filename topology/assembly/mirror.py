@@ -60,6 +60,8 @@ class MirrorRole(SinkRole):
                 return await self._mirror.positions()
             except MirrorAwayError as error:
                 await self._wait(error)
+            except MirrorEmptiedError as error:
+                end(str(error))
             except ForeignLogError as error:
                 end(str(error), code=REFUSED)
 

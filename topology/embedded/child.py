@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from topology.embedded import guard
 
@@ -23,7 +25,9 @@ class EmbeddedError(RuntimeError):
 class Child:
     """A command in a session of its own, so that Ctrl-C in a terminal reaches us alone and we choose the order.
 
-    ``name`` is for messages. What the command prints is added to the file ``log``.
+    ``name`` is for messages. What the command prints is added to the file ``log``. It also is the lock: the command
+    and its guard hold it for as long as one of them lives, so that two never work in one folder (a second broker would
+    get as far as ruining the first one's quorum before it noticed).
     """
 
     def __init__(self, name: str, *, log: Path) -> None:
@@ -39,6 +43,7 @@ class Child:
     def start(self, command: list[str], *, answers: Callable[[], bool], timeout_s: float = 120) -> None:
         """Start the command and wait until ``answers()``. Raises `EmbeddedError` if it ends instead, or never does."""
         with self.log.open("ab") as log:
+            self._lock(log)
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard.__file__, *command],
                 stdin=subprocess.PIPE,
@@ -55,6 +60,12 @@ class Child:
                 raise EmbeddedError(f"{self.name} did not answer within {timeout_s:.0f} s; see {self.log}")
             time.sleep(0.05)
 
+    def _lock(self, log: BinaryIO) -> None:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EmbeddedError(f"{self.name} is running already in {self.log.parent}") from error
+
     def stop(self) -> None:
         """End the command in order, or by force if it takes too long. Nothing happens if it doesn't run."""
         if self._guard is None or self._guard.stdin is None:
@@ -70,3 +81,5 @@ class Child:
         if self._guard is not None and self.running:
             os.killpg(self._guard.pid, signal.SIGKILL)
             self._guard.wait()
+            with self.log.open("rb") as log:
+                fcntl.flock(log, fcntl.LOCK_EX)  # waits for the end of the command itself, which isn't our child

@@ -67,10 +67,8 @@ class _Fetch:
         try:
             path: Path = self._maven.project(group, artifact).at_version(version).artifact().resolve()
         except (OSError, RuntimeError) as error:
-            reason = type(error).__name__
-            raise EmbeddedError(
-                f"{coordinate} can't be fetched ({reason}): check the network, then try again"
-            ) from error
+            why = f"{type(error).__name__}; check the network, then try again"
+            raise EmbeddedError(f"{coordinate} can't be fetched: {why}") from error
         return path
 
 

@@ -1,0 +1,150 @@
+"""A pipeline of its own for one shot: embedded services on free ports in a temporary folder, and every role."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from topology import topics
+from topology.cli.configure import from_settings
+from topology.cli.supervisor import RoleProcess, Supervisor
+from topology.embedded import Kafka, Valkey, free_port
+from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
+from topology.settings import LIVE, Address, Settings
+from topology.sinks.applied import Applied, Source
+from topology.sinks.breaker import Breaker
+from topology.sinks.redis import Mirror, MirrorAwayError, connect
+from topology.sinks.sqlite import read_positions
+from topology.sinks.streams import Streams
+
+SESSION_TIMEOUT_S = 6  # a worker that died is replaced after this long
+POLL_S = 0.1
+
+Ends = dict[Source, int]
+
+
+class PrivatePipeline:
+    """Everything that a recording needs to become candles in ``archive``, for as long as the context lasts."""
+
+    def __init__(self, settings: Settings, *, workers: int, archive: Path | None, progress: Callable[[str], None]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="topology-", ignore_cleanup_errors=True)
+        folder = Path(self._folder.name)
+        self.kafka = Kafka(folder / "kafka", free_port(), java_home=settings.java_home)
+        self.valkey = Valkey(folder / "valkey", free_port())
+        self.archive = archive or folder / "candles.db"
+        self.supervisor = Supervisor()
+        self.settings = replace(
+            settings,
+            broker_url=self.kafka.url,
+            namespace=LIVE,
+            data_dir=folder,
+            redis_addr=Address("127.0.0.1", self.valkey.port),
+            redis_password="",
+            sqlite_path=self.archive,
+        )
+        self.log: topics.Log
+        self._workers, self._progress = workers, progress
+
+    def __enter__(self) -> Self:
+        """Start everything, in order."""
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop everything, in order."""
+        self._stop()
+
+    def _start(self) -> None:
+        settings = self.settings
+        self.kafka.start(self._progress)
+        self.valkey.start()
+        self._progress("making the topics")
+        self.log = asyncio.run(
+            topics.create(settings.bootstrap, LIVE, settings.topic_partitions, from_settings(settings))
+        )
+        self._progress("starting the roles")
+        for number in range(self._workers):
+            self._start_role("pipeline", number)
+        self._start_role("archive", 0)
+        self._start_role("mirror", 0)
+
+    def _start_role(self, role: str, number: int) -> None:
+        folder = self.settings.data_dir
+        env = {
+            "BROKER_URL": self.settings.broker_url,
+            "TOPOLOGY_NAMESPACE": LIVE,
+            "TOPIC_PARTITIONS": str(self.settings.topic_partitions),
+            "DATA_DIR": str(folder),
+            "FAUST_DATADIR": str(folder / f"{role}-{number}"),
+            "REDIS_ADDR": str(self.settings.redis_addr),
+            "REDIS_PASSWORD": "",
+            "SQLITE_PATH": str(self.archive),
+            "SESSION_TIMEOUT_S": str(SESSION_TIMEOUT_S),
+        }
+        log = folder / f"{role}-{number}.log"
+        process = RoleProcess(f"{role} {number}", role=role, env=env, log=log, options=("--without-web",))
+        self.supervisor.start(process)
+
+    def _stop(self) -> None:
+        self._progress("stopping")
+        self.supervisor.stop()
+        self.valkey.stop()
+        self.kafka.stop()
+        self._folder.cleanup()
+
+    async def ends(self) -> Ends:
+        """Return the newest position of each partition of the tick log, for every source of archive and mirror."""
+        partitions = self.log.header.partitions
+        found = await topics.ends(self.settings.bootstrap, [self.log.topic(TICKS)], partitions)
+        return {
+            (stage, partition): end - 1
+            for (_, partition), end in found.items()
+            for stage in (TICKS, CANDLES, TIMEFRAMES, INDICATORS)
+        }
+
+    async def wait_until(self, ends: Ends, shown: Callable[[float], None]) -> None:
+        """Wait until archive and mirror have applied all up to ``ends``; start again what dies meanwhile.
+
+        ``shown`` is told the part that is done, from 0 to 1.
+        """
+        while (done := await self._done(ends)) < 1:
+            shown(done)
+            await asyncio.to_thread(self.supervisor.keep_running)
+            await asyncio.sleep(POLL_S)
+        shown(1.0)
+
+    async def _done(self, ends: Ends) -> float:
+        archived = read_positions(self.archive, log=self.log.header.log, run=0)
+        mirrored = await self._mirrored()
+        parts = [(archived, source) for source in ends if source[0] != TICKS] + [(mirrored, source) for source in ends]
+        reached = [min(_position(found, source), ends[source]) + 1 for found, source in parts]
+        wanted = sum(ends[source] + 1 for _, source in parts)
+        return sum(reached) / wanted if wanted else 1.0
+
+    async def _mirrored(self) -> dict[Source, Applied]:
+        host, port = self.settings.redis_addr
+        client = connect(host, port, db=0)
+        streams = Streams(partitions=self.log.header.partitions, budget_mb=self.settings.redis_streams_mb)
+        mirror = Mirror(client, log=self.log.header.log, run=0, streams=streams, breaker=Breaker(time.monotonic))
+        try:
+            return await mirror.positions()
+        except MirrorAwayError:
+            return {}
+        finally:
+            await client.aclose()
+
+
+def _position(found: dict[Source, Applied], source: Source) -> int:
+    applied = found.get(source)
+    return -1 if applied is None else applied.position
+

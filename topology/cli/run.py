@@ -1,0 +1,210 @@
+"""`topology run FILE...`: recorded days through a private pipeline, in one shot."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+import time
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from topology.cli.private import Ends, PrivatePipeline
+from topology.feeds import FeedError
+from topology.feeds.fields import day_start_ms
+from topology.feeds.files import Recording, scan
+from topology.feeds.writer import TickLogWriter
+from topology.market import Calendar
+from topology.settings import LIVE, Settings
+from topology.sinks.sqlite import Summary, summary
+
+EXAMPLE = """example:
+  topology run 2022-11-22.csv 2022-11-28.csv.gz --instrument NSE:99926000 --archive candles.db"""
+STRICT = 3  # the exit code of --strict when something was not as it should be
+DAY_MS = 86_400_000
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What `--json` prints. ``candles`` is by timeframe in seconds; read = accepted + late + out_of_session + rejected."""
+
+    read: int
+    accepted: int
+    late: int
+    out_of_session: int
+    rejected: dict[str, int]
+    candles: dict[str, int]
+    indicators: int
+    seconds: float
+    ticks_per_s: float
+    restarts: int
+    notes: list[str]
+
+
+def add(subparsers: Any) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "run",
+        help="turn recorded days into candles and indicators, in one shot",
+        description="Feeds recorded ticks through a pipeline of its own (a broker, Redis and workers, for this run "
+        "only) and says what came out. Columns: timestamp,price and, if wanted, instrument and volume (of the day, "
+        "cumulative). A time without a zone is Indian time; prices are in rupees.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".csv or .csv.gz; any order of days")
+    parser.add_argument("--instrument", metavar="I", help="what files without an instrument column hold: NSE:99926000")
+    parser.add_argument("--archive", type=Path, metavar="OUT.db", help="keep the candles and values in this SQLite file")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="pipeline workers (default 1)")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help=f"exit with {STRICT} when a row was rejected or late, or a day had no session",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Run the command; return its exit code. Raises FeedError for what can't be used, before anything is started."""
+    settings = replace(settings, namespace=LIVE)
+    if not 1 <= arguments.workers <= settings.topic_partitions:
+        raise FeedError(
+            f"--workers {arguments.workers} is wrong: from 1 to {settings.topic_partitions} "
+            "(a worker per partition at most: TOPIC_PARTITIONS)"
+        )
+    if arguments.archive is not None and arguments.archive.exists():
+        raise FeedError(f"{arguments.archive} is there already: name another file with --archive, or delete it")
+    calendar = Calendar.parse(settings.calendar_text())
+    with _Screen(shown=not arguments.json) as screen:
+        screen.step("reading the files")
+        recording = scan(arguments.files, arguments.instrument, covered=calendar.covered)
+        outcome = _process(recording, calendar, arguments, settings, screen)
+    if arguments.json:
+        print(msgspec.json.encode(outcome).decode())
+    else:
+        _show(outcome, recording)
+    return STRICT if arguments.strict and (outcome.late or outcome.rejected or outcome.notes) else 0
+
+
+def _process(
+    recording: Recording, calendar: Calendar, arguments: argparse.Namespace, settings: Settings, screen: _Screen
+) -> Outcome:
+    notes = [_closed(calendar, day) for day in recording.days if calendar.day_close_ms(day) is None]
+    if not recording.rows:
+        return _outcome(recording, Summary({}, 0, 0, 0, 0, 0), 0.0, 0, notes)
+    with PrivatePipeline(settings, workers=arguments.workers, archive=None, progress=screen.step) as pipeline:
+        seconds = asyncio.run(_feed(recording, calendar, pipeline, screen))
+        pipeline.supervisor.stop()
+        found = summary(pipeline.archive)
+        if arguments.archive is not None:
+            _keep(pipeline.archive, arguments.archive)
+        restarts = sum(role.restarts for role in pipeline.supervisor.roles)
+    return _outcome(recording, found, seconds, restarts, notes)
+
+
+async def _feed(recording: Recording, calendar: Calendar, pipeline: PrivatePipeline, screen: _Screen) -> float:
+    """Feed the recording and wait until all of it has arrived. Return the seconds that this took."""
+    margin_ms = pipeline.log.configuration.lateness_ms + 1000
+
+    def day_end_ms(day: date) -> int:
+        close_ms = calendar.day_close_ms(day)
+        return close_ms + margin_ms if close_ms is not None else day_start_ms(day.toordinal()) + DAY_MS
+
+    async with TickLogWriter(pipeline.settings.bootstrap, pipeline.log) as writer:
+        # The first frames hold the configuration. When they have arrived, every role is at work.
+        await writer.write([], None, everywhere=True)
+        await writer.flush()
+        await pipeline.wait_until(await pipeline.ends(), lambda _: None)
+        screen.step("feeding")
+        started_s = time.monotonic()
+        watching = asyncio.create_task(_keep_running(pipeline))
+        for batch in recording.batches(day_end_ms):
+            await writer.write(batch.ticks, batch.clock_ms, everywhere=batch.day_end)
+        await writer.flush()
+        watching.cancel()
+    ends: Ends = await pipeline.ends()
+    await pipeline.wait_until(ends, screen.done)
+    return time.monotonic() - started_s
+
+
+async def _keep_running(pipeline: PrivatePipeline) -> None:
+    while True:
+        await asyncio.to_thread(pipeline.supervisor.keep_running)
+        await asyncio.sleep(0.5)
+
+
+def _closed(calendar: Calendar, day: date) -> str:
+    name = calendar.holiday_name(day)
+    return f"{day}: the market was closed ({name or day.strftime('%A')}), so its ticks make no candle"
+
+
+def _keep(made: Path, wanted: Path) -> None:
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(made, wanted)
+
+
+def _outcome(recording: Recording, found: Summary, seconds: float, restarts: int, notes: list[str]) -> Outcome:
+    ticks = found.accepted + found.late + found.out_of_session
+    return Outcome(
+        read=recording.read,
+        accepted=found.accepted,
+        late=found.late,
+        out_of_session=found.out_of_session,
+        rejected=dict(recording.rejected),
+        candles={str(seconds): count for seconds, count in found.candles.items()},
+        indicators=found.indicators,
+        seconds=round(seconds, 3),
+        ticks_per_s=round(ticks / seconds, 1) if seconds else 0.0,
+        restarts=restarts,
+        notes=notes,
+    )
+
+
+def _show(outcome: Outcome, recording: Recording) -> None:
+    console = Console(highlight=False)
+    table = Table("", "number", show_header=False, box=None)
+    table.columns[1].justify = "right"
+    rows = [("rows read", outcome.read), ("ticks accepted", outcome.accepted), ("late", outcome.late)]
+    rows += [("out of session", outcome.out_of_session)]
+    rows += [(f"rejected: {reason}", number) for reason, number in outcome.rejected.items()]
+    rows += [(f"candles of {seconds} s", number) for seconds, number in outcome.candles.items()]
+    rows += [("indicator values", outcome.indicators)]
+    for name, number in rows:
+        table.add_row(name, f"{number:,}")
+    console.print(table)
+    for line in (*recording.first_rejected.values(), *outcome.notes):
+        console.print(line, soft_wrap=True, markup=False)
+    console.print(f"{outcome.seconds:.1f} s, {outcome.ticks_per_s:,.0f} ticks/s")
+
+
+class _Screen:
+    """Steps and a bar on stderr where that is a terminal; nothing in a pipe, and nothing with ``shown`` false."""
+
+    def __init__(self, *, shown: bool) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        self._progress = Progress(
+            *columns, console=Console(stderr=True), transient=True, disable=not (shown and sys.stderr.isatty())
+        )
+        self._task = self._progress.add_task("", total=None)
+
+    def __enter__(self) -> _Screen:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def step(self, text: str) -> None:
+        """Say what is being done."""
+        self._progress.update(self._task, description=text, total=None)
+
+    def done(self, part: float) -> None:
+        """Show how much of it is done, from 0 to 1."""
+        self._progress.update(self._task, description="waiting for archive and mirror", total=1.0, completed=part)

@@ -1,0 +1,117 @@
+"""Runs the roles as child processes: started, started again when they die, stopped in order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from topology.embedded import guard
+
+REFUSED = 1  # the exit code of a role that would fail again in the same way
+QUICK_S = 10.0  # a role that dies sooner than this after its start is started again only after a pause
+PAUSE_S = 2.0
+STOP_S = 30.0
+
+
+class RoleError(Exception):
+    """A role can't run here; the message is its own last line."""
+
+
+class RoleProcess:
+    """A role as a child process in a session of its own; what it logs is added to the file ``log``."""
+
+    def __init__(self, name: str, *, role: str, env: Mapping[str, str], log: Path, options: tuple[str, ...] = ()) -> None:
+        self.name, self.log = name, log
+        self.restarts = 0
+        self._command = [sys.executable, "-m", "faust", "-A", "topology", "worker", *options]
+        self._env = {**os.environ, **env, "TOPOLOGY_ROLE": role}
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._started_s = 0.0
+
+    def start(self) -> None:
+        """Start the process. A guard between us ends it when we die."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", guard.__file__, *self._command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                start_new_session=True,
+            )
+        self._started_s = time.monotonic()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the guard, and of the process group that the role is in."""
+        assert self._guard is not None, "the role has been started"
+        return self._guard.pid
+
+    def keep_running(self) -> None:
+        """Start the process again when it has died. Raises RoleError where that would be of no use."""
+        if self._guard is None or (code := self._guard.poll()) is None:
+            return
+        if code == REFUSED:
+            raise RoleError(f"{self.name}: {self.last_line()}")
+        if time.monotonic() - self._started_s < QUICK_S and self.restarts:
+            time.sleep(PAUSE_S)
+        self.restarts += 1
+        self.start()
+
+    def ask_to_stop(self) -> None:
+        """Tell the process to stop; it saves first."""
+        if self._guard is not None and self._guard.stdin is not None and self._guard.poll() is None:
+            self._guard.stdin.close()
+
+    def wait(self) -> None:
+        """Wait until the process is gone, and kill it if it takes too long."""
+        if self._guard is None:
+            return
+        try:
+            self._guard.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._guard.pid, 9)
+            self._guard.wait()
+
+    def last_line(self) -> str:
+        """Return what the role said last."""
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.startswith("{")]
+        return _message(lines[-1]) if lines else f"ended without a word; see {self.log}"
+
+
+class Supervisor:
+    """Roles in the order in which they are started; they are stopped in the same order, feed before what it feeds."""
+
+    def __init__(self) -> None:
+        self.roles: list[RoleProcess] = []
+
+    def start(self, role: RoleProcess) -> None:
+        """Start a role and look after it from here on."""
+        self.roles.append(role)
+        role.start()
+
+    def keep_running(self) -> None:
+        """Start again what has died."""
+        for role in self.roles:
+            role.keep_running()
+
+    def stop(self) -> None:
+        """Stop all, feeds first, so that nothing is left half read."""
+        for role in self.roles:
+            role.ask_to_stop()
+        for role in self.roles:
+            role.wait()
+
+
+def _message(line: str) -> str:
+    try:
+        return str(msgspec.json.decode(line)["message"])
+    except (msgspec.DecodeError, KeyError):
+        return line

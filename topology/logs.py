@@ -40,11 +40,13 @@ class JsonLines(logging.Formatter):
 def logging_config(settings: Settings) -> dict[str, Any]:
     """Return the configuration for the standard library: Faust and the Kafka client say only what goes wrong."""
     foreign = "DEBUG" if settings.log_level == "DEBUG" else "WARNING"
+    # With handlers of their own, since Faust raises the level of the first handler of the root logger.
+    ours = {"level": settings.log_level, "handlers": ["ours"], "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"lines": {"()": JsonLines, "role": settings.role}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
+        "handlers": {name: {"class": "logging.StreamHandler", "formatter": "lines"} for name in ("stderr", "ours")},
         "root": {"level": "WARNING", "handlers": ["stderr"]},
-        "loggers": dict.fromkeys(_FOREIGN, {"level": foreign}) | dict.fromkeys(_OURS, {"level": settings.log_level}),
+        "loggers": dict.fromkeys(_FOREIGN, {"level": foreign}) | dict.fromkeys(_OURS, ours),
     }

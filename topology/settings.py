@@ -128,10 +128,13 @@ class Settings:
         return files("topology.market").joinpath("calendars", name).read_text(encoding="utf-8")
 
 
-def load() -> Settings:
-    """Read the settings from the environment and, where it is silent, from the file ``.env`` of the current folder."""
+def load(**fixed: str) -> Settings:
+    """Read the settings from the environment and, where it is silent, from the file ``.env`` of the current folder.
+
+    ``fixed`` are variables that a command decides itself.
+    """
     written = {name: value or "" for name, value in dotenv_values(".env").items()}
-    return Settings.from_env(written | dict(os.environ))
+    return Settings.from_env(written | dict(os.environ) | fixed)
 
 
 class _Variables:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -27,6 +27,7 @@ from topology.log.frames import (
 
 PARTITIONED = (TICKS, CANDLES, TIMEFRAMES, INDICATORS, DEAD_LETTERS)
 MAX_RECORD_BYTES = 16 * 1024 * 1024
+FIRST_BLOCK, LARGEST_BLOCK = 16, 8192  # records, when a partition is read from its end
 _FOREVER = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
 _CONFIG = {
     **_FOREVER,
@@ -61,18 +62,23 @@ def topic(namespace: str, stage: str) -> str:
     return f"{namespace}.{stage}"
 
 
+async def present(bootstrap: str, namespace: str) -> set[str]:
+    """Return the topics of a log that the broker has."""
+    names = {topic(namespace, stage) for stage in (*PARTITIONED, COMMANDS)}
+    async with admin(bootstrap) as client:
+        return names & set(await client.list_topics())
+
+
 async def create(bootstrap: str, namespace: str, partitions: int, configuration: Configure) -> Log:
     """Make the topics that lack, and the log's header and first configuration. What is there stays as it is."""
-    async with _admin(bootstrap) as admin:
+    async with admin(bootstrap) as client:
         wanted = [NewTopic(topic(namespace, stage), partitions, 1, topic_configs=_CONFIG) for stage in PARTITIONED]
         wanted.append(NewTopic(topic(namespace, COMMANDS), 1, 1, topic_configs=_CONFIG))
-        existing = set(await admin.list_topics())
+        existing = set(await client.list_topics())
         lacking = [new for new in wanted if new.name not in existing]
         if lacking:
-            try:
-                await admin.create_topics(lacking)
-            except TopicAlreadyExistsError:
-                pass  # somebody else made them at the same time
+            with suppress(TopicAlreadyExistsError):  # somebody else made them at the same time
+                await client.create_topics(lacking)
     if (await _records(bootstrap, topic(namespace, COMMANDS))) == []:
         header = LogHeader(VERSION, uuid.uuid4().hex[:12], namespace, partitions)
         await command(bootstrap, namespace, header)
@@ -92,38 +98,29 @@ async def command(bootstrap: str, namespace: str, record: LogHeader | Configure)
 
 async def read(bootstrap: str, namespace: str) -> Log:
     """Read which log this is. Raises :class:`LogError` where topics lack or have another number of partitions."""
-    async with _admin(bootstrap) as admin:
-        found = {t["topic"]: len(t["partitions"]) for t in await admin.describe_topics()}
+    async with admin(bootstrap) as client:
+        found = {t["topic"]: len(t["partitions"]) for t in await client.describe_topics()}
     name = topic(namespace, COMMANDS)
     if name not in found:
         raise LogError(f"the broker at {bootstrap} has no topic {name}: run `topology topics create`")
-    records = await _records(bootstrap, name)
-    if not records:
+    written = await _records(bootstrap, name)
+    if not written:
         raise LogError(f"the topic {name} is empty: run `topology topics create`")
-    header = HEADER.decode(records[0].value)
+    header = HEADER.decode(written[0].value)
     for stage in PARTITIONED:
         count = found.get(topic(namespace, stage), 0)
         if count == 0:
-            raise LogError(f"the broker at {bootstrap} has no topic {topic(namespace, stage)}: run `topology topics create`")
+            raise LogError(
+                f"the broker at {bootstrap} has no topic {topic(namespace, stage)}: run `topology topics create`"
+            )
         if count != header.partitions:
             raise LogError(
                 f"the topic {topic(namespace, stage)} has {count} partitions where its log has {header.partitions}: "
                 "delete it and run `topology topics create`"
             )
-    if len(records) < 2:
+    if len(written) < 2:
         raise LogError(f"the topic {name} holds no configuration: run `topology topics create`")
-    return Log(header, [_command(record) for record in records[1:]])
-
-
-async def follow_commands(bootstrap: str, log: Log) -> AsyncIterator[Configure]:
-    """Yield the commands that come after those in ``log``, as they come, for ever."""
-    async with consumer(bootstrap) as reader:
-        place = TopicPartition(log.topic(COMMANDS), 0)
-        reader.assign([place])
-        reader.seek(place, log.configuration.id + 1)
-        while True:
-            record = await reader.getone(place)
-            yield _command(record)
+    return Log(header, [configure_of(record) for record in written[1:]])
 
 
 async def ends(bootstrap: str, topics: list[str], partitions: int) -> dict[tuple[str, int], int]:
@@ -165,7 +162,33 @@ async def last_record(reader: AIOKafkaConsumer, place: TopicPartition) -> Consum
     return await reader.getone(place)
 
 
-def _command(record: ConsumerRecord) -> Configure:
+async def records(
+    reader: AIOKafkaConsumer, place: TopicPartition, start: int, end: int
+) -> AsyncIterator[ConsumerRecord]:
+    """Yield the records of a partition with offsets from ``start`` up to ``end``, which is left out."""
+    reader.assign([place])
+    reader.seek(place, start)
+    while start < end:
+        record = await reader.getone(place)
+        if record.offset < end:
+            yield record
+        start = record.offset + 1
+
+
+async def newest_first(
+    reader: AIOKafkaConsumer, place: TopicPartition, start: int, end: int
+) -> AsyncIterator[ConsumerRecord]:
+    """Yield the same records, the newest first. They are read in blocks that grow: to look at a few is cheap."""
+    size = FIRST_BLOCK
+    while start < end:
+        begin = max(start, end - size)
+        for record in reversed([record async for record in records(reader, place, begin, end)]):
+            yield record
+        end, size = begin, min(2 * size, LARGEST_BLOCK)
+
+
+def configure_of(record: ConsumerRecord) -> Configure:
+    """Return the command that a record of ``commands`` holds; its id is its offset."""
     return msgspec.structs.replace(_CONFIGURE.decode(record.value), id=record.offset)
 
 
@@ -174,26 +197,22 @@ async def _records(bootstrap: str, name: str) -> list[ConsumerRecord]:
     async with consumer(bootstrap) as reader:
         place = TopicPartition(name, 0)
         end = (await reader.end_offsets([place]))[place]
-        reader.assign([place])
-        reader.seek(place, 0)
-        records: list[ConsumerRecord] = []
-        while len(records) < end:
-            records.append(await reader.getone(place))
-        return records
+        return [record async for record in records(reader, place, 0, end)]
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
+async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client for what belongs to topics and groups rather than to their records."""
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
     try:
-        await admin.start()
+        await client.start()
     except KafkaError as error:
-        await admin.close()
+        await client.close()
         raise _no_broker(bootstrap) from error
     try:
-        yield admin
+        yield client
     finally:
-        await admin.close()
+        await client.close()
 
 
 def _no_broker(bootstrap: str) -> LogError:

@@ -6,7 +6,6 @@ import asyncio
 import fcntl
 import logging
 import os
-import socket
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ import faust
 from agents.lifeline import REFUSED, StallGuard, end
 from agents.measures import Progress
 from topology import topics
+from topology.embedded.loopback import free_port
 from topology.logs import logging_config
 from topology.settings import Settings
 from topology.topics import MAX_RECORD_BYTES
@@ -159,13 +159,6 @@ def _own_folder(settings: Settings) -> Path:
 
 
 def _web_port(settings: Settings) -> int:
-    """Return the port of `METRICS_ADDR` for the first worker of the pipeline, any free one for whoever comes later."""
-    wanted = settings.metrics_addr.port if settings.role == "pipeline" else 0
-    for port in (wanted, 0):
-        with socket.socket() as trial:
-            try:
-                trial.bind((settings.metrics_addr.host, port))
-            except OSError:
-                continue
-            return int(trial.getsockname()[1])
-    raise RuntimeError(f"METRICS_ADDR={settings.metrics_addr} can't be bound: name an address of this machine")
+    """Return the port of `METRICS_ADDR` for the first worker of the pipeline, a free one for whoever comes later."""
+    host, port = settings.metrics_addr
+    return free_port(port if settings.role == "pipeline" else 0, host=host)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 
-from agents.lifeline import REFUSED, end
+from faust.types import TP, EventT, StreamT
+
+from agents.lifeline import REFUSED, end, or_end
 from agents.measures import Progress
-from topology import topics
+from agents.stages import raw_topic
+from topology import topics, upstream
 from topology.assembly.base import Companions, RoleApp
 from topology.feeds.live import LiveFeed
 from topology.feeds.walk import DEMONSTRATION, RandomWalk
 from topology.feeds.writer import StaleSourceError, TickLogWriter
+from topology.log.frames import COMMANDS
 from topology.settings import SIM, Settings
 from web import health
 
 STEP_S = 0.5  # between two ticks of an instrument of the demonstration
-COMMANDS_EVERY_S = 1.0
 
 
 def now_ms() -> int:
@@ -32,6 +35,14 @@ class FeedRole:
         self._companions = Companions(settings)
         self._log = ""
         self._writer: TickLogWriter | None = None
+        commands = topics.topic(settings.namespace, COMMANDS)
+
+        @app.agent(raw_topic(app, commands), name="feed")
+        async def agent(stream: StreamT[bytes]) -> None:
+            async for event in stream.noack().events():
+                await or_end(self._copy(event))
+
+        upstream.install(app, {commands: self._copied})
         health.add(app, self._health)
 
     async def start(self, log: topics.Log) -> None:
@@ -45,7 +56,7 @@ class FeedRole:
         except StaleSourceError as error:
             end(str(error), code=REFUSED)
         live = LiveFeed(self._writer, frame_ms=self._settings.frame_ms, now_ms=now_ms)
-        self._companions.start([live.run(), self._walk(live), self._copy_commands(log, self._writer)])
+        self._companions.start([live.run(), self._walk(live)])
 
     async def close(self) -> None:
         """Deliver what was written."""
@@ -64,10 +75,14 @@ class FeedRole:
             live.add(walk.ticks(now_ms()))
             await asyncio.sleep(STEP_S)
 
-    async def _copy_commands(self, log: topics.Log, writer: TickLogWriter) -> None:
-        """Copy commands that come while the feed runs into every partition."""
-        async for command in topics.follow_commands(self._settings.bootstrap, log):
-            writer.command([command])
+    async def _copied(self, _: TP) -> int:
+        """Return the id of the newest command that the writer has been given at its start."""
+        return 0 if self._writer is None else self._writer.log.configuration.id
+
+    async def _copy(self, event: EventT[bytes]) -> None:
+        """Copy a command that comes while the feed runs into every partition, with its next frame."""
+        if self._writer is not None:
+            self._writer.command([topics.configure_of(event.message)])
 
     def _health(self) -> health.Health:
         clock_ms = 0 if self._writer is None else self._writer.clock_ms

@@ -1,12 +1,48 @@
-"""The text of ``topology calendar``: what the session calendar says about a day."""
+"""`topology calendar`: what the session calendar says about a day."""
 
 from __future__ import annotations
 
+import argparse
 from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Any
 
-from topology.market.calendar import IST, Calendar
+from topology.market.calendar import IST, Calendar, CalendarError
+from topology.settings import Settings
 
+EXAMPLE = """example:
+  topology calendar --date 2026-11-08"""
 WARNING_DAYS = 30
+
+
+def add(subparsers: Any) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "calendar",
+        description="Shows the sessions of a day in Indian time, the next trading day, and which calendar says so: "
+        "CALENDAR_FILE, or else the one of the namespace.",
+        epilog=EXAMPLE,
+    )
+    parser.add_argument("--date", type=_date, metavar="D", help="the day, as 2026-11-08 (default: today in India)")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Run the command; return its exit code. Raises NotCovered for a day that the calendar doesn't know."""
+    today = datetime.now(IST).date()
+    calendar = Calendar.parse(settings.calendar_text())
+    for line in describe(calendar, arguments.date or today, today=today):
+        print(line)
+    return 0
+
+
+@lru_cache
+def label(text: str) -> str:
+    """Return name and version of a calendar in place of its text."""
+    try:
+        calendar = Calendar.parse(text)
+    except CalendarError:
+        return "a calendar that can't be read"
+    return f"{calendar.name}, version {calendar.version}"
 
 
 def describe(calendar: Calendar, day: date, *, today: date) -> list[str]:
@@ -24,6 +60,13 @@ def describe(calendar: Calendar, day: date, *, today: date) -> list[str]:
         f"calendar: {calendar.name}, version {calendar.version}, covers {calendar.first_day} to {calendar.last_day}"
     )
     return lines + _warning(calendar, today)
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date: write it as 2026-11-08") from None
 
 
 def _headline(calendar: Calendar, day: date) -> str:

@@ -7,10 +7,16 @@ import socket
 LOOPBACK = "127.0.0.1"
 
 
-def free_port() -> int:
-    """Give a TCP port of loopback that nothing listens on at this moment."""
+def free_port(wanted: int = 0, *, host: str = LOOPBACK) -> int:
+    """Give the port that is wanted if nothing listens on it at this moment, any free TCP port otherwise."""
     with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, wanted))
+        except OSError:
+            if not wanted:
+                raise
+            return free_port(host=host)
         port: int = listener.getsockname()[1]
     return port
 

@@ -72,6 +72,7 @@ class SeriesState(msgspec.Struct, array_like=True, frozen=True):
 
     instrument: str
     newest_ms: int
+    closed_ms: int
     session_ms: int
     volume: int | None
     open: list[OpenCandle]
@@ -87,7 +88,10 @@ class SecondsState(msgspec.Struct, array_like=True, frozen=True):
 class Series:
     """What is known of one instrument: its newest tick, its day volume so far and its open candles, oldest first."""
 
-    __slots__ = ("closes_at_ms", "instrument", "instrument_class", "newest_ms", "open", "session_ms", "span", "volume")
+    __slots__ = (
+        "closed_ms", "closes_at_ms", "instrument", "instrument_class", "newest_ms", "open", "session_ms", "span",
+        "volume",
+    )  # fmt: skip
 
     def __init__(self, instrument: str, instrument_class: str) -> None:
         self.instrument = instrument
@@ -95,6 +99,7 @@ class Series:
         self.span = Span(0, 0, None)
         self.session_ms = LONG_AGO  # the open of the session that `volume` belongs to
         self.newest_ms = LONG_AGO
+        self.closed_ms = LONG_AGO  # seconds up to here closed under an earlier lateness; a higher one opens none again
         self.closes_at_ms = LONG_AGO  # a tick at or after this time closes the oldest open candle
         self.volume: int | None = None  # cumulative day volume seen so far
         self.open: list[OpenCandle] = []
@@ -114,14 +119,16 @@ class SecondCandles:
     """
 
     def __init__(self, calendar: Calendar, *, classes: Mapping[str, str] | None = None, lateness_ms: int = 1000):
-        self.clock_ms = LONG_AGO
+        self.clock_ms, self.lateness_ms = LONG_AGO, lateness_ms
         self.series: dict[str, Series] = {}
         self._seconds: list[int] = []  # a heap of the keys of `_opened`
         self._opened: dict[int, list[Series]] = {}  # the series that opened a candle at this second
         self.configure(calendar, classes=classes, lateness_ms=lateness_ms)
 
     def configure(self, calendar: Calendar, *, classes: Mapping[str, str] | None = None, lateness_ms: int) -> None:
-        """Change sessions and lateness from here on; candles that are open stay open."""
+        """Change sessions and lateness from here on; candles that are open stay open, closed ones closed."""
+        for series in self.series.values():
+            series.closed_ms = max(series.closed_ms, self._newest_ms(series) - self.lateness_ms)
         self.calendar, self.classes, self.lateness_ms = calendar, dict(classes or {}), lateness_ms
         for series in self.series.values():
             series.instrument_class = self._class(series.instrument)
@@ -181,20 +188,26 @@ class SecondCandles:
         return span.session is not None
 
     def _late(self, series: Series, time_ms: int) -> LateTick | None:
-        newest_ms = max(self.clock_ms, series.newest_ms)
+        newest_ms = self._newest_ms(series)
         end_ms = time_ms - time_ms % SECOND_MS + SECOND_MS
-        if end_ms + self.lateness_ms > newest_ms:
+        if end_ms > max(newest_ms - self.lateness_ms, series.closed_ms):
             return None
         return LateTick(series.instrument, time_ms, newest_ms - time_ms)
 
+    def _newest_ms(self, series: Series) -> int:
+        return max(self.clock_ms, series.newest_ms)
+
     def _take(self, series: Series, tick: Tick, closed: list[Candle]) -> None:
         """Take a tick that may close older candles, open one, or belong to one that isn't the newest."""
-        if series.span.session is not None and series.span.session.open_ms > series.session_ms:
-            series.session_ms, series.volume = series.span.session.open_ms, None
+        session = series.span.session
+        assert session is not None
+        if session.open_ms > series.session_ms:
+            series.session_ms, series.volume = session.open_ms, None
         if tick.time_ms > series.newest_ms:
             series.newest_ms = tick.time_ms
             self._close_until(series, tick.time_ms - self.lateness_ms, closed)
-        volume = series.traded(tick)
+        # A tick of the session before, after the next has begun, says nothing about the volume of either.
+        volume = series.traded(tick) if session.close_ms > series.session_ms else 0
         start_ms = tick.time_ms - tick.time_ms % SECOND_MS
         for index, candle in enumerate(series.open):
             if candle.start_ms == start_ms:
@@ -239,7 +252,7 @@ class SecondCandles:
         return SecondsState(
             self.clock_ms,
             [
-                SeriesState(s.instrument, s.newest_ms, s.session_ms, s.volume, [copy(candle) for candle in s.open])
+                SeriesState(s.instrument, s.newest_ms, s.closed_ms, s.session_ms, s.volume, list(map(copy, s.open)))
                 for s in self.series.values()
             ],
         )
@@ -250,7 +263,8 @@ class SecondCandles:
         self.series, self._seconds, self._opened = {}, [], {}
         for kept in state.series:
             series = self._add(kept.instrument)
-            series.newest_ms, series.session_ms, series.volume = kept.newest_ms, kept.session_ms, kept.volume
+            series.newest_ms, series.closed_ms = kept.newest_ms, kept.closed_ms
+            series.session_ms, series.volume = kept.session_ms, kept.volume
             for candle in kept.open:
                 self._open(series, len(series.open), copy(candle))
 

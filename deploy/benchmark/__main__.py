@@ -1,0 +1,124 @@
+"""`deploy/bench`: measures the pipeline, prints tables, keeps the raw figures as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import platform
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from benchmark.load import MINUTE_MS, Market
+from benchmark.pipeline import catching_up, fill, latency, now_ms, recovery
+from benchmark.report import Result, show
+from benchmark.rig import BenchError, Rig
+from topology.embedded import EmbeddedError
+from topology.log.frames import Configure
+from topology.settings import SIM, Settings
+
+MARKET_TICKS_PER_S = 10_000
+FRAMES_MS = (50, 200)
+PARTS = ("catching-up", "latency", "recovery")
+
+
+class Size(NamedTuple):
+    """How much is measured."""
+
+    instruments: tuple[int, ...]
+    history_minutes: int
+    market_s: int
+    live_s: int
+
+
+FULL = Size((1, 50, 500, 5000), history_minutes=500, market_s=120, live_s=30)
+QUICK = Size((50, 500), history_minutes=60, market_s=40, live_s=8)
+
+
+def main() -> int:
+    """Run it; return the exit code."""
+    options = _parser().parse_args()
+    if not Path("/proc/self/stat").exists():
+        print("deploy/bench: reads CPU times from /proc, which only Linux has", file=sys.stderr)
+        return 1
+    size = QUICK if options.quick else FULL
+    results: list[Result] = []
+    try:
+        for instruments in options.instruments or size.instruments:
+            results.append(asyncio.run(_measure(instruments, size, options)))
+            _keep(options.json, results)
+    except (BenchError, EmbeddedError) as error:
+        print(f"deploy/bench: {error}", file=sys.stderr)
+        return 1
+    show(results)
+    print(f"raw figures: {options.json}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deploy/bench",
+        description="Measures the pipeline on this machine, with a broker of its own, beside what bounds its speed.",
+        epilog="example: deploy/bench --instruments 500 --parts catching-up",
+    )
+    parser.add_argument("--quick", action="store_true", help="smaller sizes: about three minutes")
+    parser.add_argument("--json", type=Path, default=Path("data/bench.json"), help="where raw figures go (%(default)s)")
+    parser.add_argument("--instruments", type=int, nargs="+", metavar="N", help="numbers of instruments")
+    parser.add_argument("--rates", type=int, nargs="+", default=[2000, 10_000], metavar="N", help="live ticks/s")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (all)")
+    return parser
+
+
+async def _measure(instruments: int, size: Size, options: argparse.Namespace) -> Result:
+    result, market = Result(instruments), Market(instruments)
+    settings = Settings.from_env({"TOPOLOGY_NAMESPACE": SIM})
+    async with Rig(settings, _configuration(settings)) as rig:
+        _step(f"{instruments} instruments: {size.history_minutes} minutes of history")
+        start_ms = now_ms() - size.market_s * 1000 * len(FRAMES_MS) - (size.history_minutes + 1) * MINUTE_MS
+        await fill(rig, market.history(start_ms, size.history_minutes))
+        rig.start_worker()
+        await rig.until_caught_up()
+        if "catching-up" in options.parts:
+            rig.end_worker()
+            start_ms += size.history_minutes * MINUTE_MS
+            for frame_ms in FRAMES_MS:
+                _step(f"{instruments} instruments: catching up, frames of {frame_ms} ms")
+                batches = market.frames(start_ms, size.market_s, ticks_per_s=MARKET_TICKS_PER_S, frame_ms=frame_ms)
+                result.catching_up[frame_ms] = await catching_up(rig, batches)
+                start_ms += size.market_s * 1000
+            rig.start_worker()
+        for ticks_per_s in options.rates if "latency" in options.parts else ():
+            _step(f"{instruments} instruments: live, {ticks_per_s} ticks/s")
+            result.latency[ticks_per_s] = await latency(
+                rig, market, ticks_per_s=ticks_per_s, frame_ms=settings.frame_ms, seconds=size.live_s
+            )
+        if "recovery" in options.parts:
+            _step(f"{instruments} instruments: recovery")
+            result.recovery = await recovery(rig)
+    return result
+
+
+def _configuration(settings: Settings) -> Configure:
+    return Configure(
+        id=0,
+        timeframes={timeframe_s: list(settings.indicators) for timeframe_s in settings.enabled_tfs},
+        classes={},
+        calendar=settings.calendar_text(),
+        lateness_ms=settings.allowed_lateness_ms,
+    )
+
+
+def _step(text: str) -> None:
+    print(f"-- {text}", file=sys.stderr, flush=True)
+
+
+def _keep(file: Path, results: list[Result]) -> None:
+    machine = {"system": platform.platform(), "python": platform.python_version()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(msgspec.json.format(msgspec.json.encode({"machine": machine, "results": results})))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The days that acceptance tests run: real ones as recorded, and 200 instruments made out of them.
+
+The reader here shares nothing with the feed: what a file holds is known twice.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from zlib import crc32
+
+from tests.reference.brute_force import INDIAN_TIME, Row, indian_ms
+
+NIFTY_50 = "NSE:99926000"
+INSTRUMENTS = tuple(f"NSE:{99926100 + k}" if k % 2 else f"{('NSE', 'BSE')[k // 2 % 2]}:{1000 + k}" for k in range(200))
+STRETCHES = ((date(2022, 11, 21), "15:05", "15:31"), (date(2022, 11, 22), "09:13", "09:33"))
+"""Into the close of one day and out of the opening of the next."""
+
+INDIAN_MS, DAY_MS = 19_800_000, 86_400_000
+
+DayOf = Callable[[int], dict[int, int]]
+"""Gives the prices in paise by the second of the day, of the day with this number."""
+
+
+def read_rows(path: Path, instrument: str = NIFTY_50) -> list[Row]:
+    """Read the rows of a file with the columns timestamp and price."""
+    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
+    with opened as lines:
+        return [Row(instrument, _time_ms(row["timestamp"]), int(Decimal(row["price"]) * 100)) for row in csv.DictReader(lines)]
+
+
+@cache
+def _day_start_ms(text: str) -> int:
+    return round(datetime.fromisoformat(text).replace(tzinfo=INDIAN_TIME).timestamp() * 1000)
+
+
+def _time_ms(text: str) -> int:
+    day, clock = text.split(" ")
+    hours, minutes, seconds = clock.split(":")
+    return _day_start_ms(day) + (int(hours) * 60 + int(minutes)) * 60_000 + round(float(seconds) * 1000)
+
+
+def real_days(files: Sequence[Path]) -> DayOf:
+    """Take the days from recorded files."""
+
+    @cache
+    def prices(path: Path) -> dict[int, int]:
+        return {(row.time_ms + INDIAN_MS) % DAY_MS // 1000: row.price for row in read_rows(path)}
+
+    return lambda number: prices(files[number % len(files)])
+
+
+def generated_days() -> DayOf:
+    """Make the days up: a walk that is the same each time."""
+
+    @cache
+    def walk(number: int) -> dict[int, int]:
+        price, prices = 1_800_000, {}
+        for second in range(9 * 3600, 16 * 3600):
+            price += crc32(f"{number} {second}".encode()) % 501 - 250
+            prices[second] = price
+        return prices
+
+    return lambda number: walk(number % 12)
+
+
+def derived(day_of: DayOf) -> list[Row]:
+    """Make a recording of all `INSTRUMENTS`, in the order in which the ticks arrived.
+
+    Each has the prices of some day at a scale of its own, fewer ticks than the index and at other milliseconds. Every
+    other one has a volume, which is missing here and there. Some ticks arrive seconds after they happened.
+    """
+    arrivals = [arrival for number in range(len(INSTRUMENTS)) for arrival in _arrivals(number, day_of(number))]
+    return [row for _, row in sorted(arrivals, key=lambda arrival: arrival[0])]
+
+
+def _arrivals(number: int, prices: dict[int, int]) -> Iterator[tuple[int, Row]]:
+    instrument = INSTRUMENTS[number]
+    for day, start, end in STRETCHES:
+        volume = 1000 * number
+        for at_ms in range(indian_ms(day, start), indian_ms(day, end), 1000):
+            price = prices.get((at_ms + INDIAN_MS) % DAY_MS // 1000)
+            chance = crc32(f"{instrument} {at_ms}".encode())
+            if price is None or chance % 100 > 12 + number % 20:
+                continue
+            volume += chance % 97
+            arrived_ms = at_ms + chance // 100 % 1000
+            happened_ms = arrived_ms - (chance // 1000 % 7000 if chance % 61 == 0 else 0)
+            known = number % 2 == 0 and chance % 13 > 0
+            yield arrived_ms, Row(instrument, happened_ms, price * (20 + number) // 100 + 1, volume if known else None)
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> Path:
+    """Write a file with all four columns, Indian time to the millisecond."""
+    with path.open("w") as file:
+        file.write("timestamp,instrument,price,volume\n")
+        for row in rows:
+            at = datetime.fromtimestamp(row.time_ms // 1000, INDIAN_TIME).strftime("%Y-%m-%d %H:%M:%S")
+            volume = "" if row.day_volume is None else row.day_volume
+            rupees = f"{row.price // 100}.{row.price % 100:02d}"
+            file.write(f"{at}.{row.time_ms % 1000:03d},{row.instrument},{rupees},{volume}\n")
+    return path

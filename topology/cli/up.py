@@ -1,0 +1,188 @@
+"""`topology up`: everything on this machine: broker, Redis, topics and every role, with a demonstration feed."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from topology import topics
+from topology.cli.configure import from_settings
+from topology.cli.supervisor import RoleError, RoleProcess, Supervisor
+from topology.embedded import EmbeddedError, Kafka, Valkey, free_port, kafka, valkey
+from topology.settings import SIM, Settings, load
+
+EXAMPLE = """example:
+  topology up --workers 2      # then, in another terminal:  topology status"""
+LOOPBACK = ("127.0.0.1", "localhost")
+WEB_PORTS = {"feed": 9093, "mirror": 9094, "archive": 9095}
+READY_S = 90.0
+
+
+def add(subparsers: Any) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "up",
+        help="start everything on this machine, with a SIMULATED demonstration feed",
+        description="Starts a broker and Redis where none answer at BROKER_URL and REDIS_ADDR, makes the topics, and "
+        "runs every role until Ctrl-C. The feed is a random walk: all its values are SIMULATED, and live in the "
+        "namespace `sim`, apart from real ones.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="pipeline workers (default 1)")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Run the command until it is interrupted."""
+    settings = load(TOPOLOGY_NAMESPACE=SIM)
+    if not 1 <= arguments.workers <= settings.topic_partitions:
+        raise RoleError(f"--workers {arguments.workers} is wrong: from 1 to {settings.topic_partitions} (TOPIC_PARTITIONS)")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    system = _System(settings)
+    with _only_one(settings):
+        try:
+            system.start(arguments.workers)
+            system.describe()
+            system.watch()
+        except KeyboardInterrupt:
+            _say("stopping: every role saves what it has")
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            system.stop()
+    _say("stopped")
+    return 0
+
+
+class _System:
+    """The embedded services that were needed, and the roles."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.supervisor = Supervisor()
+        self._kafka: Kafka | None = None
+        self._valkey: Valkey | None = None
+        self._ports: dict[str, int] = {}
+
+    def start(self, workers: int) -> None:
+        settings = self.settings
+        self._start_services()
+        _say("making the topics")
+        configuration = from_settings(settings)
+        asyncio.run(topics.create(settings.bootstrap, settings.namespace, settings.topic_partitions, configuration))
+        roles = [("feed", 0), *(("pipeline", number) for number in range(workers)), ("mirror", 0), ("archive", 0)]
+        for role, number in roles:
+            self._start_role(role, number)
+        self._wait_until_ready()
+
+    def _start_services(self) -> None:
+        settings = self.settings
+        host, _, port = settings.bootstrap.partition(":")
+        if not kafka.answers(host, int(port.partition(",")[0])):
+            _need_loopback("BROKER_URL", settings.bootstrap, host)
+            self._kafka = Kafka(settings.data_dir / "kafka", int(port), java_home=settings.java_home)
+            self._kafka.start(_say)
+        if not valkey.answers(*settings.redis_addr):
+            _need_loopback("REDIS_ADDR", str(settings.redis_addr), settings.redis_addr.host)
+            _say("starting Valkey (speaks Redis)")
+            folder = settings.data_dir / "valkey"
+            self._valkey = Valkey(folder, settings.redis_addr.port, password=settings.redis_password)
+            self._valkey.start()
+
+    def _start_role(self, role: str, number: int) -> None:
+        name = f"{role}-{number}"
+        wanted = self.settings.metrics_addr.port if role == "pipeline" else WEB_PORTS[role]
+        port = free_port(0 if wanted in self._ports.values() else wanted)
+        self._ports[name] = port
+        folder = self.settings.namespace_dir
+        env = {"TOPOLOGY_NAMESPACE": SIM, "FAUST_DATADIR": str((folder / name).resolve())}
+        options = ("--web-port", str(port))
+        self.supervisor.start(RoleProcess(name, role=role, env=env, log=folder / f"{name}.log", options=options))
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_S
+        waiting = list(self._ports)
+        while waiting:
+            _say(f"starting the roles: waiting for {', '.join(waiting)}")
+            time.sleep(1.0)
+            self.supervisor.keep_running()
+            waiting = [name for name in waiting if not _is_well(self._ports[name])]
+            if time.monotonic() > deadline:
+                raise RoleError(f"{', '.join(waiting)} did not start: see the logs in {self.settings.namespace_dir}")
+
+    def describe(self) -> None:
+        """Say what runs where, and how to look at it."""
+        settings = self.settings
+        _say("everything runs. All values are SIMULATED: a random walk, on a calendar that is always open.\n")
+        lines = [("broker", settings.broker_url), ("Redis", f"{settings.redis_addr}, database {settings.redis_db}")]
+        lines += [("SQLite", str(settings.sqlite_path)), ("logs", f"{settings.namespace_dir}/*.log")]
+        lines += [(name, f"http://127.0.0.1:{port}/health and /metrics") for name, port in self._ports.items()]
+        for name, place in lines:
+            print(f"  {name:<12} {place}", file=sys.stderr)
+        print(
+            "\n  Look at it, in another terminal (with TOPOLOGY_NAMESPACE=sim):\n"
+            "    .venv/bin/topology status\n"
+            "    .venv/bin/topology tail indicators --instrument NSE:99926000\n"
+            f"    sqlite3 {settings.sqlite_path} 'select * from candles_tf order by ts desc limit 5'\n\n"
+            "  Ctrl-C stops everything in order.\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def watch(self) -> None:
+        """Start again what dies, until interrupted."""
+        while True:
+            time.sleep(0.5)
+            self.supervisor.keep_running()
+            for service in (self._kafka, self._valkey):
+                if service is not None and not service.running:
+                    raise EmbeddedError("an embedded service ended: see its log in the data folder, then start again")
+
+    def stop(self) -> None:
+        """Stop the roles, then what they need."""
+        self.supervisor.stop()
+        for service in (self._valkey, self._kafka):
+            if service is not None:
+                service.stop()
+
+
+@contextmanager
+def _only_one(settings: Settings) -> Iterator[None]:
+    """Refuse a second one in the same folder: it would be a second feed."""
+    settings.namespace_dir.mkdir(parents=True, exist_ok=True)
+    handle = os.open(settings.namespace_dir / "up.lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RoleError(f"`topology up` runs already in {settings.data_dir}: stop it, or set another DATA_DIR") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_well(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _need_loopback(name: str, value: str, host: str) -> None:
+    if host not in LOOPBACK:
+        raise EmbeddedError(f"nothing answers at {name}={value}: start it there, or name an address of this machine")
+
+
+def _say(text: str) -> None:
+    print(f"topology: {text}", file=sys.stderr, flush=True)
+
+

@@ -35,7 +35,9 @@ class Outbox:
         if self._producer is not None:
             await self._producer.stop()
 
-    async def send(self, topic: str, value: bytes, *, partition: int, time_ms: int, key: bytes | None = None) -> Delivery:
+    async def send(
+        self, topic: str, value: bytes, *, partition: int, time_ms: int, key: bytes | None = None
+    ) -> Delivery:
         """Hand a record over; the future that comes back is done once the broker has it."""
         assert self._producer is not None, "the outbox is started with its app"
         sent: Delivery = await self._producer.send(
@@ -49,7 +51,8 @@ class Outbox:
         assert self._producer is not None, "the outbox is started with its app"
         sent: Delivery = await self._producer.send(topic, value, key=key, partition=partition)
         sent.add_done_callback(_end_if_lost)
-        return (await sent).offset
+        offset: int = (await sent).offset
+        return offset
 
 
 def _end_if_lost(sent: Delivery) -> None:

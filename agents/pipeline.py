@@ -14,9 +14,7 @@ from topology.market.timeframes import TimeframesState
 
 def candles(worker: Worker) -> Arrow[CandlesCore]:
     """Attach the first stage: the tick log to closed 1-second candles."""
-    return worker.attach(
-        "candles", source=TICKS, output=CANDLES, stage=CandleStage, decode=None, row=CandlesRow
-    )
+    return worker.attach("candles", source=TICKS, output=CANDLES, stage=CandleStage, decode=None, row=CandlesRow)
 
 
 def timeframes(worker: Worker) -> Arrow[TimeframesState | None]:

@@ -15,15 +15,34 @@ from faust.types import TP, EventT
 from agents.arrow import HOLD_S
 from agents.lifeline import StallGuard, end
 from agents.measures import StageMeasures
-from topology.log.frames import CANDLE_FRAME, CANDLES, INDICATOR_FRAME, INDICATORS, TICKS, TIMEFRAME_FRAME, TIMEFRAMES
-from topology.log.frames import Format, FrameError, Poison, TickFrame, tick_frame
+from topology.log.frames import (
+    CANDLE_FRAME,
+    CANDLES,
+    INDICATOR_FRAME,
+    INDICATORS,
+    TICKS,
+    TIMEFRAME_FRAME,
+    TIMEFRAMES,
+    CandleFrame,
+    Format,
+    FrameError,
+    IndicatorFrame,
+    Poison,
+    TickFrame,
+    TimeframeFrame,
+    tick_frame,
+)
 from topology.log.position import Order, order
 from topology.sinks.applied import AnyFrame, Applied, Source, Stored
 
 Event = EventT[bytes]
 Write = Callable[[list[Stored]], Awaitable[None]]
 
-FORMATS: dict[str, Format[AnyFrame]] = {CANDLES: CANDLE_FRAME, TIMEFRAMES: TIMEFRAME_FRAME, INDICATORS: INDICATOR_FRAME}
+FORMATS: dict[str, Format[CandleFrame] | Format[TimeframeFrame] | Format[IndicatorFrame]] = {
+    CANDLES: CANDLE_FRAME,
+    TIMEFRAMES: TIMEFRAME_FRAME,
+    INDICATORS: INDICATOR_FRAME,
+}
 BATCH_ROWS = 100  # a batch is written when it has this many rows,
 BATCH_S = 0.2  # or when its first frame is this old
 MAX_PENDING = 500  # frames that wait to be written before reading pauses
@@ -56,7 +75,13 @@ class SinkArrow:
     ) -> None:
         self.name = name
         self.log = ""
-        self._prefix, self._positions, self._write, self._guard, self._batch_s = prefix, positions, write, guard, batch_s
+        self._prefix, self._positions, self._write, self._guard, self._batch_s = (
+            prefix,
+            positions,
+            write,
+            guard,
+            batch_s,
+        )
         self._readers: dict[Source, _Reader] = {}
         self._pending: list[tuple[Event, Stored]] = []
         self._since_s = 0.0
@@ -73,7 +98,9 @@ class SinkArrow:
         self._pending = [kept for kept in self._pending if kept[1].source != (stage, tp.partition)]
         self._readers[stage, tp.partition] = _Reader(applied)
         offset = None if applied is None else applied.offset
-        self._measured(stage).opened(tp.partition, None if applied is None else applied.position, -1 if offset is None else offset)
+        self._measured(stage).opened(
+            tp.partition, None if applied is None else applied.position, -1 if offset is None else offset
+        )
         return offset
 
     def drop(self, tp: TP) -> None:

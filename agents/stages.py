@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import faust
-from faust.types import TP, StreamT, TopicT
+from faust.types import TP, EventT, StreamT
 
 from agents.arrow import Arrow
 from agents.lifeline import StallGuard, or_end
@@ -37,10 +37,16 @@ class Worker:
         self.checkpoint_ms, self.live_ms = checkpoint_ms, live_ms
 
     def attach(
-        self, name: str, *, source: str, output: str, stage: type[Stage[Any, Any, Core]], decode: Format[Any] | None, row: Any
+        self,
+        name: str,
+        *,
+        source: str,
+        output: str,
+        stage: type[Stage[Any, Any, Core]],
+        decode: Format[Any] | None,
+        row: Any,
     ) -> Arrow[Core]:
         """Attach a stage to its topic. ``row`` is the type of its table's rows."""
-        topic = raw_topic(self.app, self.topic(source))
         arrow: Arrow[Core] = Arrow(
             name=name,
             output=self.topic(output),
@@ -55,11 +61,7 @@ class Worker:
             live_s=self.live_ms / 1000,
         )
 
-        @self.app.agent(topic, name=name)
-        async def agent(stream: StreamT[bytes]) -> None:
-            async for event in stream.noack().events():
-                await or_end(arrow.take(event))
-
+        attach(self.app, name, [self.topic(source)], arrow.take)
         return arrow
 
     def topic(self, stage: str) -> str:
@@ -67,9 +69,14 @@ class Worker:
         return f"{self.prefix}.{stage}"
 
 
-def raw_topic(app: faust.App, *names: str) -> TopicT[bytes]:
-    """Return topics whose records stay bytes: their format is ours."""
-    return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+def attach(app: faust.App, name: str, topics: Iterable[str], take: Callable[[EventT[bytes]], Awaitable[None]]) -> None:
+    """Attach an agent that hands each record of these topics, as bytes, to ``take``, which acknowledges it."""
+    source = app.topic(*topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+    @app.agent(source, name=name)
+    async def agent(stream: StreamT[bytes]) -> None:
+        async for event in stream.noack().events():  # type: ignore[attr-defined] # the type lacks it
+            await or_end(take(event))
 
 
 def records_behind(app: faust.App, topic: str, partition: int, offset: int) -> int:

@@ -80,11 +80,15 @@ class StateTable(Generic[Core]):
         self._store(partition).put(key, record)
         topic = self._table.changelog_topic.get_topic_name()
         offset = await send(topic, record, partition=partition, key=key)
-        self._table.data.set_persisted_offset(TP(topic, partition), offset)
+        self._all.set_persisted_offset(TP(topic, partition), offset)
+
+    @property
+    def _all(self) -> Any:
+        return self._table.data
 
     def _store(self, partition: int) -> Any:
         # Faust reaches a partition's store only through the current event; a checkpoint at a clean stop has none.
-        return self._table.data._db_for_partition(partition)
+        return self._all._db_for_partition(partition)
 
 
 def _key(partition: int) -> bytes:

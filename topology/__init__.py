@@ -11,8 +11,9 @@ A tick's way, file by file:
     topology/sinks/     SQLite and Redis
     web/                /metrics and /health
 
-`topology/settings.py` reads the environment, `topology/topics.py` knows the topics on the broker, `topology/upstream.py`
-corrects Faust, `topology/assembly.py` builds the app of a role, and `topology/cli/` holds the commands.
+`topology/settings.py` reads the environment, `topology/topics.py` knows the topics on the broker,
+`topology/upstream.py` corrects Faust, `topology/assembly/` builds the app of a role, `topology/cli/` holds the
+commands.
 
 ``faust -A topology worker`` takes ``app`` from here. It is made when it is first asked for, so that the pure rooms can
 be imported without Faust.

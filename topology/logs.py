@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on stderr, with role, worker and what a message adds (partition, position)."""
+"""Structured logs: a JSON object a line on stderr, with role, worker and what a message adds (partition, position)."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def logging_config(settings: Settings) -> dict[str, Any]:
         "formatters": {"lines": {"()": JsonLines, "role": settings.role}},
         "handlers": {name: {"class": "logging.StreamHandler", "formatter": "lines"} for name in ("stderr", "ours")},
         "root": {"level": "WARNING", "handlers": ["stderr"]},
-        "loggers": dict.fromkeys(_FOREIGN, {"level": foreign}) | dict.fromkeys(_OURS, ours),
+        "loggers": {name: {"level": foreign} for name in _FOREIGN} | dict.fromkeys(_OURS, ours),
     }

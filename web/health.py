@@ -29,11 +29,11 @@ def add(app: faust.App, health: Callable[[], Health]) -> None:
     """Serve both pages. ``health`` is asked for each request: it also sets the gauges that `/metrics` shows."""
 
     @app.page("/health")
-    async def show_health(view: View, request: Request) -> Response:
+    async def show_health(view: View, _: Request) -> Response:
         found = health()
         return view.json(msgspec.to_builtins(found), status=200 if found.well else 503)
 
     @app.page("/metrics")
-    async def show_metrics(view: View, request: Request) -> Response:
+    async def show_metrics(view: View, _: Request) -> Response:
         health()
         return view.bytes(generate_latest(), content_type=CONTENT_TYPE_LATEST.split(";")[0])

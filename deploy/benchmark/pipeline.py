@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import signal
 import time
@@ -40,7 +41,7 @@ class Quantiles(msgspec.Struct, frozen=True):
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """A worker at the end of the log: how long frames take to come out of each stage, and the part of a core it uses."""
+    """A worker at the end of the log: how long frames take to come out of each stage, and the cores that it uses."""
 
     stages: dict[str, Quantiles]
     cores: float
@@ -92,57 +93,70 @@ async def latency(rig: Rig, market: Market, *, ticks_per_s: int, frame_ms: int, 
     worker = rig.worker or rig.start_worker()
     await fill(rig, [Batch([], now_ms(), everywhere=True)])
     await rig.until_caught_up()
-    sent_s: dict[tuple[int, int], float] = {}
-    taken_ms: dict[str, list[float]] = {stage: [] for stage in DERIVED}
-    watching = asyncio.create_task(_watch(rig, sent_s, taken_ms))
+    clock = _Clock(rig)
+    watching = asyncio.create_task(clock.watch())
+    feed = functools.partial(_feed, market, ticks_per_s=ticks_per_s, frame_ms=frame_ms)
     async with TickLogWriter(rig.bootstrap, rig.log) as writer:
-        await _feed(rig, writer, market, sent_s, ticks_per_s=ticks_per_s, frame_ms=frame_ms, seconds=SETTLING_S)
-        for taken in taken_ms.values():
-            taken.clear()
+        await feed(clock, writer, seconds=SETTLING_S)
+        clock.forget()
         started_s, cpu_s = time.monotonic(), worker.cpu_s()
-        await _feed(rig, writer, market, sent_s, ticks_per_s=ticks_per_s, frame_ms=frame_ms, seconds=seconds)
+        await feed(clock, writer, seconds=seconds)
         cores = (worker.cpu_s() - cpu_s) / (time.monotonic() - started_s)
     await rig.until_caught_up()
     watching.cancel()
-    return Latency({stage: _quantiles(taken) for stage, taken in taken_ms.items()}, cores)
+    return Latency(clock.quantiles(), cores)
 
 
 async def _feed(
-    rig: Rig,
-    writer: TickLogWriter,
-    market: Market,
-    sent_s: dict[tuple[int, int], float],
-    *,
-    ticks_per_s: int,
-    frame_ms: int,
-    seconds: float,
+    market: Market, clock: _Clock, writer: TickLogWriter, *, ticks_per_s: int, frame_ms: int, seconds: float
 ) -> None:
-    until_ms = now_ms() + round(seconds * 1000)
     start_ms = now_ms()
+    until_ms = start_ms + round(seconds * 1000)
     while start_ms < until_ms:
         batch = market.frame(start_ms, ticks_per_s=ticks_per_s, frame_ms=frame_ms)
         await asyncio.sleep(max(0, batch.clock_ms - now_ms()) / 1000)
-        sent = time.monotonic()
-        for partition in range(rig.partitions):
-            sent_s[partition, batch.clock_ms] = sent
+        clock.sent(batch.clock_ms)
         await writer.write(batch.ticks, batch.clock_ms, everywhere=True)
         start_ms = batch.clock_ms
 
 
-async def _watch(rig: Rig, sent_s: dict[tuple[int, int], float], taken_ms: dict[str, list[float]]) -> None:
-    """Note when frames come out of the stages, by their clock, which is the timestamp of their records."""
-    stages = {rig.log.topic(stage): stage for stage in DERIVED}
-    async with topics.consumer(rig.bootstrap) as reader:
-        reader._fetcher._prefetch_backoff = 0  # as our own consumers have it: see topology/upstream.py
-        places = [TopicPartition(topic, partition) for topic in stages for partition in range(rig.partitions)]
-        reader.assign(places)
-        await reader.seek_to_end(*places)
-        while True:
-            for place, records in (await reader.getmany(timeout_ms=1000)).items():
-                came_s = time.monotonic()
-                for record in records:
-                    if (sent := sent_s.get((place.partition, record.timestamp))) is not None:
-                        taken_ms[stages[place.topic]].append((came_s - sent) * 1000)
+class _Clock:
+    """Notes how long frames take. A frame is known by its clock, which is the timestamp of its records."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._sent_s: dict[int, float] = {}
+        self._taken_ms: dict[str, list[float]] = {stage: [] for stage in DERIVED}
+
+    def sent(self, clock_ms: int) -> None:
+        """Note that a frame with this clock goes out to every partition now."""
+        self._sent_s[clock_ms] = time.monotonic()
+
+    def forget(self) -> None:
+        """Forget every frame so far."""
+        self._sent_s.clear()
+        for taken in self._taken_ms.values():
+            taken.clear()
+
+    def quantiles(self) -> dict[str, Quantiles]:
+        """Return what was found, by stage."""
+        return {stage: _quantiles(taken) for stage, taken in self._taken_ms.items()}
+
+    async def watch(self) -> None:
+        """Read what comes out of the stages from now on."""
+        rig = self._rig
+        stages = {rig.log.topic(stage): stage for stage in DERIVED}
+        async with topics.consumer(rig.bootstrap) as reader:
+            reader._fetcher._prefetch_backoff = 0  # as our own consumers have it: see topology/upstream.py
+            places = [TopicPartition(topic, partition) for topic in stages for partition in range(rig.partitions)]
+            reader.assign(places)
+            await reader.seek_to_end(*places)
+            while True:
+                for place, records in (await reader.getmany(timeout_ms=1000)).items():
+                    came_s = time.monotonic()
+                    for record in records:
+                        if (sent_s := self._sent_s.get(record.timestamp)) is not None:
+                            self._taken_ms[stages[place.topic]].append((came_s - sent_s) * 1000)
 
 
 def _quantiles(values: Sequence[float]) -> Quantiles:

@@ -30,8 +30,8 @@ def show(results: list[Result]) -> None:
 
 
 def _catching_up(results: list[Result]) -> Table:
-    columns = ("instruments", "frames, ms", "ticks a frame", "ticks/s", "us/tick", "us/frame")
-    columns += ("1 s core", "3 stages", "bare loop")
+    columns = ["instruments", "frames, ms", "ticks a frame", "ticks/s", "us/tick", "us/frame"]
+    columns += ["1 s core", "3 stages", "bare loop"]
     table = _table("Catching up, one worker: CPU per tick, and in brackets how many times its limits", columns)
     for result in results:
         for frame_ms, found in result.catching_up.items():
@@ -47,7 +47,7 @@ def _catching_up(results: list[Result]) -> Table:
 
 def _latency(results: list[Result]) -> Table:
     stages = {CANDLES: "1 s candle", TIMEFRAMES: "timeframe", INDICATORS: "indicator"}
-    columns = ("instruments", "ticks/s", *stages.values(), "cores")
+    columns = ["instruments", "ticks/s", *stages.values(), "cores"]
     table = _table("Live, one worker: p50/p99 ms from a tick frame to the frame of each stage", columns)
     for result in results:
         for ticks_per_s, found in result.latency.items():
@@ -57,7 +57,7 @@ def _latency(results: list[Result]) -> Table:
 
 
 def _recovery(results: list[Result]) -> Table:
-    columns = ("instruments", "restarted", "killed, disk wiped", "ratio")
+    columns = ["instruments", "restarted", "killed, disk wiped", "ratio"]
     title = f"Seconds until a worker has caught up (a killed one is missed after {SESSION_TIMEOUT_S} s)"
     table = _table(title, columns)
     for result in results:
@@ -67,7 +67,7 @@ def _recovery(results: list[Result]) -> Table:
     return table
 
 
-def _table(title: str, columns: tuple[str, ...]) -> Table:
+def _table(title: str, columns: list[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, justify="right")

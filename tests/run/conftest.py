@@ -69,11 +69,6 @@ class Recorded(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def market() -> Recorded:  # pragma: no cover
-    raise NotImplementedError
-
-
-@pytest.fixture(scope="session")
 def two_hundred(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """200 instruments on all partitions, made out of the real days, or of generated ones where those are absent."""
     folder = Path(os.environ.get("MARKET_DATA_DIR") or ROOT.parent / "shared/data") / "nifty50"

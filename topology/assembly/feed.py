@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
-from faust.types import TP, EventT, StreamT
+from faust.types import TP, EventT
 
-from agents.lifeline import REFUSED, end, or_end
+from agents.lifeline import REFUSED, end
 from agents.measures import Progress
-from agents.stages import raw_topic
+from agents.stages import attach
 from topology import topics, upstream
 from topology.assembly.base import Companions, RoleApp
 from topology.feeds.live import LiveFeed
@@ -37,11 +37,7 @@ class FeedRole:
         self._writer: TickLogWriter | None = None
         commands = topics.topic(settings.namespace, COMMANDS)
 
-        @app.agent(raw_topic(app, commands), name="feed")
-        async def agent(stream: StreamT[bytes]) -> None:
-            async for event in stream.noack().events():
-                await or_end(self._copy(event))
-
+        attach(app, "feed", [commands], self._copy)
         upstream.install(app, {commands: self._copied})
         health.add(app, self._health)
 

@@ -39,8 +39,8 @@ class PipelineRole:
             worker.topic(CANDLES): pipeline.timeframes(worker),
             worker.topic(TIMEFRAMES): pipeline.indicators(worker),
         }
-        upstream.install(app, {topic: self._open for topic in self._arrows})
-        app.on_partitions_revoked.connect(self._revoked)
+        upstream.install(app, dict.fromkeys(self._arrows, self._open))
+        app.on_partitions_revoked.connect(self._revoked)  # type: ignore[arg-type] # its type hides the arguments
         health.add(app, self._health)
 
     async def start(self, log: topics.Log) -> None:

@@ -6,11 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from faust.types import TP, StreamT
+from faust.types import TP
 
-from agents.lifeline import or_end
 from agents.sink import SinkArrow
-from agents.stages import raw_topic, records_behind
+from agents.stages import attach, records_behind
 from topology import topics, upstream
 from topology.assembly.base import Companions, RoleApp, health_of
 from topology.settings import Settings
@@ -39,15 +38,9 @@ class SinkRole(ABC):
             behind=lambda stage, partition, offset: records_behind(app, self._topic(stage), partition, offset),
             batch_s=self.batch_s,
         )
-        source = raw_topic(app, *map(self._topic, self.stages))
-
-        @app.agent(source, name=self.name)
-        async def agent(stream: StreamT[bytes]) -> None:
-            async for event in stream.noack().events():
-                await or_end(self._arrow.take(event))
-
+        attach(app, self.name, map(self._topic, self.stages), self._arrow.take)
         upstream.install(app, {self._topic(stage): self._arrow.open for stage in self.stages})
-        app.on_partitions_revoked.connect(self._revoked)
+        app.on_partitions_revoked.connect(self._revoked)  # type: ignore[arg-type] # its type hides the arguments
         health.add(app, self._health)
 
     @abstractmethod

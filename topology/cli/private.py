@@ -32,7 +32,9 @@ Ends = dict[Source, int]
 class PrivatePipeline:
     """Everything that a recording needs to become candles in ``archive``, for as long as the context lasts."""
 
-    def __init__(self, settings: Settings, *, workers: int, archive: Path | None, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, *, workers: int, archive: Path | None, progress: Callable[[str], None]
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="topology-", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
         self.kafka = Kafka(folder / "kafka", free_port(), java_home=settings.java_home)
@@ -60,7 +62,9 @@ class PrivatePipeline:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop everything, in order."""
         self._stop()
 
@@ -147,4 +151,3 @@ class PrivatePipeline:
 def _position(found: dict[Source, Applied], source: Source) -> int:
     applied = found.get(source)
     return -1 if applied is None else applied.position
-

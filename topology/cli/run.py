@@ -33,7 +33,7 @@ DAY_MS = 86_400_000
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What `--json` prints. ``candles`` is by timeframe in seconds; read = accepted + late + out_of_session + rejected."""
+    """What `--json` prints: read = accepted + late + out_of_session + rejected; ``candles`` is by seconds."""
 
     read: int
     accepted: int
@@ -61,7 +61,9 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".csv or .csv.gz; any order of days")
     parser.add_argument("--instrument", metavar="I", help="what files without an instrument column hold: NSE:99926000")
-    parser.add_argument("--archive", type=Path, metavar="OUT.db", help="keep the candles and values in this SQLite file")
+    parser.add_argument(
+        "--archive", type=Path, metavar="OUT.db", help="keep the candles and values in this SQLite file"
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="pipeline workers (default 1)")
     parser.add_argument(
         "--strict",

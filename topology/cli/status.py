@@ -126,7 +126,9 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _clock(clock_ms: int | None) -> str:
-    return "none yet" if clock_ms is None else f"{datetime.fromtimestamp(clock_ms / 1000, IST):%a %Y-%m-%d %H:%M:%S} IST"
+    return (
+        "none yet" if clock_ms is None else f"{datetime.fromtimestamp(clock_ms / 1000, IST):%a %Y-%m-%d %H:%M:%S} IST"
+    )
 
 
 async def _look(settings: Settings) -> Status:

@@ -26,7 +26,9 @@ class RoleError(Exception):
 class RoleProcess:
     """A role as a child process in a session of its own; what it logs is added to the file ``log``."""
 
-    def __init__(self, name: str, *, role: str, env: Mapping[str, str], log: Path, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, name: str, *, role: str, env: Mapping[str, str], log: Path, options: tuple[str, ...] = ()
+    ) -> None:
         self.name, self.log = name, log
         self.restarts = 0
         self._command = [sys.executable, "-m", "faust", "-A", "topology", "worker", *options]

@@ -13,7 +13,17 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from topology import topics
 from topology.cli.calendar import label
 from topology.cli.standing import DERIVED
-from topology.log.frames import COMMANDS, DEAD_LETTERS, HEADER, TICK_FRAME, TICKS, Configure, DeadLetter, Format, FrameError
+from topology.log.frames import (
+    COMMANDS,
+    DEAD_LETTERS,
+    HEADER,
+    TICK_FRAME,
+    TICKS,
+    Configure,
+    DeadLetter,
+    Format,
+    FrameError,
+)
 from topology.log.position import partition_of
 from topology.market.instruments import Instrument, InstrumentError
 from topology.settings import Settings
@@ -49,7 +59,9 @@ def add(subparsers: Any) -> None:
         "version. --instrument leaves out what other instruments have in a frame, and frames that hold nothing else.",
         epilog=EXAMPLE,
     )
-    parser.add_argument("topic", metavar="TOPIC", choices=[*_DECODERS, COMMANDS], help=", ".join([*_DECODERS, COMMANDS]))
+    parser.add_argument(
+        "topic", metavar="TOPIC", choices=[*_DECODERS, COMMANDS], help=", ".join([*_DECODERS, COMMANDS])
+    )
     parser.add_argument("--instrument", type=_instrument, metavar="I", help="this instrument only: NSE:99926000")
     parser.add_argument("--from-start", action="store_true", help="begin with the oldest frame, not the newest ones")
     parser.add_argument(

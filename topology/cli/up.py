@@ -45,7 +45,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run the command until it is interrupted."""
     settings = load(TOPOLOGY_NAMESPACE=SIM)
     if not 1 <= arguments.workers <= settings.topic_partitions:
-        raise RoleError(f"--workers {arguments.workers} is wrong: from 1 to {settings.topic_partitions} (TOPIC_PARTITIONS)")
+        raise RoleError(
+            f"--workers {arguments.workers} is wrong: from 1 to {settings.topic_partitions} (TOPIC_PARTITIONS)"
+        )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     system = _System(settings)
     with _only_one(settings):
@@ -162,7 +164,9 @@ def _only_one(settings: Settings) -> Iterator[None]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise RoleError(f"`topology up` runs already in {settings.data_dir}: stop it, or set another DATA_DIR") from None
+        raise RoleError(
+            f"`topology up` runs already in {settings.data_dir}: stop it, or set another DATA_DIR"
+        ) from None
     try:
         yield
     finally:
@@ -184,5 +188,3 @@ def _need_loopback(name: str, value: str, host: str) -> None:
 
 def _say(text: str) -> None:
     print(f"topology: {text}", file=sys.stderr, flush=True)
-
-

@@ -56,8 +56,6 @@ class Configure(msgspec.Struct, array_like=True, frozen=True):
     lateness_ms: int
 
 
-
-
 class IndicatorValue(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The value of an indicator (``"SMA_20"``) at the candle that starts at ``start_ms``; prices are paise."""
 

@@ -129,7 +129,6 @@ def _unpacked(row: SeriesState) -> Series:
     closes.frombytes(row.closes)
     series = Series(closes)
     series.indicators = {
-        spec: (indicators.name(spec), indicators.restore(spec, state, closes))
-        for spec, state in row.indicators.items()
+        spec: (indicators.name(spec), indicators.restore(spec, state, closes)) for spec, state in row.indicators.items()
     }
     return series

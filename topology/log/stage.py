@@ -10,9 +10,8 @@ import msgspec
 from topology.log.frames import VERSION, Configure, FrameError
 
 Core = TypeVar("Core")
-FrameIn = TypeVar("FrameIn", contravariant=True)
-FrameOut = TypeVar("FrameOut", covariant=True)
-Kept = TypeVar("Kept")
+FrameIn_contra = TypeVar("FrameIn_contra", contravariant=True)
+FrameOut_co = TypeVar("FrameOut_co", covariant=True)
 
 
 class StageState(msgspec.Struct, Generic[Core], array_like=True, frozen=True):
@@ -29,20 +28,20 @@ class StageState(msgspec.Struct, Generic[Core], array_like=True, frozen=True):
     core: Core
 
 
-class Stage(Protocol[FrameIn, FrameOut, Kept]):
+class Stage(Protocol[FrameIn_contra, FrameOut_co, Core]):
     """Turns each frame of one partition into exactly one frame with the same position."""
 
     position: int | None
 
-    def apply(self, position: int, frame: FrameIn, *, live: bool) -> FrameOut:
+    def apply(self, position: int, frame: FrameIn_contra, *, live: bool) -> FrameOut_co:
         """Apply the next frame. With ``live`` the answer carries the values of what is still forming."""
         ...
 
-    def state(self) -> StageState[Kept]:
+    def state(self) -> StageState[Core]:
         """Return what is known, as a value; only once a frame has been applied."""
         ...
 
-    def restore(self, state: StageState[Kept]) -> None:
+    def restore(self, state: StageState[Core]) -> None:
         """Take over a state in place of what is known."""
         ...
 

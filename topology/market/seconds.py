@@ -45,10 +45,12 @@ class OpenCandle(msgspec.Struct, array_like=True, gc=False):
 
     @classmethod
     def of(cls, tick: Tick, volume: int) -> OpenCandle:
+        """Open a candle with its first tick and the quantity traded."""
         start_ms, price = tick.time_ms - tick.time_ms % SECOND_MS, tick.price
         return cls(start_ms, tick.time_ms, tick.time_ms, price, price, price, price, volume, 1)
 
     def add(self, tick: Tick, volume: int) -> None:
+        """Take a tick of this second and the quantity traded."""
         price, time_ms = tick.price, tick.time_ms
         if price > self.high:
             self.high = price
@@ -62,9 +64,8 @@ class OpenCandle(msgspec.Struct, array_like=True, gc=False):
         self.count += 1
 
     def candle(self, instrument: str) -> Candle:
-        return Candle(
-            instrument, 1, self.start_ms, self.open, self.high, self.low, self.close, self.volume, self.count
-        )
+        """Return the candle as it stands."""
+        return Candle(instrument, 1, self.start_ms, self.open, self.high, self.low, self.close, self.volume, self.count)
 
 
 class SeriesState(msgspec.Struct, array_like=True, frozen=True):

@@ -34,6 +34,7 @@ class FormingCandle(msgspec.Struct, array_like=True, gc=False):
     count: int
 
     def add(self, second: Candle) -> None:
+        """Take the next second."""
         if second.high > self.high:
             self.high = second.high
         if second.low < self.low:
@@ -43,6 +44,7 @@ class FormingCandle(msgspec.Struct, array_like=True, gc=False):
         self.count += second.count
 
     def candle(self) -> Candle:
+        """Return the candle as it stands."""
         return Candle(
             self.instrument,
             self.timeframe_s,
@@ -64,7 +66,7 @@ class TimeframesState(msgspec.Struct, array_like=True, frozen=True):
 
 
 class TimeframeCandles:
-    """Folds closed 1-second candles into candles of each of ``timeframes_s``. Seconds of an instrument come in order."""
+    """Folds closed 1-second candles, each instrument's in order, into candles of each of ``timeframes_s``."""
 
     def __init__(
         self,

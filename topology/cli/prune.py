@@ -1,0 +1,204 @@
+"""`topology prune`: removes from the log what is old and has been applied everywhere."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import RecordsToDelete
+
+from topology import topics
+from topology.cli import standing
+from topology.cli.standing import Ticks
+from topology.log.frames import CANDLE_FRAME, CANDLES, DEAD_LETTERS, TICKS, TIMEFRAMES, DeadLetter, Format
+from topology.market.calendar import IST
+from topology.settings import Settings
+from topology.sinks.applied import Source
+
+EXAMPLE = """example:
+  topology prune --days 7"""
+DAY_MS = 86_400_000
+PIPELINE = "pipeline"
+
+_DEAD_LETTER = Format(DeadLetter)
+
+
+class Cut(NamedTuple):
+    """Where a partition is cut: the position of the first frame to keep, and that frame's clock in the candle log."""
+
+    position: int
+    clock_ms: int
+
+
+class Limit(NamedTuple):
+    """The position up to which every role has applied a partition, and who has come no further."""
+
+    position: int
+    held_by: str
+
+
+def add(subparsers: Any) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "prune",
+        description="Removes frames from every topic of the log but `commands`: those more than this many days older "
+        "than the newest frame, by the log's clock. A partition is cut at a frame that carries the configuration, so "
+        "that what starts at the log's first frame finds it there (the feed writes one whenever it starts), and never "
+        "beyond what pipeline, mirror and archive have applied.",
+        epilog=EXAMPLE,
+    )
+    parser.add_argument("--days", type=_days, metavar="N", help="days to keep (default LOG_KEEP_DAYS)")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Run the command; return its exit code. Raises SinkError where mirror or archive can't be asked."""
+    asyncio.run(_prune(settings, days=arguments.days or settings.log_keep_days))
+    return 0
+
+
+def limit(applied: Mapping[str, Mapping[Source, int]], partition: int) -> Limit:
+    """Return how far a partition is applied by all. ``applied`` holds positions by role, -1 for nothing."""
+    reached = [
+        Limit(position, f"{role} ({stage})")
+        for role, positions in applied.items()
+        for (stage, number), position in positions.items()
+        if number == partition
+    ]
+    return min(reached)
+
+
+def _days(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is wrong: a whole number from 1 on")
+    return int(text)
+
+
+async def _prune(settings: Settings, *, days: int) -> None:
+    log = await topics.read(settings.bootstrap, settings.namespace)
+    async with topics.consumer(settings.bootstrap) as reader:
+        applied = await _applied(settings, log, reader)
+        ticks = await standing.ticks(reader, log)
+        newest_ms = max((held.newest.clock_ms for held in ticks.values() if held.newest), default=0)
+        older_ms = newest_ms - days * DAY_MS
+        firsts = await _firsts(reader, log, older_ms, ticks=ticks, applied=applied)
+    removed = await _delete(settings, firsts)
+    for name, number in removed.items():
+        print(f"{name}: {number:,} records removed")
+    if not removed:
+        print(f"nothing to remove: {days} days are kept, those since {_time(older_ms)} of the log's clock")
+
+
+async def _applied(settings: Settings, log: topics.Log, reader: AIOKafkaConsumer) -> dict[str, dict[Source, int]]:
+    """Return the positions that each role has applied, of every partition of every topic it reads."""
+    found = {
+        "mirror": (standing.MIRRORED, await standing.mirrored(settings, log)),
+        "archive": (standing.ARCHIVED, standing.archived(settings, log)),
+    }
+    applied = {
+        role: {
+            (stage, p): held[stage, p].position if (stage, p) in held else -1
+            for stage in stages
+            for p in range(log.header.partitions)
+        }
+        for role, (stages, held) in found.items()
+    }
+    return applied | {PIPELINE: await _saved(settings, log, reader)}
+
+
+async def _saved(settings: Settings, log: topics.Log, reader: AIOKafkaConsumer) -> dict[Source, int]:
+    """Return the positions that the stages have saved: they acknowledge a record when their state holds it."""
+    async with topics.admin(settings.bootstrap) as client:
+        offsets = await client.list_consumer_group_offsets(f"{settings.namespace}.{PIPELINE}")
+    saved = {}
+    for stage in (TICKS, CANDLES, TIMEFRAMES):
+        for partition in range(log.header.partitions):
+            place = TopicPartition(log.topic(stage), partition)
+            following = offsets[place].offset if place in offsets else -1
+            saved[stage, partition] = await _position_before(reader, place, following, stage=stage)
+    return saved
+
+
+async def _position_before(reader: AIOKafkaConsumer, place: TopicPartition, offset: int, *, stage: str) -> int:
+    """Return the position of the record before an offset, -1 where there is none."""
+    if stage == TICKS:
+        return offset - 1
+    begin = (await reader.beginning_offsets([place]))[place]
+    if offset <= begin:
+        return -1
+    found = [record async for record in topics.records(reader, place, offset - 1, offset)]
+    return max((standing.DERIVED[stage].decode(record.value).position for record in found), default=-1)
+
+
+async def _firsts(
+    reader: AIOKafkaConsumer,
+    log: topics.Log,
+    older_ms: int,
+    *,
+    ticks: Mapping[int, Ticks],
+    applied: Mapping[str, Mapping[Source, int]],
+) -> dict[TopicPartition, tuple[int, int]]:
+    """Return of each partition that is to be cut the first offset now, and the first to keep."""
+    firsts = {}
+    for partition, held in ticks.items():
+        if held.newest is None:
+            continue
+        cut = await _cut(reader, log, partition, older_ms=older_ms, most=limit(applied, partition))
+        if cut is not None:
+            for stage in topics.PARTITIONED:
+                place = TopicPartition(log.topic(stage), partition)
+                begin = (await reader.beginning_offsets([place]))[place]
+                firsts[place] = begin, await _first_to_keep(reader, place, cut, stage=stage)
+    return {place: offsets for place, offsets in firsts.items() if offsets[0] < offsets[1]}
+
+
+async def _cut(reader: AIOKafkaConsumer, log: topics.Log, partition: int, *, older_ms: int, most: Limit) -> Cut | None:
+    """Find the newest frame to start at that leaves all that isn't old.
+
+    The candle log tells which frames these are: what the first stage passes on, it has accepted.
+    """
+    place = TopicPartition(log.topic(CANDLES), partition)
+    begin, end = (await reader.beginning_offsets([place]))[place], (await reader.end_offsets([place]))[place]
+    at = (await reader.offsets_for_times({place: max(0, older_ms)}))[place]
+    told = False
+    async for record in topics.newest_first(reader, place, begin, end if at is None else min(end, at.offset + 1)):
+        frame = CANDLE_FRAME.decode(record.value)
+        if not frame.commands:
+            continue
+        if frame.position <= most.position:
+            return Cut(frame.position, record.timestamp)
+        if not told:
+            print(f"partition {partition}: {most.held_by} has applied up to position {most.position} only")
+        told = True
+    return None
+
+
+async def _first_to_keep(reader: AIOKafkaConsumer, place: TopicPartition, cut: Cut, *, stage: str) -> int:
+    """Return the offset of the first record of a partition whose position is that of the cut, or above."""
+    if stage == TICKS:
+        return cut.position
+    end: int = (await reader.end_offsets([place]))[place]
+    at = (await reader.offsets_for_times({place: cut.clock_ms}))[place]
+    if at is None:
+        return end
+    decode = _DEAD_LETTER.decode if stage == DEAD_LETTERS else standing.DERIVED[stage].decode
+    async for record in topics.records(reader, place, at.offset, end):
+        if decode(record.value).position >= cut.position:
+            return int(record.offset)
+    return end
+
+
+async def _delete(settings: Settings, firsts: Mapping[TopicPartition, tuple[int, int]]) -> dict[str, int]:
+    """Remove what comes before the first records to keep. Return the number of records, by topic."""
+    if firsts:
+        async with topics.admin(settings.bootstrap) as client:
+            await client.delete_records({place: RecordsToDelete(keep) for place, (_, keep) in firsts.items()})
+    names: Iterable[str] = dict.fromkeys(place.topic for place in firsts)
+    return {name: sum(keep - begin for place, (begin, keep) in firsts.items() if place.topic == name) for name in names}
+
+
+def _time(clock_ms: int) -> str:
+    return f"{datetime.fromtimestamp(clock_ms / 1000, IST):%Y-%m-%d %H:%M} IST"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -37,8 +38,8 @@ class Lane(Generic[Core]):
         self.offset = offset  # every record up to here has been used
         self.held: dict[int, tuple[Event, Any]] = {}  # frames by position, ahead of one that is missing
         self.held_since_s = 0.0
-        self.unacked: list[Event] = []  # in the order of their offsets
-        self.sent: Delivery | None = None  # the newest output: when it is delivered, all are
+        self.unacked: deque[Event] = deque()  # in the order of their offsets
+        self.sent: dict[str, Delivery] = {}  # the newest record for each topic: when it is delivered, all are
         self.saved_s = time.monotonic()
         self.live_s = 0.0
 
@@ -69,7 +70,7 @@ class Arrow(Generic[Core]):
         self._decode, self._stage, self._table = decode, stage, table
         self._outbox, self._guard, self._behind = outbox, guard, behind
         self._checkpoint_s, self._live_s = checkpoint_s, live_s
-        self._saving = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._closing = False
 
     def open(self, partition: int) -> int | None:
@@ -102,15 +103,17 @@ class Arrow(Generic[Core]):
         if lane is None or self._closing:
             return
         self._guard.check()
-        lane.unacked.append(event)
-        clock_ms = await self._place(lane, event)
-        if lane.held:
-            lane.offset = max(lane.offset, min(held.message.offset for held, _ in lane.held.values()) - 1)
-        else:
-            lane.offset = event.message.offset
-        self.measures.read(lane.partition, lane.offset, lane.stage.position, clock_ms)
-        if time.monotonic() - lane.saved_s >= self._checkpoint_s:
-            await self.checkpoint(lane)
+        # A checkpoint in the middle of this would save a state whose output nobody has been given yet.
+        async with self._turn:
+            lane.unacked.append(event)
+            clock_ms = await self._place(lane, event)
+            if lane.held:
+                lane.offset = max(lane.offset, min(held.message.offset for held, _ in lane.held.values()) - 1)
+            else:
+                lane.offset = event.message.offset
+            self.measures.read(lane.partition, lane.offset, lane.stage.position, clock_ms)
+            if time.monotonic() - lane.saved_s >= self._checkpoint_s:
+                await self._save(lane)
 
     async def _place(self, lane: Lane[Core], event: Event) -> int:
         """Put a record where it belongs. Return the clock of its frame, 0 where that is not known."""
@@ -145,15 +148,14 @@ class Arrow(Generic[Core]):
 
     async def _apply(self, lane: Lane[Core], event: Event, position: int, frame: Any) -> None:
         output = lane.stage.apply(position, frame, live=self._wants_live(lane, event))
-        lane.sent = await self._outbox.send(
-            self._output, encode(output), partition=lane.partition, time_ms=output.clock_ms
-        )
+        await self._send(lane, self._output, encode(output), output.clock_ms)
         self.measures.applied(output)
         if output.gap and self._decode is None:
             letter = DeadLetter(VERSION, self.log, lane.partition, position, output.gap, event.message.value or b"")
-            lane.sent = await self._outbox.send(
-                self._dead_letters, encode(letter), partition=lane.partition, time_ms=output.clock_ms
-            )
+            await self._send(lane, self._dead_letters, encode(letter), output.clock_ms)
+
+    async def _send(self, lane: Lane[Core], topic: str, record: bytes, time_ms: int) -> None:
+        lane.sent[topic] = await self._outbox.send(topic, record, partition=lane.partition, time_ms=time_ms)
 
     def _wants_live(self, lane: Lane[Core], event: Event) -> bool:
         now_s = time.monotonic()
@@ -163,23 +165,27 @@ class Arrow(Generic[Core]):
         return True
 
     async def checkpoint(self, lane: Lane[Core]) -> None:
+        """Save the state of a partition between two records."""
+        async with self._turn:
+            await self._save(lane)
+
+    async def _save(self, lane: Lane[Core]) -> None:
         """Save the state of a partition, in the one order that loses nothing."""
-        async with self._saving:
-            lane.saved_s = time.monotonic()
-            if lane.stage.position is None:
-                return
-            row = Row(VERSION, lane.offset, lane.stage.state())
-            if lane.sent is not None:
-                await lane.sent
-            if self.lanes.get(lane.partition) is not lane:
-                return  # revoked meanwhile: the row is no longer ours to write
-            self._guard.check()
-            await self._table.save(lane.partition, row, self._outbox.deliver)
-            if self.lanes.get(lane.partition) is not lane:
-                return
-            while lane.unacked and lane.unacked[0].message.offset <= row.offset:
-                lane.unacked.pop(0).ack()
-            self.measures.saved(lane.partition, row.offset)
+        lane.saved_s = time.monotonic()
+        if lane.stage.position is None:
+            return
+        row = Row(VERSION, lane.offset, lane.stage.state())
+        for delivery in lane.sent.values():
+            await delivery
+        if self.lanes.get(lane.partition) is not lane:
+            return  # revoked meanwhile: the row is no longer ours to write
+        self._guard.check()
+        await self._table.save(lane.partition, row, self._outbox.deliver)
+        if self.lanes.get(lane.partition) is not lane:
+            return
+        while lane.unacked and lane.unacked[0].message.offset <= row.offset:
+            lane.unacked.popleft().ack()
+        self.measures.saved(lane.partition, row.offset)
 
     async def close(self) -> None:
         """Save every partition at a clean stop; records that still arrive are left for the next owner."""

@@ -189,7 +189,10 @@ async def newest_first(
 
 def configure_of(record: ConsumerRecord) -> Configure:
     """Return the command that a record of ``commands`` holds; its id is its offset."""
-    return msgspec.structs.replace(_CONFIGURE.decode(record.value), id=record.offset)
+    try:
+        return msgspec.structs.replace(_CONFIGURE.decode(record.value), id=record.offset)
+    except msgspec.DecodeError as error:
+        raise LogError(f"the record at offset {record.offset} of {record.topic} is no command: {error}") from error
 
 
 async def _records(bootstrap: str, name: str) -> list[ConsumerRecord]:

@@ -39,10 +39,11 @@ Seconds = tuple[list[Candle], int | None]  # closed seconds and the clock after 
 
 def seconds_of(cut: list[Batch], calendar: Calendar = NSE, *, lateness_ms: int = 1000) -> list[Seconds]:
     candles = SecondCandles(calendar, lateness_ms=lateness_ms)
-    return [
-        (candles.apply([Tick(row.instrument, row.price, row.time_ms, row.day_volume) for row in rows], clock_ms)[0], clock_ms)
-        for rows, clock_ms in cut
-    ]  # fmt: skip
+    return [(candles.apply(ticks(rows), clock_ms)[0], clock_ms) for rows, clock_ms in cut]
+
+
+def ticks(rows: list[Row]) -> list[Tick]:
+    return [Tick(row.instrument, row.price, row.time_ms, row.day_volume) for row in rows]
 
 
 def feed(candles: TimeframeCandles, seconds: list[Seconds]) -> list[list[Candle]]:
@@ -183,8 +184,7 @@ def test_every_timeframe_has_the_volume_and_the_ticks_of_its_seconds(cut: list[B
 def test_forming_shows_what_would_close_now_and_changes_nothing(cut: list[Batch]) -> None:
     seconds, candles = SecondCandles(NSE), TimeframeCandles(NSE, TIMEFRAMES_S)
     for rows, clock_ms in cut:
-        ticks = [Tick(row.instrument, row.price, row.time_ms, row.day_volume) for row in rows]
-        candles.apply(seconds.apply(ticks, clock_ms)[0], clock_ms)
+        candles.apply(seconds.apply(ticks(rows), clock_ms)[0], clock_ms)
         before = candles.state()
         open_seconds = seconds.forming(INSTRUMENTS)
         forming = by_key(candles.forming(open_seconds))

@@ -17,7 +17,7 @@ INSTRUMENTS = ("NSE:99926000", "NSE:1594", "BSE:500325")
 FRIDAY, MONDAY, HOLIDAY, WEDNESDAY = date(2022, 11, 4), date(2022, 11, 7), date(2022, 11, 8), date(2022, 11, 9)
 NSE_HOURS = trading_hours(FRIDAY, WEDNESDAY)
 ALL_HOURS = trading_hours(FRIDAY, WEDNESDAY, hours=("00:00", "24:00"), weekdays=range(7), holidays=())
-END_MS = indian_ms(WEDNESDAY, "24:00")
+END_MS = indian_ms(WEDNESDAY, "24:01")  # a clock that closes everything, whatever the lateness
 
 MOMENTS = (
     indian_ms(FRIDAY, "15:29:57"),  # the close

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 BREAKER = Gauge("mdengine_redis_circuit_breaker_state", "0 closed, 1 half open, 2 open")
 TRIPS = Gauge("mdengine_redis_circuit_breaker_trips_total", "How often the circuit breaker has opened")
+PATIENCE_S = 60.0
 FRESH_S = 2.0  # live values of a batch that waited longer for Redis are of no use to anybody
 
 
@@ -54,11 +55,14 @@ class MirrorRole(SinkRole):
         await self._client.aclose()
 
     async def positions(self) -> dict[Source, Applied]:
-        """Return how far Redis is, as soon as it answers."""
+        """Return how far Redis is, as soon as it answers; Faust does not wait for this for ever."""
+        started_s = time.monotonic()
         while True:
             try:
                 return await self._mirror.positions()
             except MirrorAwayError as error:
+                if time.monotonic() - started_s > PATIENCE_S:
+                    end(f"{error}, for {PATIENCE_S:.0f} s: start it at REDIS_ADDR={self.settings.redis_addr}")
                 await self._wait(error)
             except MirrorEmptiedError as error:
                 end(str(error))

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from topology import topics
-from topology.cli import standing
+from topology.cli import at_least_one, standing
 from topology.cli.standing import Ticks
 from topology.log.frames import CANDLE_FRAME, CANDLES, DEAD_LETTERS, TICKS, TIMEFRAMES, DeadLetter, Format
 from topology.market.calendar import IST
@@ -51,7 +51,7 @@ def add(subparsers: Any) -> None:
         "beyond what pipeline, mirror and archive have applied.",
         epilog=EXAMPLE,
     )
-    parser.add_argument("--days", type=_days, metavar="N", help="days to keep (default LOG_KEEP_DAYS)")
+    parser.add_argument("--days", type=at_least_one, metavar="N", help="days to keep (default LOG_KEEP_DAYS)")
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -69,12 +69,6 @@ def limit(applied: Mapping[str, Mapping[Source, int]], partition: int) -> Limit:
         if number == partition
     ]
     return min(reached)
-
-
-def _days(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is wrong: a whole number from 1 on")
-    return int(text)
 
 
 async def _prune(settings: Settings, *, days: int) -> None:
@@ -171,7 +165,8 @@ async def _cut(reader: AIOKafkaConsumer, log: topics.Log, partition: int, *, old
         if frame.position <= most.position:
             return Cut(frame.position, record.timestamp)
         if not told:
-            print(f"partition {partition}: {most.held_by} has applied up to position {most.position} only")
+            reached = f"up to position {most.position} only" if most.position >= 0 else "nothing yet"
+            print(f"partition {partition}: {most.held_by} has applied {reached}")
         told = True
     return None
 

@@ -25,7 +25,7 @@ EXAMPLE = """example:
 class Place(msgspec.Struct, frozen=True):
     """A partition: the position that is reached there, that of the newest tick frame, and what lies between.
 
-    Positions are None where there is no frame; ``behind_s`` is in seconds of the log's clock, None where it isn't known.
+    Positions are None where there is no frame. ``behind_s`` is in seconds of the log's clock, None where nothing tells.
     """
 
     partition: int

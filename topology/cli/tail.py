@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from topology import topics
+from topology.cli import at_least_one
 from topology.cli.calendar import label
 from topology.cli.standing import DERIVED
 from topology.log.frames import (
@@ -42,8 +43,8 @@ _DECODERS: dict[str, Callable[[bytes], msgspec.Struct]] = {
 }
 
 
-class Wanted(NamedTuple):
-    """What to print of a topic: all, or what one instrument has in it; ``None`` frames, or that many."""
+class Wanted(msgspec.Struct, frozen=True):
+    """What to print of a topic: of all instruments or one, and how many frames; None stands for all."""
 
     stage: str
     instrument: str | None
@@ -65,9 +66,9 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--instrument", type=_instrument, metavar="I", help="this instrument only: NSE:99926000")
     parser.add_argument("--from-start", action="store_true", help="begin with the oldest frame, not the newest ones")
     parser.add_argument(
-        "--count", type=_count, metavar="N", help=f"this many frames (default {NEWEST}; with --from-start all)"
+        "--count", type=at_least_one, metavar="N", help=f"this many frames (default {NEWEST}; with --from-start all)"
     )
-    parser.add_argument("--follow", action="store_true", help="then go on with new frames as they come, until Ctrl-C")
+    parser.add_argument("--follow", action="store_true", help="then go on with what follows, as it comes, until Ctrl-C")
     parser.set_defaults(refuse=parser.error)
 
 
@@ -129,12 +130,6 @@ def _instrument(text: str) -> str:
         return str(Instrument.parse(text))
     except InstrumentError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is wrong: a whole number from 1 on")
-    return int(text)
 
 
 async def _tail(arguments: argparse.Namespace, settings: Settings) -> None:

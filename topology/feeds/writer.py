@@ -1,12 +1,13 @@
 """The writer of the tick log: the only one that writes frames, and with them the clock, into its partitions.
 
 It uses an idempotent producer, so that a retried send is not written twice, and numbers its frames: a writer takes
-the epoch after the last one it finds in the log, so that frames of an older writer that wakes up count as empty.
+an epoch above the last one it finds in the log, so that frames of an older writer that wakes up count as empty.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from itertools import islice
 from typing import Self
@@ -67,7 +68,8 @@ class TickLogWriter:
             for partition in range(self.log.header.partitions):
                 last = await topics.last_record(reader, TopicPartition(self._topic, partition))
                 self._lanes.append(_Lane(None if last is None else TICK_FRAME.decode(last.value)))
-        self._epoch = 1 + max(lane.epoch for lane in self._lanes)
+        # The time of day too, since an older writer that woke up may have left the tail with its own, lower epoch.
+        self._epoch = max(time.time_ns() // 1_000_000, 1 + max(lane.epoch for lane in self._lanes))
         self.clock_ms = max(lane.clock_ms for lane in self._lanes)
         for lane in self._lanes:
             lane.give(self.log.commands)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topology.cli.calendar import label
+from topology.cli.configure import differences, from_settings
+from topology.log.frames import Configure
+from topology.settings import Settings
+
+SPECS = st.lists(st.sampled_from(["SMA:9", "SMA:20", "EMA:21", "RSI:14"]), unique=True)
+NSE, ALWAYS_OPEN = (
+    from_settings(Settings.from_env({"TOPOLOGY_NAMESPACE": namespace})).calendar for namespace in ("live", "sim")
+)
+CONFIGURATIONS = st.builds(
+    Configure,
+    id=st.integers(0, 9),
+    timeframes=st.dictionaries(st.sampled_from([60, 120, 300]), SPECS),
+    classes=st.just({}),
+    calendar=st.sampled_from([NSE, ALWAYS_OPEN]),
+    lateness_ms=st.sampled_from([0, 1000]),
+)
+CURRENT = from_settings(Settings.from_env({"ENABLED_TFS": "60,120,300", "INDICATOR_CONFIGS": "SMA:9,RSI:14"}))
+
+
+def meaning(configuration: Configure) -> object:
+    timeframes = {seconds: set(specs) for seconds, specs in configuration.timeframes.items()}
+    return timeframes, configuration.calendar, configuration.lateness_ms
+
+
+@given(CONFIGURATIONS, CONFIGURATIONS)
+def test_there_are_differences_just_where_something_else_would_be_computed(current, wanted):
+    assert (differences(current, wanted) == []) == (meaning(current) == meaning(wanted))
+
+
+def test_the_environment_becomes_a_configuration():
+    settings = Settings.from_env({"ENABLED_TFS": "300,60", "INDICATOR_CONFIGS": "ema:9", "ALLOWED_LATENESS_MS": "500"})
+    wanted = from_settings(settings)
+    assert wanted.timeframes == {60: ["EMA:9"], 300: ["EMA:9"]}
+    assert (wanted.lateness_ms, wanted.classes) == (500, {})
+    assert label(wanted.calendar).startswith("NSE and BSE")
+
+
+def test_differences_are_told_by_timeframe_and_those_alike_in_one_line():
+    wanted = msgspec.structs.replace(
+        CURRENT,
+        timeframes={60: ["SMA:9", "SMMA:14"], 120: ["SMMA:14", "SMA:9"], 900: ["EMA:9"]},
+        lateness_ms=2000,
+        calendar=ALWAYS_OPEN,
+    )
+    assert differences(CURRENT, wanted) == [
+        "timeframe 60 s, 120 s: SMMA_14 added; RSI_14 removed",
+        "timeframe 300 s: removed",
+        "timeframe 900 s: added, with EMA_9",
+        "allowed lateness: 1000 ms -> 2000 ms",
+        f"calendar: {label(NSE)} -> {label(ALWAYS_OPEN)}",
+    ]
+
+
+def test_a_log_is_made_once_and_its_topics_are_named(topology, settings):
+    first, second = topology(settings, "topics", "create"), topology(settings, "topics", "create")
+    assert first.code == second.code == 0
+    made = [line.removeprefix("made ") for line in first.lines if line.startswith("made ")]
+    assert f"{settings.namespace}.ticks" in made
+    assert len(made) == 6
+    assert "2 partitions" in first.lines[-1]
+    assert "exists already" in second.out
+    assert first.lines[-1].split()[1] == second.lines[0].split()[1]
+
+
+def test_making_topics_again_reports_what_the_environment_asks_for_now(topology, settings):
+    topology(settings, "topics", "create")
+    again = topology(replace(settings, indicators=("SMA:2",)), "topics", "create")
+    assert again.code == 0
+    assert "`topology configure`" in again.out
+    assert "  timeframe 60 s, 300 s: EMA_2 removed" in again.lines
+
+
+def test_another_number_of_partitions_is_refused(topology, settings):
+    topology(settings, "topics", "create")
+    again = topology(replace(settings, topic_partitions=3), "topics", "create")
+    assert again.code == 1
+    assert "TOPIC_PARTITIONS=3" in again.err
+
+
+def test_configure_applies_the_difference_once(topology, settings):
+    topology(settings, "topics", "create")
+    changed = replace(settings, indicators=("SMA:2", "EMA:2", "RSI:3"))
+    assert "nothing to do" in topology(settings, "configure").out
+    applied = topology(changed, "configure")
+    assert applied.code == 0
+    assert "  timeframe 60 s, 300 s: RSI_3 added" in applied.lines
+    assert "every partition" in applied.lines[-1]
+    assert "nothing to do" in topology(changed, "configure").out
+    assert "RSI_3 removed" in topology(settings, "configure").out
+    assert len(topology(settings, "tail", "commands").lines) == 4
+
+
+def test_configure_without_a_log_says_how_to_make_one(topology, settings):
+    done = topology(settings, "configure")
+    assert done.code == 1
+    assert "topology topics create" in done.err

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topology.cli.standing import Reached, Ticks
+from topology.cli.status import Line, Status, compare, shown
+from topology.embedded import Valkey
+from topology.embedded.loopback import LOOPBACK
+from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
+from topology.settings import Address
+from topology.sinks.breaker import Breaker
+from topology.sinks.redis import Mirror, connect
+from topology.sinks.sqlite import Archive
+from topology.sinks.streams import Streams
+
+OPEN_MS = 1_669_088_700_000  # 2022-11-22 09:15 IST
+POSITIONS = st.integers(0, 10**9)
+
+
+@given(st.dictionaries(st.integers(0, 7), st.tuples(POSITIONS, POSITIONS), min_size=1))
+def test_who_has_reached_the_newest_frames_is_behind_by_nothing(found):
+    ends = {p: Reached(position, clock_ms) for p, (position, clock_ms) in found.items()}
+    line = compare("pipeline", CANDLES, ticks={p: Ticks(0, end) for p, end in ends.items()}, reached=ends)
+    assert (line.behind_frames, line.behind_s) == (0, 0.0)
+
+
+@given(POSITIONS, st.integers(1, 10**6), st.integers(0, 10**6))
+def test_frames_behind_add_up_and_seconds_are_those_of_the_last(position, frames, late_ms):
+    ticks = {p: Ticks(0, Reached(position + frames, OPEN_MS)) for p in range(3)}
+    reached = {p: Reached(position, OPEN_MS - p * late_ms) for p in range(3)}
+    line = compare("pipeline", CANDLES, ticks=ticks, reached=reached)
+    assert line.behind_frames == 3 * frames
+    assert line.behind_s == 2 * late_ms / 1000
+
+
+def test_who_has_reached_nothing_is_behind_by_all_frames_that_are_kept():
+    line = compare("archive", CANDLES, ticks={0: Ticks(100, Reached(149, OPEN_MS)), 1: Ticks(0, None)}, reached={})
+    assert (line.behind_frames, line.behind_s) == (50, None)
+
+
+def test_simulated_data_is_called_so_first():
+    status = Status(True, "sim", "b:1", "abc", 1, None, [Line("mirror", problem="Redis is away")])
+    lines = shown(status)
+    assert "SIMULATED" in lines[0]
+    assert lines[-1] == "mirror: Redis is away"
+    assert "SIMULATED" not in "".join(shown(msgspec.structs.replace(status, simulated=False, namespace="live")))
+
+
+def test_a_role_that_cannot_be_asked_says_so_in_its_line_and_the_others_are_shown(topology, settings, written):
+    written.write(0, written.frame(OPEN_MS, commands=written.log.commands), written.frame(OPEN_MS + 1000))
+    started_s = time.monotonic()
+    done = topology(settings, "status")
+    assert done.code == 0
+    assert time.monotonic() - started_s < 10
+    mirror, archive = done.lines[-2:]
+    assert mirror.startswith("mirror: Redis is away")
+    assert archive.startswith("archive: no file")
+    assert [line.split() for line in done.lines if line.startswith(("feed", "pipeline"))] == [
+        ["feed", "ticks", "0", "0.0", "1", "-"],
+        ["pipeline", "candles_1s", "0", "0.0", "1", "-"],
+        ["pipeline", "candles_tf", "0", "0.0", "1", "-"],
+        ["pipeline", "indicators", "0", "0.0", "1", "-"],
+    ]
+
+
+def test_a_file_that_is_no_archive_is_told_in_its_line(topology, settings, written):
+    settings.sqlite_path.write_text("something else, and long enough to be looked at")
+    done = topology(settings, "status")
+    assert done.code == 0
+    assert str(settings.sqlite_path) in done.lines[-1]
+
+
+@pytest.mark.parametrize("derive", [0, 1, 2])
+def test_each_stage_is_behind_by_the_frames_it_has_not_made(topology, settings, written, derive):
+    written.write(0, written.frame(OPEN_MS, commands=written.log.commands))
+    written.write(0, *(written.frame(OPEN_MS + n * 500) for n in range(1, 5)), derive=derive)
+    status = msgspec.json.decode(topology(settings, "status", "--json").out, type=Status)
+    behind = {line.stage: (line.behind_frames, line.behind_s) for line in status.lines if line.role == "pipeline"}
+    expected = {stage: (4, 2.0) for stage in (CANDLES, TIMEFRAMES, INDICATORS)[derive:]}
+    assert behind == {CANDLES: (0, 0.0), TIMEFRAMES: (0, 0.0)} | expected
+    assert status.clock_ms == OPEN_MS + 2000
+
+
+def test_the_sinks_are_behind_by_what_they_have_not_applied(topology, settings, written, valkey: Valkey):
+    settings = replace(settings, redis_addr=Address(LOOPBACK, valkey.port))
+    written.write(1, written.frame(OPEN_MS, commands=written.log.commands))
+    archived = [stored for stored in written.stored if stored.stage != "ticks"]
+    archive = Archive(settings.sqlite_path, log=written.log.header.log, run=0)
+    archive.write(archived)
+    archive.close()
+    written.write(1, written.frame(OPEN_MS + 1000))
+    asyncio.run(mirror(settings, written))
+    written.write(1, written.frame(OPEN_MS + 3000))
+    status = msgspec.json.decode(topology(settings, "status", "--json").out, type=Status)
+    lines = {(line.role, line.stage): (line.behind_frames, line.behind_s) for line in status.lines}
+    assert all(lines["archive", stage] == (2, 3.0) for stage in (CANDLES, TIMEFRAMES, INDICATORS))
+    assert all(lines["mirror", stage] == (1, 2.0) for stage in ("ticks", CANDLES, TIMEFRAMES, INDICATORS))
+
+
+async def mirror(settings, written) -> None:
+    async with connect(*settings.redis_addr, db=settings.redis_db) as client:
+        await client.flushdb()
+        streams = Streams(partitions=2, budget_mb=64)
+        sink = Mirror(client, log=written.log.header.log, run=0, streams=streams, breaker=Breaker(time.monotonic))
+        for source in {stored.source for stored in written.stored}:
+            await sink.apply([stored for stored in written.stored if stored.source == source])

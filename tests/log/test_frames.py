@@ -1,0 +1,218 @@
+"""The bytes of the log: those that were written once must be read for as long as a log is kept."""
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from topology.log import frames
+from topology.log.frames import (
+    VERSION,
+    CandleFrame,
+    Configure,
+    DeadLetter,
+    Format,
+    FrameError,
+    IndicatorFrame,
+    IndicatorValue,
+    LogHeader,
+    Poison,
+    TickFrame,
+    TimeframeFrame,
+    encode,
+    tick_frame,
+)
+from topology.market import Candle, LateTick, Tick
+
+CONFIGURE = Configure(7, {60: ["SMA:20", "RSI:14"], 300: []}, {"NSE:2885": "equity_cas"}, '{"name": "x"}', 1000)
+CANDLE = Candle("NSE:1594", 1, 1_669_088_700_000, 152_000, 152_105, 151_995, 152_010, 40, 3)
+VALUE = IndicatorValue("NSE:1594", "SMA_20", 60, 1_669_088_700_000, 152_001.25)
+
+HEADER = LogHeader(VERSION, "sim-4f2a", "sim", 4)
+TICKS = TickFrame(
+    VERSION, "sim-4f2a", 2, 17, 1_669_088_701_050, 7, [CONFIGURE],
+    [Tick("NSE:99926000", 1_824_485, 1_669_088_701_000), Tick("NSE:1594", 152_010, 1_669_088_700_900, 5_000, 40)],
+)  # fmt: skip
+CANDLES = CandleFrame(
+    VERSION, "sim-4f2a", 0, 41, 1_669_088_701_050, [], "", [CANDLE], [CANDLE],
+    accepted=5, out_of_session=1, late=[LateTick("NSE:1594", 1_669_088_600_000, 101_000)],
+)  # fmt: skip
+TIMEFRAMES = TimeframeFrame(VERSION, "sim-4f2a", 0, 41, 1_669_088_701_050, [], "a gap", [CANDLE], [])
+INDICATORS = IndicatorFrame(VERSION, "sim-4f2a", 0, 41, 1_669_088_701_050, [CONFIGURE], "", [VALUE], [VALUE])
+DEAD_LETTER = DeadLetter(VERSION, "sim-4f2a", 3, 41, "an empty record is no TickFrame", b"\x00\xff")
+
+GOLDEN: list[tuple[msgspec.Struct, str]] = [
+    (
+        HEADER,
+        "9401a873696d2d34663261a373696d04",
+    ),
+    (
+        TICKS,
+        "9801a873696d2d346632610211cf000001849d706a7a07919507823c92a6534d413a3230a65253493a3134cd012c9081a84e5345"
+        "3a32383835aa6571756974795f636173ad7b226e616d65223a202278227dcd03e89295ac4e53453a3939393236303030ce001bd6"
+        "e5cf000001849d706a48c0c095a84e53453a31353934ce000251cacf000001849d7069e4cd138828",
+    ),
+    (
+        CANDLES,
+        "9c01a873696d2d346632610029cf000001849d706a7a90a09199a84e53453a3135393401cf000001849d706660ce000251c0ce00"
+        "025229ce000251bbce000251ca28039199a84e53453a3135393401cf000001849d706660ce000251c0ce00025229ce000251bbce"
+        "000251ca280305019193a84e53453a31353934cf000001849d6edfc0ce00018a88",
+    ),
+    (
+        TIMEFRAMES,
+        "9901a873696d2d346632610029cf000001849d706a7a90a561206761709199a84e53453a3135393401cf000001849d706660ce00"
+        "0251c0ce00025229ce000251bbce000251ca280390",
+    ),
+    (
+        INDICATORS,
+        "9901a873696d2d346632610029cf000001849d706a7a919507823c92a6534d413a3230a65253493a3134cd012c9081a84e53453a"
+        "32383835aa6571756974795f636173ad7b226e616d65223a202278227dcd03e8a09195a84e53453a31353934a6534d415f32303c"
+        "cf000001849d706660cb41028e0a000000009195a84e53453a31353934a6534d415f32303ccf000001849d706660cb41028e0a00"
+        "000000",
+    ),
+    (
+        DEAD_LETTER,
+        "9601a873696d2d346632610329bf616e20656d707479207265636f7264206973206e6f205469636b4672616d65c40200ff",
+    ),
+]
+
+FORMATS: list[Format[msgspec.Struct]] = [
+    frames.HEADER,
+    frames.TICK_FRAME,
+    frames.CANDLE_FRAME,
+    frames.TIMEFRAME_FRAME,
+    frames.INDICATOR_FRAME,
+]
+WITH_FORMAT = [HEADER, TICKS, CANDLES, TIMEFRAMES, INDICATORS]
+
+every_format = pytest.mark.parametrize(
+    ("format_", "frame"), list(zip(FORMATS, WITH_FORMAT, strict=True)), ids=lambda value: type(value).__name__
+)
+
+# -- Laws
+
+integers = st.integers(-(2**62), 2**62)
+names = st.text(max_size=12)
+prices = st.integers(1, 2**63 - 1)
+quantities = st.none() | st.integers(0, 2**63 - 1)
+configures = st.builds(
+    Configure, integers, st.dictionaries(st.integers(5, 86_400), st.lists(names, max_size=2), max_size=2),
+    st.dictionaries(names, names, max_size=2), names, integers,
+)  # fmt: skip
+candles = st.builds(Candle, names, *[integers] * 8)
+values = st.builds(IndicatorValue, names, names, integers, integers, st.floats(allow_nan=False))
+lates = st.builds(LateTick, names, integers, integers)
+
+
+def lists(rows: st.SearchStrategy[msgspec.Struct]) -> st.SearchStrategy[list[msgspec.Struct]]:
+    return st.lists(rows, max_size=2)
+
+
+common = (st.just(VERSION), names, integers, integers, integers, lists(configures), names)
+any_frame = st.one_of(
+    st.builds(LogHeader, st.just(VERSION), names, names, integers),
+    st.builds(
+        TickFrame, st.just(VERSION), names, integers, integers, integers, integers, lists(configures),
+        lists(st.builds(Tick, names, prices, integers, quantities, quantities)),
+    ),
+    st.builds(CandleFrame, *common, lists(candles), lists(candles), integers, integers, lists(lates)),
+    st.builds(TimeframeFrame, *common, lists(candles), lists(candles)),
+    st.builds(IndicatorFrame, *common, lists(values), lists(values)),
+)  # fmt: skip
+FORMAT_OF = {type(frame): format_ for frame, format_ in zip(WITH_FORMAT, FORMATS, strict=True)}
+
+
+@given(any_frame)
+def test_a_frame_survives_its_bytes(frame: msgspec.Struct) -> None:
+    assert FORMAT_OF[type(frame)].decode(encode(frame)) == frame
+
+
+@given(st.sampled_from(FORMATS), st.binary(max_size=60))
+@example(frames.TICK_FRAME, b"\xdd\xff\xff\xff\xff\x01")
+@example(frames.TICK_FRAME, b"\x91" * 5000)
+@example(frames.CANDLE_FRAME, b"\x99\x01\xa1\xff")
+def test_bytes_are_a_frame_or_raise_a_frame_error(format_: Format[msgspec.Struct], record: bytes) -> None:
+    try:
+        frame = format_.decode(record)
+    except FrameError:
+        return
+    assert FORMAT_OF[type(frame)] is format_
+
+
+@given(any_frame, st.sampled_from(FORMATS), st.data())
+def test_a_damaged_frame_is_a_frame_or_raises_a_frame_error(
+    frame: msgspec.Struct, format_: Format[msgspec.Struct], data: st.DataObject
+) -> None:
+    record = bytearray(encode(frame))
+    record[data.draw(st.integers(0, len(record) - 1))] = data.draw(st.integers(0, 255))
+    del record[data.draw(st.integers(0, len(record))) :]
+    try:
+        decoded = format_.decode(bytes(record))
+    except FrameError:
+        return
+    assert FORMAT_OF[type(decoded)] is format_
+
+
+@given(st.none() | st.binary(max_size=60))
+def test_bytes_that_are_no_tick_frame_are_poison_with_a_reason(record: bytes | None) -> None:
+    frame = tick_frame(record)
+    assert isinstance(frame, TickFrame) or (isinstance(frame, Poison) and frame.reason)
+
+
+# -- Examples
+
+
+@pytest.mark.parametrize(("frame", "golden"), GOLDEN, ids=lambda value: type(value).__name__)
+def test_the_bytes_of_a_frame_are_those_that_older_logs_hold(frame: msgspec.Struct, golden: str) -> None:
+    assert encode(frame).hex() == golden
+    assert msgspec.msgpack.decode(bytes.fromhex(golden), type=type(frame)) == frame
+
+
+@every_format
+def test_a_frame_of_another_version_is_refused(format_: Format[msgspec.Struct], frame: msgspec.Struct) -> None:
+    other = msgspec.structs.replace(frame, version=VERSION + 1)
+    with pytest.raises(FrameError, match=f"a {type(frame).__name__} of version 2, where 1 is read"):
+        format_.decode(encode(other))
+
+
+@every_format
+def test_a_frame_without_its_last_required_field_is_refused(
+    format_: Format[msgspec.Struct], frame: msgspec.Struct
+) -> None:
+    required = [field for field in msgspec.structs.fields(frame) if field.required]
+    fields = msgspec.msgpack.decode(encode(frame))[: len(required) - 1]
+    with pytest.raises(FrameError, match=f"not a {type(frame).__name__}"):
+        format_.decode(msgspec.msgpack.encode(fields))
+
+
+@every_format
+def test_a_field_that_a_newer_writer_added_at_the_end_is_passed_over(
+    format_: Format[msgspec.Struct], frame: msgspec.Struct
+) -> None:
+    longer = [*msgspec.msgpack.decode(encode(frame)), "new"]
+    assert format_.decode(msgspec.msgpack.encode(longer)) == frame
+
+
+@every_format
+@pytest.mark.parametrize("record", [None, b""])
+def test_an_empty_record_is_no_frame(
+    format_: Format[msgspec.Struct], frame: msgspec.Struct, record: bytes | None
+) -> None:
+    with pytest.raises(FrameError, match=f"an empty record is no {type(frame).__name__}"):
+        format_.decode(record)
+
+
+@pytest.mark.parametrize(
+    "tick",
+    [
+        Tick("NSE:1594", 0, 1_669_088_701_000),
+        Tick("NSE:1594", -5, 1_669_088_701_000),
+        Tick("NSE:1594", 2**63, 1_669_088_701_000),
+        Tick("NSE:1594", 5, 1_669_088_701_000, day_volume=-1),
+        Tick("NSE:1594", 5, 1_669_088_701_000, quantity=-1),
+    ],
+)
+def test_a_tick_whose_price_or_quantity_cannot_be_is_poison(tick: Tick) -> None:
+    poison = tick_frame(encode(msgspec.structs.replace(TICKS, ticks=[tick])))
+    assert isinstance(poison, Poison)
+    assert "not a TickFrame: Expected `int`" in poison.reason

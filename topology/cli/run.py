@@ -7,6 +7,7 @@ import asyncio
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -100,7 +101,8 @@ def _process(
 ) -> Outcome:
     notes = [_closed(calendar, day) for day in recording.days if calendar.day_close_ms(day) is None]
     if not recording.rows:
-        return _outcome(recording, Summary({}, 0, 0, 0, 0, 0), 0.0, 0, notes)
+        nothing = Summary({}, 0, 0, 0, 0, 0)
+        return _outcome(recording, nothing, timeframes_s=settings.enabled_tfs, seconds=0.0, restarts=0, notes=notes)
     with PrivatePipeline(settings, workers=arguments.workers, archive=None, progress=screen.step) as pipeline:
         seconds = asyncio.run(_feed(recording, calendar, pipeline, screen))
         pipeline.supervisor.stop()
@@ -108,7 +110,9 @@ def _process(
         if arguments.archive is not None:
             _keep(pipeline.archive, arguments.archive)
         restarts = sum(role.restarts for role in pipeline.supervisor.roles)
-    return _outcome(recording, found, seconds, restarts, notes)
+    return _outcome(
+        recording, found, timeframes_s=settings.enabled_tfs, seconds=seconds, restarts=restarts, notes=notes
+    )
 
 
 async def _feed(recording: Recording, calendar: Calendar, pipeline: PrivatePipeline, screen: _Screen) -> float:
@@ -152,7 +156,9 @@ def _keep(made: Path, wanted: Path) -> None:
     shutil.copyfile(made, wanted)
 
 
-def _outcome(recording: Recording, found: Summary, seconds: float, restarts: int, notes: list[str]) -> Outcome:
+def _outcome(
+    recording: Recording, found: Summary, *, timeframes_s: Sequence[int], seconds: float, restarts: int, notes: list[str]
+) -> Outcome:
     ticks = found.accepted + found.late + found.out_of_session
     return Outcome(
         read=recording.read,
@@ -160,7 +166,7 @@ def _outcome(recording: Recording, found: Summary, seconds: float, restarts: int
         late=found.late,
         out_of_session=found.out_of_session,
         rejected=dict(recording.rejected),
-        candles={str(seconds): count for seconds, count in found.candles.items()},
+        candles={str(seconds): found.candles.get(seconds, 0) for seconds in (1, *timeframes_s)},
         indicators=found.indicators,
         seconds=round(seconds, 3),
         ticks_per_s=round(ticks / seconds, 1) if seconds else 0.0,

@@ -21,5 +21,5 @@ def test_the_example_turns_ticks_into_candles_and_an_indicator() -> None:
 def test_every_variable_in_the_readme_is_read_by_the_settings_and_the_other_way_round() -> None:
     written = set(re.findall(r"`([A-Z][A-Z_]{4,})`", README.read_text()))
     source = (README.parent / "topology/settings.py").read_text()
-    read = set(re.findall(r'"([A-Z][A-Z_]{4,})"', source)) - {"DEBUG", "WARNING", "ERROR", "JAVA_HOME", "SUBSCRIBE_TOKENS"}
+    read = set(re.findall(r'"([A-Z][A-Z_]{4,})"', source)) - {"DEBUG", "WARNING", "ERROR", "JAVA_HOME"}
     assert written == read

@@ -45,8 +45,7 @@ class Settings:
     """One field per variable of the same name; units are in the names.
 
     ``enabled_tfs`` are seconds, in rising order; ``indicators`` is ``INDICATOR_CONFIGS`` as specs (``SMA:20``);
-    ``checkpoint_ms`` maps each stage to how often its state is kept; ``subscribe_tokens`` are pairs of exchange type
-    and token. ``sqlite_path`` is that of the namespace.
+    ``checkpoint_ms`` maps each stage to how often its state is kept. ``sqlite_path`` is that of the namespace.
     """
 
     broker_url: str
@@ -68,7 +67,6 @@ class Settings:
     calendar_file: Path | None
     metrics_addr: Address
     session_timeout_s: int
-    subscribe_tokens: tuple[tuple[int, str], ...]
     log_level: str
     java_home: Path | None
     faust_datadir: Path | None
@@ -99,7 +97,6 @@ class Settings:
             calendar_file=read.file("CALENDAR_FILE"),
             metrics_addr=read.address("METRICS_ADDR", ":9091"),
             session_timeout_s=read.whole("SESSION_TIMEOUT_S", 20, low=2, high=300),
-            subscribe_tokens=read.subscriptions(),
             log_level=read.one_of("LOG_LEVEL", LOG_LEVELS, default="INFO"),
             java_home=_usable_java(read.text("JAVA_HOME", "")),
             faust_datadir=Path(folder) if (folder := read.text("FAUST_DATADIR", "")) else None,
@@ -202,13 +199,6 @@ class _Variables:
             stages = ",".join(f"{stage}=N" for stage in CHECKPOINT_MS)
             raise _wrong("CHECKPOINT_MS", value, allowed=f"{stages} with N from 100 to 600000, each stage once")
         return CHECKPOINT_MS | whole
-
-    def subscriptions(self) -> tuple[tuple[int, str], ...]:
-        value = self.text("SUBSCRIBE_TOKENS", "1:99926000")
-        pairs = [re.fullmatch(r"(\d{1,2}):(\w+)", part.strip(), re.ASCII) for part in value.split(",")]
-        if None in pairs:
-            raise _wrong("SUBSCRIBE_TOKENS", value, allowed="exchange type and token, as in 1:99926000,3:500325")
-        return tuple((int(pair[1]), pair[2]) for pair in pairs if pair)
 
 
 def _wrong(name: str, value: str, *, allowed: str) -> SettingsError:

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from topology import topics
 from topology.cli import main as command_line
 from topology.cli.configure import from_settings
-from topology.embedded import Kafka
+from topology.embedded import Kafka, Valkey
 from topology.embedded.loopback import LOOPBACK, free_port
 from topology.log.candles import CandleStage
-from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES, VERSION, Configure, TickFrame, encode
+from topology.log.frames import (
+    CANDLES,
+    DEAD_LETTERS,
+    INDICATORS,
+    TICKS,
+    TIMEFRAMES,
+    VERSION,
+    Configure,
+    DeadLetter,
+    TickFrame,
+    encode,
+)
 from topology.log.indicators import IndicatorStage
 from topology.log.timeframes import TimeframeStage
 from topology.market.ticks import Tick
 from topology.settings import Address, Settings
 from topology.sinks.applied import Stored
+from topology.sinks.breaker import Breaker
+from topology.sinks.redis import Mirror, connect
+from topology.sinks.sqlite import Archive
+from topology.sinks.streams import Streams
 
 PARTITIONS = 2
 
@@ -99,7 +115,9 @@ class WrittenLog:
             )
             self.stored.append(Stored(TICKS, partition, sent.offset, frame))
             made = frame
-            for stage, topic in list(zip(self._stages[partition], (CANDLES, TIMEFRAMES, INDICATORS), strict=True))[:derive]:
+            for stage, topic in list(zip(self._stages[partition], (CANDLES, TIMEFRAMES, INDICATORS), strict=True))[
+                :derive
+            ]:
                 made = stage.apply(sent.offset, made, live=False)
                 at = await producer.send_and_wait(
                     self.log.topic(topic), encode(made), partition=partition, timestamp_ms=made.clock_ms
@@ -121,18 +139,54 @@ class WrittenLog:
         await reader.commit({place: OffsetAndMetadata(end, "") for place, end in ends.items()})
         await reader.stop()
 
-    def first_offsets(self) -> dict[tuple[str, int], int]:
-        return asyncio.run(self._offsets())
+    def archive(self) -> None:
+        """Put all that has been written into the archive."""
+        archive = Archive(self.settings.sqlite_path, log=self.log.header.log, run=0)
+        archive.write([stored for stored in self.stored if stored.stage != TICKS])
+        archive.close()
 
-    async def _offsets(self) -> dict[tuple[str, int], int]:
+    def mirror(self, valkey: Valkey) -> None:
+        """Put all that has been written into an emptied Redis."""
+        asyncio.run(self._mirror(valkey))
+
+    async def _mirror(self, valkey: Valkey) -> None:
+        async with connect(LOOPBACK, valkey.port, db=self.settings.redis_db) as client:
+            await client.flushdb()
+            streams = Streams(partitions=PARTITIONS, budget_mb=64)
+            mirror = Mirror(client, log=self.log.header.log, run=0, streams=streams, breaker=Breaker(time.monotonic))
+            for source in {stored.source for stored in self.stored}:
+                await mirror.apply([stored for stored in self.stored if stored.source == source])
+
+    def dead_letters(self, partition: int, positions: list[int]) -> list[int]:
+        """Write letters about these frames; return their offsets."""
+        return asyncio.run(self._dead_letters(partition, positions))
+
+    async def _dead_letters(self, partition: int, positions: list[int]) -> list[int]:
+        clocks = {
+            stored.position: stored.frame.clock_ms for stored in self.stored if stored.source == (TICKS, partition)
+        }
+        async with AIOKafkaProducer(bootstrap_servers=self.settings.bootstrap) as producer:
+            return [
+                (
+                    await producer.send_and_wait(
+                        self.log.topic(DEAD_LETTERS),
+                        encode(DeadLetter(VERSION, self.log.header.log, partition, position, "spoilt", b"")),
+                        partition=partition,
+                        timestamp_ms=clocks[position],
+                    )
+                ).offset
+                for position in positions
+            ]
+
+    def records(self, stage: str, partition: int) -> list[ConsumerRecord]:
+        """Return what a partition holds now."""
+        return asyncio.run(self._records(TopicPartition(self.log.topic(stage), partition)))
+
+    async def _records(self, place: TopicPartition) -> list[ConsumerRecord]:
         async with topics.consumer(self.settings.bootstrap) as reader:
-            places = {
-                (stage, p): TopicPartition(self.log.topic(stage), p)
-                for stage in topics.PARTITIONED
-                for p in range(PARTITIONS)
-            }
-            found = await reader.beginning_offsets(list(places.values()))
-            return {source: found[place] for source, place in places.items()}
+            begin = (await reader.beginning_offsets([place]))[place]
+            end = (await reader.end_offsets([place]))[place]
+            return [record async for record in topics.records(reader, place, begin, end)]
 
 
 @pytest.fixture

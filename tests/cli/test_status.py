@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import replace
 
@@ -15,10 +14,6 @@ from topology.embedded import Valkey
 from topology.embedded.loopback import LOOPBACK
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
 from topology.settings import Address
-from topology.sinks.breaker import Breaker
-from topology.sinks.redis import Mirror, connect
-from topology.sinks.sqlite import Archive
-from topology.sinks.streams import Streams
 
 OPEN_MS = 1_669_088_700_000  # 2022-11-22 09:15 IST
 POSITIONS = st.integers(0, 10**9)
@@ -91,23 +86,11 @@ def test_each_stage_is_behind_by_the_frames_it_has_not_made(topology, settings, 
 def test_the_sinks_are_behind_by_what_they_have_not_applied(topology, settings, written, valkey: Valkey):
     settings = replace(settings, redis_addr=Address(LOOPBACK, valkey.port))
     written.write(1, written.frame(OPEN_MS, commands=written.log.commands))
-    archived = [stored for stored in written.stored if stored.stage != "ticks"]
-    archive = Archive(settings.sqlite_path, log=written.log.header.log, run=0)
-    archive.write(archived)
-    archive.close()
+    written.archive()
     written.write(1, written.frame(OPEN_MS + 1000))
-    asyncio.run(mirror(settings, written))
+    written.mirror(valkey)
     written.write(1, written.frame(OPEN_MS + 3000))
     status = msgspec.json.decode(topology(settings, "status", "--json").out, type=Status)
     lines = {(line.role, line.stage): (line.behind_frames, line.behind_s) for line in status.lines}
     assert all(lines["archive", stage] == (2, 3.0) for stage in (CANDLES, TIMEFRAMES, INDICATORS))
     assert all(lines["mirror", stage] == (1, 2.0) for stage in ("ticks", CANDLES, TIMEFRAMES, INDICATORS))
-
-
-async def mirror(settings, written) -> None:
-    async with connect(*settings.redis_addr, db=settings.redis_db) as client:
-        await client.flushdb()
-        streams = Streams(partitions=2, budget_mb=64)
-        sink = Mirror(client, log=written.log.header.log, run=0, streams=streams, breaker=Breaker(time.monotonic))
-        for source in {stored.source for stored in written.stored}:
-            await sink.apply([stored for stored in written.stored if stored.source == source])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from topology.cli.tail import of_instrument
 from topology.log.frames import VERSION, CandleFrame, TickFrame
+from topology.log.position import partition_of
 from topology.market.candle import Candle
 from topology.market.seconds import LateTick
 from topology.market.ticks import Tick
@@ -93,8 +94,6 @@ def test_fields_have_their_names_and_a_calendar_is_shown_by_its_version(topology
 
 
 def test_an_instrument_is_looked_for_through_all_that_there_is(topology, settings, written):
-    from topology.log.position import partition_of  # noqa: PLC0415 - beside its only use
-
     place = partition_of(NIFTY, 2)
     tick = Tick(NIFTY, 100, OPEN_MS)
     written.write(place, written.frame(OPEN_MS, [tick, Tick(SBIN, 1, OPEN_MS)], written.log.commands))

@@ -5,22 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
-from tests.reference.brute_force import Expected, Row, expected, trading_hours
-from tests.run.days import derived, generated_days, real_days, write_csv
+from tests.run.days import Recorded, record_two_hundred
 
 ROOT = Path(__file__).parents[2]
-TIMEFRAMES_S = (30, 60, 120, 300)
-SPECS = ("SMA:20", "EMA:9", "RSI:14", "SMMA:14")
-
 
 class Ran(NamedTuple):
     """What a command left: exit code, and what it printed."""
@@ -59,28 +53,7 @@ def run() -> Run:
     return run
 
 
-class Recorded(NamedTuple):
-    """A recording: its rows, the file that holds them, and what has to come of it."""
-
-    rows: list[Row]
-    path: Path
-    wanted: Expected
-    variables: dict[str, str]
-
-
 @pytest.fixture(scope="session")
 def two_hundred(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """200 instruments on all partitions, made out of the real days, or of generated ones where those are absent."""
-    folder = Path(os.environ.get("MARKET_DATA_DIR") or ROOT.parent / "shared/data") / "nifty50"
-    files = [path for path in sorted(folder.glob("*.csv*")) if path.name != "2022-11-08.csv.gz"]
-    if not files:
-        missing = f"no recorded days in {folder}: the 200 instruments are made out of generated ones"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        warnings.warn(missing, stacklevel=1)
-    rows = derived(real_days(files) if files else generated_days())
-    path = write_csv(tmp_path_factory.mktemp("days") / "two-hundred.csv", rows)
-    hours = trading_hours(date(2022, 11, 21), date(2022, 11, 22))
-    wanted = expected(rows, hours, timeframes_s=TIMEFRAMES_S, specs=SPECS)
-    variables = {"ENABLED_TFS": ",".join(map(str, TIMEFRAMES_S)), "INDICATOR_CONFIGS": ",".join(SPECS)}
-    return Recorded(rows, path, wanted, variables)
+    return record_two_hundred(tmp_path_factory.mktemp("days"))

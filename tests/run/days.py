@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
-from tests.reference.brute_force import INDIAN_TIME, Row, indian_ms
+import pytest
+
+from tests.reference.brute_force import INDIAN_TIME, Expected, Row, expected, indian_ms, trading_hours
 
 NIFTY_50 = "NSE:99926000"
 INSTRUMENTS = tuple(f"NSE:{99926100 + k}" if k % 2 else f"{('NSE', 'BSE')[k // 2 % 2]}:{1000 + k}" for k in range(200))
@@ -23,8 +28,37 @@ STRETCHES = ((date(2022, 11, 21), "15:05", "15:31"), (date(2022, 11, 22), "09:13
 
 INDIAN_MS, DAY_MS = 19_800_000, 86_400_000
 
+TIMEFRAMES_S = (30, 60, 120, 300)
+SPECS = ("SMA:20", "EMA:9", "RSI:14", "SMMA:14")
+
 DayOf = Callable[[int], dict[int, int]]
 """Gives the prices in paise by the second of the day, of the day with this number."""
+
+
+class Recorded(NamedTuple):
+    """A recording: its rows, the file that holds them, what has to come of it, and the variables that ask for that."""
+
+    rows: list[Row]
+    path: Path
+    wanted: Expected
+    variables: dict[str, str]
+
+
+def record_two_hundred(folder: Path) -> Recorded:
+    """Make the recording of 200 instruments out of real days, or of generated ones where those are absent."""
+    default = Path(__file__).parents[3] / "shared/data"
+    days = Path(os.environ.get("MARKET_DATA_DIR") or default) / "nifty50"
+    files = [path for path in sorted(days.glob("*.csv*")) if path.name != "2022-11-08.csv.gz"]
+    if not files:
+        missing = f"no recorded days in {days}: the 200 instruments are made out of generated ones"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        warnings.warn(missing, stacklevel=1)
+    rows = derived(real_days(files) if files else generated_days())
+    hours = trading_hours(STRETCHES[0][0], STRETCHES[-1][0])
+    wanted = expected(rows, hours, timeframes_s=TIMEFRAMES_S, specs=SPECS)
+    variables = {"ENABLED_TFS": ",".join(map(str, TIMEFRAMES_S)), "INDICATOR_CONFIGS": ",".join(SPECS)}
+    return Recorded(rows, write_csv(folder / "two-hundred.csv", rows), wanted, variables)
 
 
 def read_rows(path: Path, instrument: str = NIFTY_50) -> list[Row]:

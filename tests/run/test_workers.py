@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.run.archived import Archived, differences, read_archive
-from tests.run.conftest import Recorded, Run
+from tests.run.conftest import Run
+from tests.run.days import Recorded
 from topology.log.position import partition_of
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +11,15 @@ from types import TracebackType
 from typing import Self
 
 from topology import topics
+from topology.cli import standing
 from topology.cli.configure import from_settings
 from topology.cli.supervisor import RoleProcess, Supervisor
 from topology.embedded import Kafka, Valkey, free_port
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.settings import LIVE, Address, Settings
 from topology.sinks.applied import Applied, Source
-from topology.sinks.breaker import Breaker
-from topology.sinks.redis import Mirror, MirrorAwayError, connect
+from topology.sinks.redis import MirrorAwayError
 from topology.sinks.sqlite import read_positions
-from topology.sinks.streams import Streams
 
 SESSION_TIMEOUT_S = 6  # a worker that died is replaced after this long
 POLL_S = 0.1
@@ -136,16 +134,10 @@ class PrivatePipeline:
         return sum(reached) / wanted if wanted else 1.0
 
     async def _mirrored(self) -> dict[Source, Applied]:
-        host, port = self.settings.redis_addr
-        client = connect(host, port, db=0)
-        streams = Streams(partitions=self.log.header.partitions, budget_mb=self.settings.redis_streams_mb)
-        mirror = Mirror(client, log=self.log.header.log, run=0, streams=streams, breaker=Breaker(time.monotonic))
         try:
-            return await mirror.positions()
+            return await standing.mirrored(self.settings, self.log)
         except MirrorAwayError:
             return {}
-        finally:
-            await client.aclose()
 
 
 def _position(found: dict[Source, Applied], source: Source) -> int:

@@ -157,7 +157,13 @@ def _keep(made: Path, wanted: Path) -> None:
 
 
 def _outcome(
-    recording: Recording, found: Summary, *, timeframes_s: Sequence[int], seconds: float, restarts: int, notes: list[str]
+    recording: Recording,
+    found: Summary,
+    *,
+    timeframes_s: Sequence[int],
+    seconds: float,
+    restarts: int,
+    notes: list[str],
 ) -> Outcome:
     ticks = found.accepted + found.late + found.out_of_session
     return Outcome(

@@ -1,0 +1,275 @@
+"""A broker, workers and an archive that a test may hurt: each process can be killed, stopped, woken and wiped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from aiokafka import TopicPartition
+
+from tests.reference.brute_force import indian_ms
+from topology import topics
+from topology.cli.configure import from_settings
+from topology.embedded import Kafka, free_port
+from topology.embedded import guard as guard_script
+from topology.feeds import Batch
+from topology.feeds.files import scan
+from topology.feeds.writer import TickLogWriter
+from topology.log.frames import CANDLE_FRAME, CANDLES, INDICATOR_FRAME, INDICATORS, TICKS, TIMEFRAME_FRAME, TIMEFRAMES
+from topology.log.frames import Frame
+from topology.market import Calendar
+from topology.settings import LIVE, Settings
+from topology.sinks.applied import Applied, Source
+from topology.sinks.sqlite import read_positions
+
+ROOT = Path(__file__).parents[2]
+SESSION_TIMEOUT_S = 4
+DERIVED = {CANDLES: CANDLE_FRAME, TIMEFRAMES: TIMEFRAME_FRAME, INDICATORS: INDICATOR_FRAME}
+PLAIN = ("-m", "faust", "-A", "topology", "worker", "--without-web")
+
+
+def altered(how: str) -> tuple[str, ...]:
+    """Return the Python options of a worker in which ``how`` has been executed before it starts."""
+    return "-c", f"import sys\nsys.argv = ['faust', *{PLAIN[2:]!r}]\n{how}\nfrom faust.cli.faust import cli\ncli()"
+
+
+class Process:
+    """A role in a process of its own. A guard between us ends it when we die."""
+
+    def __init__(self, role: str, number: int, folder: Path, env: dict[str, str]) -> None:
+        self.disk = folder / f"{role}-{number}"
+        self.log = folder / f"{role}-{number}.log"
+        self._env = {**env, "TOPOLOGY_ROLE": role, "FAUST_DATADIR": str(self.disk)}
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    def start(self, options: tuple[str, ...] = PLAIN) -> None:
+        """Start it; ``options`` are those of Python."""
+        with self.log.open("ab") as log:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", guard_script.__file__, sys.executable, *options],
+                cwd=ROOT, env=self._env, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._guard is not None and self._guard.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the worker itself, None when it has ended."""
+        return child_of(self._guard.pid) if self._guard is not None and self.running else None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the worker itself."""
+        if (pid := self.pid) is not None:
+            os.kill(pid, number)
+
+    def kill(self) -> None:
+        """End it at once, with its guard."""
+        if self._guard is not None and self.running:
+            os.killpg(self._guard.pid, signal.SIGKILL)
+            self._guard.wait()
+
+    def terminate(self) -> None:
+        """Ask it to stop, and wait until it has."""
+        self.send(signal.SIGTERM)
+        self.wait()
+
+    def wait(self, timeout_s: float = 60) -> int:
+        """Wait until it has ended; return its exit code."""
+        assert self._guard is not None, "it has been started"
+        return self._guard.wait(timeout_s)
+
+    def wipe(self) -> None:
+        """Delete what it has on disk."""
+        shutil.rmtree(self.disk, ignore_errors=True)
+
+
+def child_of(pid: int) -> int | None:
+    """Return the process id of the only child of a process, None where it has none."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = (tuple(map(int, line.split())) for line in listed.splitlines())
+    return next((child for child, parent in pairs if parent == pid), None)
+
+
+class Frames(NamedTuple):
+    """A derived topic: the frames of each partition in the order of their offsets."""
+
+    stage: str
+    partitions: dict[int, list[Frame[Any]]]
+
+    @property
+    def duplicates(self) -> int:
+        """How many frames have the position of one before."""
+        return sum(len(frames) - len({frame.position for frame in frames}) for frames in self.partitions.values())
+
+
+class Cluster:
+    """The log, ``workers`` that work on it and one archive. The broker keeps its port and folder for life."""
+
+    def __init__(self, settings: Settings, folder: Path, *, workers: int, session_timeout_s: int = SESSION_TIMEOUT_S) -> None:
+        self.folder = folder
+        self.path = folder / "candles.db"
+        self.kafka = Kafka(folder / "kafka", free_port())
+        self.settings = settings
+        self.redis_port = free_port()
+        self.log: topics.Log
+        self._env = {
+            **os.environ,
+            "BROKER_URL": self.kafka.url,
+            "TOPOLOGY_NAMESPACE": LIVE,
+            "DATA_DIR": str(folder),
+            "SQLITE_PATH": str(self.path),
+            "REDIS_ADDR": f"127.0.0.1:{self.redis_port}",
+            "SESSION_TIMEOUT_S": str(session_timeout_s),
+        }
+        self.workers = [self.process("pipeline", number) for number in range(workers)]
+        self.archive = self.process("archive", 0)
+        self.others: list[Process] = []
+
+    def process(self, role: str, number: int) -> Process:
+        """Make a process of a role, which isn't started yet."""
+        return Process(role, number, self.folder, self._env)
+
+    async def __aenter__(self) -> Self:
+        """Start the broker and make the log."""
+        await asyncio.to_thread(self.kafka.start, print)
+        self.log = await topics.create(
+            self.kafka.bootstrap, LIVE, self.settings.topic_partitions, from_settings(self.settings)
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End everything."""
+        for process in self.processes:
+            process.kill()
+        self.kafka.kill()
+
+    @property
+    def processes(self) -> list[Process]:
+        """All that may run."""
+        return [*self.workers, self.archive, *self.others]
+
+    def start(self) -> None:
+        """Start what doesn't run."""
+        for process in self.processes:
+            if not process.running:
+                process.start()
+
+    def kill_and_wipe_everything(self) -> None:
+        """Kill every process, and delete all state and the archive: what is left is the log."""
+        for process in self.processes:
+            process.kill()
+            process.wipe()
+        for path in self.folder.glob(f"{self.path.name}*"):
+            path.unlink()
+
+    async def ends(self, *stages: str) -> dict[tuple[str, int], int]:
+        """Return the offset after the last record of each partition of these stages' topics."""
+        names = {self.log.topic(stage): stage for stage in stages}
+        found = await topics.ends(self.kafka.bootstrap, list(names), self.log.header.partitions)
+        return {(names[name], partition): end for (name, partition), end in found.items()}
+
+    async def records(self, stage: str) -> int:
+        """Return the number of records of a stage's topic."""
+        return sum((await self.ends(stage)).values())
+
+    def archived(self) -> dict[Source, Applied]:
+        """Return how far the archive is."""
+        return read_positions(self.path, log=self.log.header.log, run=0)
+
+    async def settle(self, timeout_s: float = 120) -> None:
+        """Wait until the archive holds everything that follows from the tick log. What has died is started again."""
+        ends = await self.ends(TICKS)
+
+        def settled() -> bool:
+            self.start()
+            found = self.archived()
+            return all(
+                (applied := found.get((stage, partition))) is not None and applied.position >= end - 1
+                for (_, partition), end in ends.items()
+                for stage in DERIVED
+            )
+
+        await until(settled, timeout_s, lambda: f"{self.archived()} of {ends}\n{self.last_words()}")
+
+    def last_words(self) -> str:
+        """Return the last lines of each process's log."""
+        return "\n".join(
+            "\n".join([process.log.name, *process.log.read_text(errors="replace").splitlines()[-6:]])
+            for process in self.processes
+            if process.log.exists()
+        )
+
+    async def frames(self, stage: str) -> Frames:
+        """Read a derived topic from its beginning to its end."""
+        found = Frames(stage, {})
+        ends = await self.ends(stage)
+        async with topics.consumer(self.kafka.bootstrap) as reader:
+            for (_, partition), end in ends.items():
+                place = TopicPartition(self.log.topic(stage), partition)
+                reader.assign([place])
+                reader.seek(place, 0)
+                records = [await reader.getone(place) for _ in range(end)]
+                found.partitions[partition] = [DERIVED[stage].decode(record.value) for record in records]
+        return found
+
+
+class Feed:
+    """A recording that is written slice by slice, by one writer, as the feed of files does."""
+
+    def __init__(self, writer: TickLogWriter, batches: list[Batch], slices: int) -> None:
+        self._writer = writer
+        size = -(-len(batches) // slices)
+        self._slices = iter([batches[start : start + size] for start in range(0, len(batches), size)])
+
+    async def write_slice(self) -> bool:
+        """Write the next slice; False when there is none."""
+        for batch in (batches := next(self._slices, [])):
+            await self._writer.write(batch.ticks, batch.clock_ms, everywhere=batch.day_end)
+        await self._writer.flush()
+        return bool(batches)
+
+    async def write_rest(self) -> None:
+        """Write all that is left."""
+        while await self.write_slice():
+            pass
+
+
+def batches_of(path: Path, settings: Settings) -> list[Batch]:
+    """Read a file with all columns, in many small batches: positions are what these tests are about."""
+    calendar = Calendar.parse(settings.calendar_text())
+    recording = scan([path], None, covered=calendar.covered, block_rows=120)
+    return list(recording.batches(lambda day: indian_ms(day, "15:30") + 2000))
+
+
+async def until(holds: Callable[[], bool], timeout_s: float, told: Callable[[], str] = lambda: "") -> None:
+    """Wait until something holds, and fail when it doesn't in time."""
+    deadline = time.monotonic() + timeout_s
+    while not await asyncio.to_thread(holds):
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {told()}"
+        await asyncio.sleep(0.05)
+
+
+def positions(frames: Iterable[Frame[Any]]) -> Iterator[int]:
+    """Give the positions that are new, in the order of the frames."""
+    newest = -1
+    for frame in frames:
+        if frame.position > newest:
+            newest = frame.position
+            yield newest
+
+
+def counted(frames: Iterable[Frame[Any]]) -> Counter[int]:
+    """Count the frames of each position."""
+    return Counter(frame.position for frame in frames)

@@ -1,0 +1,41 @@
+"""The recording of 200 instruments, and a cluster that works on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.crash.cluster import Cluster, batches_of
+from tests.run.days import Recorded, record_two_hundred
+from topology.feeds import Batch
+from topology.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def two_hundred(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """200 instruments on all partitions."""
+    return record_two_hundred(tmp_path_factory.mktemp("days"))
+
+
+@pytest.fixture(scope="session")
+def settings(two_hundred: Recorded) -> Settings:
+    """What the 200 instruments are to be turned into."""
+    return Settings.from_env(two_hundred.variables)
+
+
+@pytest.fixture
+def batches(two_hundred: Recorded, settings: Settings) -> list[Batch]:
+    """The recording in the batches that a feed writes."""
+    return batches_of(two_hundred.path, settings)
+
+
+@pytest.fixture
+def new_cluster(settings: Settings, tmp_path: Path) -> Callable[..., Cluster]:
+    """Make a cluster with this many workers, in a folder of its own."""
+
+    def new(*, workers: int) -> Cluster:
+        return Cluster(settings, tmp_path, workers=workers)
+
+    return new

@@ -15,7 +15,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from topology import topics
 from topology.cli import main as command_line
-from topology.cli.configure import from_settings
+from topology.configuration import from_settings
 from topology.embedded import Kafka, Valkey
 from topology.embedded.loopback import LOOPBACK, free_port
 from topology.log.candles import CandleStage

@@ -6,8 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.cli.calendar import label
-from topology.cli.configure import differences, from_settings
+from topology.configuration import differences, from_settings, label
 from topology.log.frames import Configure
 from topology.settings import Settings
 

@@ -61,9 +61,19 @@ def test_the_help_of_every_command_has_an_example(name, capsys):
 
 @pytest.mark.parametrize(
     "argv",
-    [[], ["nope"], ["--nope"], ["tail"], ["tail", "nope"], ["calendar", "--date", "soon"], ["prune", "--days", "0"]]
-    + [["tail", "ticks", "--count", "-1"], ["tail", "ticks", "--instrument", "TATA"], ["topics"]]
-    + [["tail", "commands", "--instrument", "NSE:2885"]],
+    [
+        [],
+        ["nope"],
+        ["--nope"],
+        ["topics"],
+        ["tail"],
+        ["tail", "nope"],
+        ["tail", "ticks", "--count", "-1"],
+        ["tail", "ticks", "--instrument", "TATA"],
+        ["tail", "commands", "--instrument", "NSE:2885"],
+        ["calendar", "--date", "soon"],
+        ["prune", "--days", "0"],
+    ],
 )
 def test_wrong_usage_is_one_line_and_code_2(argv, capsys):
     with pytest.raises(SystemExit) as left:

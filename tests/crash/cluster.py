@@ -9,16 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from aiokafka import TopicPartition
 
 from tests.reference.brute_force import indian_ms
 from topology import topics
-from topology.cli.configure import from_settings
+from topology.configuration import from_settings
 from topology.embedded import Kafka, free_port
 from topology.embedded import guard as guard_script
 from topology.feeds import Batch
@@ -102,18 +101,6 @@ def child_of(pid: int) -> int | None:
     return next((child for child, parent in pairs if parent == pid), None)
 
 
-class Frames(NamedTuple):
-    """A derived topic: the frames of each partition in the order of their offsets."""
-
-    stage: str
-    partitions: dict[int, list[Frame[Any]]]
-
-    @property
-    def duplicates(self) -> int:
-        """How many frames have the position of one before."""
-        return sum(len(frames) - len({frame.position for frame in frames}) for frames in self.partitions.values())
-
-
 class Cluster:
     """The log, ``workers`` that work on it and one archive. The broker keeps its port and folder for life."""
 
@@ -188,11 +175,19 @@ class Cluster:
         """Return how far the archive is."""
         return read_positions(self.path, log=self.log.header.log, run=0)
 
+    async def gets_to(self, stage: str, records: int) -> None:
+        """Wait until a stage's topic has so many records."""
+
+        async def there() -> bool:
+            return await self.records(stage) >= records
+
+        await until(there, told=self.last_words)
+
     async def settle(self, timeout_s: float = 120) -> None:
         """Wait until the archive holds everything that follows from the tick log. What has died is started again."""
         ends = await self.ends(TICKS)
 
-        def settled() -> bool:
+        async def settled() -> bool:
             self.start()
             found = self.archived()
             return all(
@@ -211,17 +206,15 @@ class Cluster:
             if process.log.exists()
         )
 
-    async def frames(self, stage: str) -> Frames:
-        """Read a derived topic from its beginning to its end."""
-        found = Frames(stage, {})
-        ends = await self.ends(stage)
+    async def frames(self, stage: str) -> dict[int, list[Frame[Any]]]:
+        """Read a derived topic: the frames of each partition in the order of their offsets."""
+        found = {}
         async with topics.consumer(self.kafka.bootstrap) as reader:
-            for (_, partition), end in ends.items():
+            for (_, partition), end in (await self.ends(stage)).items():
                 place = TopicPartition(self.log.topic(stage), partition)
                 reader.assign([place])
                 reader.seek(place, 0)
-                records = [await reader.getone(place) for _ in range(end)]
-                found.partitions[partition] = [DERIVED[stage].decode(record.value) for record in records]
+                found[partition] = [DERIVED[stage].decode((await reader.getone(place)).value) for _ in range(end)]
         return found
 
 
@@ -232,6 +225,11 @@ class Feed:
         self._writer = writer
         size = -(-len(batches) // slices)
         self._slices = iter([batches[start : start + size] for start in range(0, len(batches), size)])
+
+    async def write_configuration(self) -> None:
+        """Write the first frames, which hold the configuration."""
+        await self._writer.write([], None, everywhere=True)
+        await self._writer.flush()
 
     async def write_slice(self) -> bool:
         """Write the next slice; False when there is none."""
@@ -253,23 +251,11 @@ def batches_of(path: Path, settings: Settings) -> list[Batch]:
     return list(recording.batches(lambda day: indian_ms(day, "15:30") + 2000))
 
 
-async def until(holds: Callable[[], bool], timeout_s: float, told: Callable[[], str] = lambda: "") -> None:
+async def until(
+    holds: Callable[[], Awaitable[bool]], timeout_s: float = 120, told: Callable[[], str] = lambda: ""
+) -> None:
     """Wait until something holds, and fail when it doesn't in time."""
     deadline = time.monotonic() + timeout_s
-    while not await asyncio.to_thread(holds):
+    while not await holds():
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {told()}"
         await asyncio.sleep(0.05)
-
-
-def positions(frames: Iterable[Frame[Any]]) -> Iterator[int]:
-    """Give the positions that are new, in the order of the frames."""
-    newest = -1
-    for frame in frames:
-        if frame.position > newest:
-            newest = frame.position
-            yield newest
-
-
-def counted(frames: Iterable[Frame[Any]]) -> Counter[int]:
-    """Count the frames of each position."""
-    return Counter(frame.position for frame in frames)

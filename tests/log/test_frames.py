@@ -97,7 +97,7 @@ prices = st.integers(1, 2**63 - 1)
 quantities = st.none() | st.integers(0, 2**63 - 1)
 configures = st.builds(
     Configure, integers, st.dictionaries(st.integers(5, 86_400), st.lists(names, max_size=2), max_size=2),
-    st.dictionaries(names, names, max_size=2), names, integers,
+    st.dictionaries(names, names, max_size=2), names, st.integers(0, 2**62),
 )  # fmt: skip
 candles = st.builds(Candle, names, *[integers] * 8)
 values = st.builds(IndicatorValue, names, names, integers, integers, st.floats(allow_nan=False))

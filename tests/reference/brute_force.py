@@ -6,12 +6,15 @@ average is a slice of the list of closes. What the pipeline makes out of a recor
 
 from __future__ import annotations
 
+import csv
+import gzip
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
-from itertools import groupby, pairwise
+from itertools import groupby, islice, pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 INDIAN_TIME = timezone(timedelta(hours=5, minutes=30))
@@ -82,6 +85,15 @@ def indian_ms(day: date, clock: str) -> int:
     return round((midnight + since).timestamp() * 1000)
 
 
+def recorded(path: Path, instrument: str) -> list[Row]:
+    """Read a recorded day, ``timestamp,price`` in Indian time and rupees, gzipped or not."""
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
+        return [
+            Row(instrument, indian_ms(date.fromisoformat(at[:10]), at[11:]), round(float(price) * 100))
+            for at, price in islice(csv.reader(lines), 1, None)
+        ]
+
+
 def expected(
     rows: Sequence[Row | tuple[str, int, int, int | None]],
     sessions: Sequence[SessionTimes],
@@ -99,6 +111,7 @@ def expected(
 
     A row is late when its second ended at least ``lateness_ms`` before the newest accepted row of its instrument. The
     clock of a recording makes no row late; for another feed, ``clocks_ms[n]`` is the clock before row n.
+    Values differ in rounding from any other way to compute them: compare them to about 1e-9, not bit by bit.
     """
     rows = [Row(*row) for row in rows]
     result = Expected()

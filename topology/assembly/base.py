@@ -15,6 +15,7 @@ import faust
 from agents.lifeline import REFUSED, StallGuard, end
 from agents.measures import Progress
 from topology import topics
+from topology.configuration import differences, from_settings
 from topology.embedded.loopback import free_port
 from topology.logs import logging_config
 from topology.settings import Settings
@@ -62,6 +63,10 @@ class RoleApp(faust.App):
                 f"TOPIC_PARTITIONS={settings.topic_partitions} is wrong: the log of {settings.bootstrap} has "
                 f"{log.header.partitions} partitions",
                 code=REFUSED,
+            )
+        for line in differences(log.configuration, from_settings(settings)):
+            logger.warning(
+                "the environment differs from the log, which stands: %s (`topology configure` applies it)", line
             )
         await self.role.start(log)
         logger.info("started", extra={"log": log.header.log, "web": str(self.conf.canonical_url)})

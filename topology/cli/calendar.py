@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from datetime import date, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
-from topology.market.calendar import IST, Calendar, CalendarError
+from topology.market.calendar import IST, Calendar
 from topology.settings import Settings
 
 EXAMPLE = """example:
@@ -33,16 +32,6 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     for line in describe(calendar, arguments.date or today, today=today):
         print(line)
     return 0
-
-
-@lru_cache
-def label(text: str) -> str:
-    """Return name and version of a calendar in place of its text."""
-    try:
-        calendar = Calendar.parse(text)
-    except CalendarError:
-        return "a calendar that can't be read"
-    return f"{calendar.name}, version {calendar.version}"
 
 
 def describe(calendar: Calendar, day: date, *, today: date) -> list[str]:

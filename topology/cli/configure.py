@@ -8,10 +8,8 @@ from typing import Any
 
 import msgspec
 
-from topology import indicators, topics
-from topology.cli.calendar import label
-from topology.log.frames import Configure
-from topology.market import Calendar
+from topology import topics
+from topology.configuration import differences, from_settings
 from topology.settings import Settings
 
 EXAMPLE = """example:
@@ -35,55 +33,6 @@ def run(_: argparse.Namespace, settings: Settings) -> int:
     """Run the command; return its exit code."""
     asyncio.run(_configure(settings))
     return 0
-
-
-def from_settings(settings: Settings) -> Configure:
-    """Return the configuration that the environment asks for. Its id is 0: the log gives it one.
-
-    Raises CalendarError for a calendar that can't be used, OSError for one that can't be read.
-    """
-    return Configure(
-        id=0,
-        timeframes={seconds: list(settings.indicators) for seconds in settings.enabled_tfs},
-        classes={},
-        calendar=Calendar.parse(settings.calendar_text()).text,
-        lateness_ms=settings.allowed_lateness_ms,
-    )
-
-
-def differences(current: Configure, wanted: Configure) -> list[str]:
-    """Say line by line what ``wanted`` would change, nothing where it changes nothing. Classes are not compared."""
-    lines = _timeframes(current.timeframes, wanted.timeframes)
-    if current.lateness_ms != wanted.lateness_ms:
-        lines.append(f"allowed lateness: {current.lateness_ms} ms -> {wanted.lateness_ms} ms")
-    if current.calendar != wanted.calendar:
-        lines.append(f"calendar: {label(current.calendar)} -> {label(wanted.calendar)}")
-    return lines
-
-
-def _timeframes(current: dict[int, list[str]], wanted: dict[int, list[str]]) -> list[str]:
-    """Describe timeframes that come, go or change; those that change alike share a line."""
-    changed: dict[str, list[int]] = {}
-    for seconds in sorted(current.keys() | wanted.keys()):
-        if seconds not in wanted:
-            change = "removed"
-        elif seconds not in current:
-            change = f"added, with {_names(wanted[seconds]) or 'no indicators'}"
-        else:
-            change = _indicators(current[seconds], wanted[seconds])
-        if change:
-            changed.setdefault(change, []).append(seconds)
-    return [f"timeframe {', '.join(f'{s} s' for s in seconds)}: {change}" for change, seconds in changed.items()]
-
-
-def _indicators(current: list[str], wanted: list[str]) -> str:
-    added = _names([spec for spec in wanted if spec not in current])
-    removed = _names([spec for spec in current if spec not in wanted])
-    return "; ".join([*([f"{added} added"] if added else []), *([f"{removed} removed"] if removed else [])])
-
-
-def _names(specs: list[str]) -> str:
-    return ", ".join(indicators.name(spec) for spec in specs)
 
 
 async def _configure(settings: Settings) -> None:

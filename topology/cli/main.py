@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from topology.settings import SettingsError, load
+from topology.settings import SIM, SettingsError, load
 
 COMMANDS = {
     "up": "run everything on this machine",
@@ -91,6 +91,7 @@ def _run(argv: list[str]) -> int:
         description="Real-time market data and indicators for Indian markets.",
         epilog=EXAMPLE,
     )
+    parser.add_argument("--sim", action="store_true", help="the simulated namespace (TOPOLOGY_NAMESPACE=sim)")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = next((word for word in argv if not word.startswith("-")), "")
     for name, summary in COMMANDS.items():
@@ -100,7 +101,8 @@ def _run(argv: list[str]) -> int:
         else:
             subparsers.add_parser(name, help=summary)
     arguments = parser.parse_args(argv)
-    code: int = module.run(arguments, load())
+    settings = load(TOPOLOGY_NAMESPACE=SIM) if arguments.sim else load()
+    code: int = module.run(arguments, settings)
     return code
 
 

@@ -12,8 +12,8 @@ from typing import Self
 
 from topology import topics
 from topology.cli import standing
-from topology.cli.configure import from_settings
 from topology.cli.supervisor import RoleProcess, Supervisor
+from topology.configuration import from_settings
 from topology.embedded import Kafka, Valkey, free_port
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.settings import LIVE, Address, Settings

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,7 +14,6 @@ from topology import topics
 from topology.cli import at_least_one, standing
 from topology.cli.standing import Ticks
 from topology.log.frames import CANDLE_FRAME, CANDLES, DEAD_LETTERS, TICKS, TIMEFRAMES, DeadLetter, Format
-from topology.market.calendar import IST
 from topology.settings import Settings
 from topology.sinks.applied import Source
 
@@ -83,7 +81,7 @@ async def _prune(settings: Settings, *, days: int) -> None:
     for name, number in removed.items():
         print(f"{name}: {number:,} records removed")
     if not removed:
-        print(f"nothing to remove: {days} days are kept, those since {_time(older_ms)} of the log's clock")
+        print(f"nothing to remove: there is nothing before the last start of the feed that is over {days} days old")
 
 
 async def _applied(settings: Settings, log: topics.Log, reader: AIOKafkaConsumer) -> dict[str, dict[Source, int]]:
@@ -111,7 +109,7 @@ async def _saved(settings: Settings, log: topics.Log, reader: AIOKafkaConsumer) 
     for stage in (TICKS, CANDLES, TIMEFRAMES):
         for partition in range(log.header.partitions):
             place = TopicPartition(log.topic(stage), partition)
-            following = offsets[place].offset if place in offsets else -1
+            following = max(0, offsets[place].offset) if place in offsets else 0
             saved[stage, partition] = await _position_before(reader, place, following, stage=stage)
     return saved
 
@@ -193,7 +191,3 @@ async def _delete(settings: Settings, firsts: Mapping[TopicPartition, tuple[int,
             await client.delete_records({place: RecordsToDelete(keep) for place, (_, keep) in firsts.items()})
     names: Iterable[str] = dict.fromkeys(place.topic for place in firsts)
     return {name: sum(keep - begin for place, (begin, keep) in firsts.items() if place.topic == name) for name in names}
-
-
-def _time(clock_ms: int) -> str:
-    return f"{datetime.fromtimestamp(clock_ms / 1000, IST):%Y-%m-%d %H:%M} IST"

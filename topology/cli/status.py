@@ -110,7 +110,8 @@ def _place(partition: int, held: Ticks, reached: Reached | None) -> Place:
     end, clock_ms = held.newest
     if reached is None:
         return Place(partition, None, end, end + 1 - held.first, None)
-    return Place(partition, position, end, end - reached.position, max(0, clock_ms - reached.clock_ms) / 1000)
+    behind_ms = max(0, clock_ms - reached.clock_ms)
+    return Place(partition, position, end, max(0, end - reached.position), behind_ms / 1000)
 
 
 def _row(line: Line) -> list[str]:
@@ -134,10 +135,10 @@ def _clock(clock_ms: int | None) -> str:
 async def _look(settings: Settings) -> Status:
     log = await topics.read(settings.bootstrap, settings.namespace)
     async with topics.consumer(settings.bootstrap) as reader:
-        # The end of the tick log last: what the others have reached is not beyond it then.
+        # The end of the tick log first, so that what comes while the others are asked counts for nobody as behind.
+        ticks = await standing.ticks(reader, log)
         stages = {stage: await standing.derived(reader, log, stage) for stage in standing.DERIVED}
         mirrored, archived = await _mirrored(settings, log), _archived(settings, log)
-        ticks = await standing.ticks(reader, log)
     ends = {partition: held.newest for partition, held in ticks.items() if held.newest is not None}
     lines = [compare("feed", TICKS, ticks=ticks, reached=ends)]
     lines += [compare("pipeline", stage, ticks=ticks, reached=reached) for stage, reached in stages.items()]

@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from topology import topics
 from topology.cli import at_least_one
-from topology.cli.calendar import label
 from topology.cli.standing import DERIVED
+from topology.configuration import label
 from topology.log.frames import (
     COMMANDS,
     DEAD_LETTERS,

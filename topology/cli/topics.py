@@ -7,7 +7,7 @@ import asyncio
 from typing import Any
 
 from topology import topics
-from topology.cli.configure import differences, from_settings
+from topology.configuration import differences, from_settings
 from topology.settings import Settings
 
 EXAMPLE = """example:

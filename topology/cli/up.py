@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from topology import topics
-from topology.cli.configure import from_settings
 from topology.cli.supervisor import RoleError, RoleProcess, Supervisor
+from topology.configuration import from_settings
 from topology.embedded import EmbeddedError, Kafka, Valkey, free_port, kafka, valkey
 from topology.settings import SIM, Settings, load
 
@@ -130,9 +130,9 @@ class _System:
         for name, place in lines:
             print(f"  {name:<12} {place}", file=sys.stderr)
         print(
-            "\n  Look at it, in another terminal (with TOPOLOGY_NAMESPACE=sim):\n"
-            "    .venv/bin/topology status\n"
-            "    .venv/bin/topology tail indicators --instrument NSE:99926000\n"
+            "\n  Look at it, in another terminal:\n"
+            "    .venv/bin/topology --sim status\n"
+            "    .venv/bin/topology --sim tail candles_1s --instrument NSE:99926000 --follow\n"
             f"    sqlite3 {settings.sqlite_path} 'select * from candles_tf order by ts desc limit 5'\n\n"
             "  Ctrl-C stops everything in order.\n",
             file=sys.stderr,

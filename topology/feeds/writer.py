@@ -21,6 +21,7 @@ from topology.log.position import partition_of
 from topology.market.ticks import Tick
 
 MAX_ROWS = 1000  # ticks in a frame
+DAY_MS = 86_400_000
 
 
 class StaleSourceError(Exception):
@@ -36,6 +37,7 @@ class _Lane:
         self.clock_ms = 0 if tail is None else tail.clock_ms
         self.commanded = 0 if tail is None else tail.commanded
         self.commands: list[Configure] = []
+        self.day = -1  # of the newest frame: a number of days
 
     def give(self, commands: Iterable[Configure]) -> None:
         """Queue the commands that this partition hasn't been given yet."""
@@ -59,6 +61,7 @@ class TickLogWriter:
             max_batch_size=512 * 1024,
         )
         self._epoch = 0
+        self._configuration = log.configuration
         self._lanes: list[_Lane] = []
         self._sent: dict[int, asyncio.Future[RecordMetadata]] = {}
 
@@ -71,11 +74,7 @@ class TickLogWriter:
         # The time of day too, since an older writer that woke up may have left the tail with its own, lower epoch.
         self._epoch = max(time.time_ns() // 1_000_000, 1 + max(lane.epoch for lane in self._lanes))
         self.clock_ms = max(lane.clock_ms for lane in self._lanes)
-        for lane in self._lanes:
-            lane.give(self.log.commands)
-            # A log that was pruned to here starts with this frame: it must hold the configuration again.
-            if self.log.configuration not in lane.commands:
-                lane.commands.append(self.log.configuration)
+        self.command(self.log.commands)
         await self._producer.start()
         return self
 
@@ -85,8 +84,10 @@ class TickLogWriter:
 
     def command(self, commands: Iterable[Configure]) -> None:
         """Copy new commands into every partition, with its next frame."""
-        for lane in self._lanes:
-            lane.give(commands)
+        for command in commands:
+            self._configuration = command
+            for lane in self._lanes:
+                lane.give([command])
 
     def refuse_older(self, first_ms: int) -> None:
         """Raise StaleSourceError for a source that starts before the log's clock: its ticks would all be late."""
@@ -118,6 +119,12 @@ class TickLogWriter:
         await self._send(partition, lane, chunk)
 
     async def _send(self, partition: int, lane: _Lane, ticks: list[Tick]) -> None:
+        day = lane.clock_ms // DAY_MS
+        if day != lane.day:
+            # A log that is pruned to here starts with this frame: it must hold the configuration again.
+            lane.day = day
+            if self._configuration not in lane.commands:
+                lane.commands.append(self._configuration)
         frame = TickFrame(
             VERSION,
             self.log.header.log,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 
 import msgspec
 
+from topology import indicators
 from topology.log.frames import VERSION, CandleFrame, Configure, FrameError, Poison, TickFrame
 from topology.log.stage import Commanded, StageState, kept
 from topology.market.calendar import IST, Calendar, CalendarError
@@ -76,12 +78,14 @@ class CandleStage:
             return
         calendar = self._calendar(configuration)
         known = self._candles.series if self._candles is not None else {}
+        if configuration is not self._commanded.configuration:
+            _check_configuration(configuration, calendar, known)
         first_ms, end_ms = _midnight_ms(calendar.first_day), _midnight_ms(calendar.last_day + timedelta(days=1))
         for tick in frame.ticks:
             if not first_ms <= tick.time_ms < end_ms:
                 raise FrameError(f"the calendar does not cover the time {tick.time_ms} of {tick.instrument}")
             if tick.instrument not in known:
-                _check_instrument(tick.instrument, configuration, calendar, tick.time_ms)
+                _check_instrument(tick.instrument, configuration, calendar)
 
     def _calendar(self, configuration: Configure) -> Calendar:
         if self._candles is not None and self._candles.calendar.text == configuration.calendar:
@@ -122,10 +126,22 @@ class CandleStage:
             self._candles.restore(core.candles)
 
 
-def _check_instrument(instrument: str, configuration: Configure, calendar: Calendar, time_ms: int) -> None:
+def _check_configuration(configuration: Configure, calendar: Calendar, instruments: Iterable[str]) -> None:
+    """Refuse what a stage further on could not apply, and a calendar without sessions for a known instrument."""
+    try:
+        for specs in configuration.timeframes.values():
+            for spec in specs:
+                indicators.name(spec)
+    except indicators.IndicatorError as error:
+        raise FrameError(f"command {configuration.id}: {error}") from error
+    for instrument in instruments:
+        _check_instrument(instrument, configuration, calendar)
+
+
+def _check_instrument(instrument: str, configuration: Configure, calendar: Calendar) -> None:
     try:
         Instrument.parse(instrument)
-        calendar.span(configuration.classes.get(instrument) or default_class(instrument), time_ms)
+        calendar.sessions(configuration.classes.get(instrument) or default_class(instrument), calendar.first_day)
     except (InstrumentError, CalendarError) as error:
         raise FrameError(str(error)) from error
 

@@ -7,7 +7,7 @@ first element is the format version. New fields go to the end, with a default.
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
@@ -19,6 +19,10 @@ VERSION = 1
 
 TICKS, CANDLES, TIMEFRAMES, INDICATORS = "ticks", "candles_1s", "candles_tf", "indicators"
 COMMANDS, DEAD_LETTERS = "commands", "dead_letters"
+
+
+TimeframeSeconds = Annotated[int, msgspec.Meta(ge=5, le=86_400)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class FrameError(ValueError):
@@ -50,10 +54,10 @@ class Configure(msgspec.Struct, array_like=True, frozen=True):
     """
 
     id: int
-    timeframes: dict[int, list[str]]
+    timeframes: dict[TimeframeSeconds, list[str]]
     classes: dict[str, str]
     calendar: str
-    lateness_ms: int
+    lateness_ms: Milliseconds
 
 
 class IndicatorValue(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 
 import msgspec
 
-from topology.market.calendar import Calendar, Span
+from topology.market.calendar import Calendar, NotCovered, Span
 from topology.market.candle import Candle
 from topology.market.instruments import default_class
 from topology.market.seconds import LONG_AGO
@@ -143,7 +143,10 @@ class TimeframeCandles:
         span = self._spans.get(name)
         if span is None or not span.from_ms <= second.start_ms < span.until_ms:
             instrument_class = self.classes.get(name) or default_class(name)
-            span = self._spans[name] = self.calendar.span(instrument_class, second.start_ms)
+            try:
+                span = self._spans[name] = self.calendar.span(instrument_class, second.start_ms)
+            except NotCovered:
+                span = Span(second.start_ms, second.start_ms + 1000, None)
         if span.session is None:
             # The calendar changed while this second was open: it was in a session when it opened, so keep it alone.
             return second.start_ms, second.start_ms + 1000

@@ -140,13 +140,15 @@ class Archive:
 
 
 def read_positions(path: Path, *, log: str, run: int) -> dict[Source, Applied]:
-    """How far the archive at ``path`` is in this run, while another process writes it; nothing when it isn't there.
+    """How far the archive at ``path`` is in this run, while another process writes it; nothing when it isn't made yet.
 
     Raises as ``Archive`` does.
     """
     if not path.exists():
         return {}
     with _explained(path), closing(_read_only(path)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'positions'").fetchone():
+            return {}
         return {source: applied for source, (applied, _) in _tallies(connection, path, log=log, run=run).items()}
 
 

@@ -15,34 +15,13 @@ from faust.types import TP, EventT
 from agents.arrow import HOLD_S
 from agents.lifeline import StallGuard, end
 from agents.measures import StageMeasures
-from topology.log.frames import (
-    CANDLE_FRAME,
-    CANDLES,
-    INDICATOR_FRAME,
-    INDICATORS,
-    TICKS,
-    TIMEFRAME_FRAME,
-    TIMEFRAMES,
-    CandleFrame,
-    Format,
-    FrameError,
-    IndicatorFrame,
-    Poison,
-    TickFrame,
-    TimeframeFrame,
-    tick_frame,
-)
+from topology.log.frames import DERIVED, TICKS, FrameError, Poison, TickFrame, tick_frame
 from topology.log.position import Order, order
 from topology.sinks.applied import AnyFrame, Applied, Source, Stored
 
 Event = EventT[bytes]
 Write = Callable[[list[Stored]], Awaitable[None]]
 
-FORMATS: dict[str, Format[CandleFrame] | Format[TimeframeFrame] | Format[IndicatorFrame]] = {
-    CANDLES: CANDLE_FRAME,
-    TIMEFRAMES: TIMEFRAME_FRAME,
-    INDICATORS: INDICATOR_FRAME,
-}
 BATCH_ROWS = 100  # a batch is written when it has this many rows,
 BATCH_S = 0.2  # or when its first frame is this old
 MAX_PENDING = 500  # frames that wait to be written before reading pauses
@@ -131,7 +110,7 @@ class SinkArrow:
                 return TickFrame(1, self.log, 0, 0, 0, 0, [], [])  # the stages leave a gap mark for it
             return found
         try:
-            return FORMATS[stage].decode(value)
+            return DERIVED[stage].decode(value)
         except FrameError as error:
             end(f"{event.message.topic} partition {event.message.partition} offset {event.message.offset}: {error}")
 

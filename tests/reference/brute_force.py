@@ -42,7 +42,7 @@ class Ohlc(NamedTuple):
     low: int
     close: int
     volume: int
-    count: int
+    ticks: int
 
 
 @dataclass
@@ -113,9 +113,8 @@ def expected(
     clock of a recording makes no row late; for another feed, ``clocks_ms[n]`` is the clock before row n.
     Values differ in rounding from any other way to compute them: compare them to about 1e-9, not bit by bit.
     """
-    rows = [Row(*row) for row in rows]
     result = Expected()
-    ticks = _accepted(rows, sorted(sessions), lateness_ms, clocks_ms, result)
+    ticks = _accepted([Row(*row) for row in rows], sorted(sessions), lateness_ms, clocks_ms, result)
     for instrument, rows_of_it in ticks.items():
         by_time = sorted(_traded(rows_of_it), key=lambda tick: tick.time_ms)  # stable: then by arrival
         for timeframe_s in (1, *timeframes_s):

@@ -33,7 +33,7 @@ def test_each_row_is_accepted_or_late_or_out_of_session_and_each_accepted_one_is
     result = expected(rows, NSE_HOURS, timeframes_s=[7])
     assert sorted(result.accepted + result.late + result.out_of_session) == list(range(len(rows)))
     for timeframe_s in (1, 7):
-        counts = [candle.count for (_, tf, _), candle in result.candles.items() if tf == timeframe_s]
+        counts = [candle.ticks for (_, tf, _), candle in result.candles.items() if tf == timeframe_s]
         assert sum(counts) == len(result.accepted)
 
 

@@ -45,20 +45,36 @@ class Recorded(NamedTuple):
 
 
 def record_two_hundred(folder: Path) -> Recorded:
-    """Make the recording of 200 instruments out of real days, or of generated ones where those are absent."""
+    """Make the recording of 200 instruments."""
+    return _recorded(folder / "two-hundred.csv", derived(_days()))
+
+
+def record_few(folder: Path) -> Recorded:
+    """Make a recording of the index on the whole second day, and of some of the others."""
+    day, some = STRETCHES[-1][0], set(INSTRUMENTS[:20])
+    index = [Row(NIFTY_50, indian_ms(day, "00:00") + second * 1000, price) for second, price in _days()(0).items()]
+    rows = index + [row for row in derived(_days()) if row.instrument in some]
+    return _recorded(folder / "few.csv", sorted(rows, key=lambda row: row.time_ms))
+
+
+def _days() -> DayOf:
+    """Give the real days, or generated ones where those are absent."""
     default = Path(__file__).parents[3] / "shared/data"
     days = Path(os.environ.get("MARKET_DATA_DIR") or default) / "nifty50"
     files = [path for path in sorted(days.glob("*.csv*")) if path.name != "2022-11-08.csv.gz"]
     if not files:
-        missing = f"no recorded days in {days}: the 200 instruments are made out of generated ones"
+        missing = f"no recorded days in {days}: the instruments are made out of generated ones"
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         warnings.warn(missing, stacklevel=1)
-    rows = derived(real_days(files) if files else generated_days())
+    return real_days(files) if files else generated_days()
+
+
+def _recorded(path: Path, rows: list[Row]) -> Recorded:
     hours = trading_hours(STRETCHES[0][0], STRETCHES[-1][0])
     wanted = expected(rows, hours, timeframes_s=TIMEFRAMES_S, specs=SPECS)
     variables = {"ENABLED_TFS": ",".join(map(str, TIMEFRAMES_S)), "INDICATOR_CONFIGS": ",".join(SPECS)}
-    return Recorded(rows, write_csv(folder / "two-hundred.csv", rows), wanted, variables)
+    return Recorded(rows, write_csv(path, rows), wanted, variables)
 
 
 def read_rows(path: Path, instrument: str = NIFTY_50) -> list[Row]:

@@ -13,7 +13,7 @@ from aiokafka.admin import RecordsToDelete
 from topology import topics
 from topology.cli import at_least_one, standing
 from topology.cli.standing import Ticks
-from topology.log.frames import CANDLE_FRAME, CANDLES, DEAD_LETTERS, TICKS, TIMEFRAMES, DeadLetter, Format
+from topology.log.frames import CANDLE_FRAME, CANDLES, DEAD_LETTERS, DERIVED, TICKS, TIMEFRAMES, DeadLetter, Format
 from topology.settings import Settings
 from topology.sinks.applied import Source
 
@@ -122,7 +122,7 @@ async def _position_before(reader: AIOKafkaConsumer, place: TopicPartition, offs
     if offset <= begin:
         return -1
     found = [record async for record in topics.records(reader, place, offset - 1, offset)]
-    return max((standing.DERIVED[stage].decode(record.value).position for record in found), default=-1)
+    return max((DERIVED[stage].decode(record.value).position for record in found), default=-1)
 
 
 async def _firsts(
@@ -177,7 +177,7 @@ async def _first_to_keep(reader: AIOKafkaConsumer, place: TopicPartition, cut: C
     at = (await reader.offsets_for_times({place: cut.clock_ms}))[place]
     if at is None:
         return end
-    decode = _DEAD_LETTER.decode if stage == DEAD_LETTERS else standing.DERIVED[stage].decode
+    decode = _DEAD_LETTER.decode if stage == DEAD_LETTERS else DERIVED[stage].decode
     async for record in topics.records(reader, place, at.offset, end):
         if decode(record.value).position >= cut.position:
             return int(record.offset)

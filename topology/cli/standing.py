@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from topology import topics
-from topology.log.frames import (
-    CANDLE_FRAME,
-    CANDLES,
-    INDICATOR_FRAME,
-    INDICATORS,
-    TICKS,
-    TIMEFRAME_FRAME,
-    TIMEFRAMES,
-    CandleFrame,
-    Format,
-    IndicatorFrame,
-    TimeframeFrame,
-)
+from topology.log.frames import DERIVED, TICKS
 from topology.settings import Settings
 from topology.sinks.applied import Applied, SinkError, Source
 from topology.sinks.breaker import Breaker
@@ -31,12 +18,6 @@ from topology.sinks.streams import Streams
 
 RUN = 0
 
-DERIVED: Mapping[str, Format[CandleFrame] | Format[TimeframeFrame] | Format[IndicatorFrame]] = {
-    CANDLES: CANDLE_FRAME,
-    TIMEFRAMES: TIMEFRAME_FRAME,
-    INDICATORS: INDICATOR_FRAME,
-}
-"""The topics that the pipeline writes, in the order of a tick's way, and what reads their frames."""
 ARCHIVED, MIRRORED = tuple(DERIVED), (TICKS, *DERIVED)
 
 

@@ -13,7 +13,7 @@ import msgspec
 from topology import topics
 from topology.cli import standing
 from topology.cli.standing import Reached, Ticks
-from topology.log.frames import TICKS
+from topology.log.frames import DERIVED, TICKS
 from topology.market.calendar import IST
 from topology.settings import SIM, Settings
 from topology.sinks.applied import Applied, SinkError, Source
@@ -137,7 +137,7 @@ async def _look(settings: Settings) -> Status:
     async with topics.consumer(settings.bootstrap) as reader:
         # The end of the tick log first, so that what comes while the others are asked counts for nobody as behind.
         ticks = await standing.ticks(reader, log)
-        stages = {stage: await standing.derived(reader, log, stage) for stage in standing.DERIVED}
+        stages = {stage: await standing.derived(reader, log, stage) for stage in DERIVED}
         mirrored, archived = await _mirrored(settings, log), _archived(settings, log)
     ends = {partition: held.newest for partition, held in ticks.items() if held.newest is not None}
     lines = [compare("feed", TICKS, ticks=ticks, reached=ends)]

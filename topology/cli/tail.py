@@ -12,11 +12,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from topology import topics
 from topology.cli import at_least_one
-from topology.cli.standing import DERIVED
 from topology.configuration import label
 from topology.log.frames import (
     COMMANDS,
     DEAD_LETTERS,
+    DERIVED,
     HEADER,
     TICK_FRAME,
     TICKS,

@@ -7,6 +7,7 @@ first element is the format version. New fields go to the end, with a default.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
@@ -164,6 +165,13 @@ TICK_FRAME = Format(TickFrame)
 CANDLE_FRAME = Format(CandleFrame)
 TIMEFRAME_FRAME = Format(TimeframeFrame)
 INDICATOR_FRAME = Format(IndicatorFrame)
+
+DERIVED: Mapping[str, Format[CandleFrame] | Format[TimeframeFrame] | Format[IndicatorFrame]] = {
+    CANDLES: CANDLE_FRAME,
+    TIMEFRAMES: TIMEFRAME_FRAME,
+    INDICATORS: INDICATOR_FRAME,
+}
+"""The topics that the stages write, in the order of a tick's way, and what reads their frames."""
 
 
 def tick_frame(record: bytes | None) -> TickFrame | Poison:

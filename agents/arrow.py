@@ -73,13 +73,18 @@ class Arrow(Generic[Core]):
         self._turn = asyncio.Lock()
         self._closing = False
 
-    def open(self, partition: int) -> int | None:
-        """Take a partition up from its row, in place of what is hot. Return the offset used so far, None if none."""
+    def open(self, partition: int, log_end: int) -> int | None:
+        """Take a partition up from its row, in place of what is hot. Return the offset used so far, None if none.
+
+        ``log_end`` is the offset after the last record of the input. A state of another log, or ahead of the end of
+        this one, ends the worker: frames would be dropped as duplicates that it has never seen.
+        """
         row = self._table.load(partition)
-        if row is not None and row.state.log != self.log:
+        if row is not None and (row.state.log != self.log or row.offset >= log_end):
             end(
-                f"the state of {self.name} partition {partition} belongs to log {row.state.log}, but the topics hold "
-                f"log {self.log}: delete the data folder of this worker, and the changelog topics, and start again",
+                f"the state of {self.name} partition {partition} is of log {row.state.log} up to offset {row.offset}, "
+                f"but the topics hold log {self.log} up to {log_end - 1}: delete the data folder of this worker and "
+                f"the topics named *-{self.name}-changelog, and start again",
                 code=REFUSED,
             )
         stage = self._stage(self.log, self.run)

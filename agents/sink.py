@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from faust.types import TP, EventT
 
 from agents.arrow import HOLD_S
-from agents.lifeline import StallGuard, end
+from agents.lifeline import REFUSED, StallGuard, end
 from agents.measures import StageMeasures
 from topology.log.frames import DERIVED, TICKS, FrameError, Poison, TickFrame, tick_frame
 from topology.log.position import Order, order
@@ -70,13 +70,22 @@ class SinkArrow:
         self._behind = behind
         self.measures: dict[str, StageMeasures] = {}
 
-    async def open(self, tp: TP) -> int | None:
-        """Take a source up where the sink is. Return the offset that it has used, None for none."""
+    async def open(self, tp: TP, log_end: int) -> int | None:
+        """Take a source up where the sink is. Return the offset that it has used, None for none.
+
+        ``log_end`` is the offset after the last record of the source. A sink that is ahead of it ends the role.
+        """
         stage = self._stage(tp.topic)
         applied = (await self._positions()).get((stage, tp.partition))
         self._pending = [kept for kept in self._pending if kept[1].source != (stage, tp.partition)]
         self._readers[stage, tp.partition] = _Reader(applied)
         offset = None if applied is None else applied.offset
+        if offset is not None and offset >= log_end:
+            end(
+                f"{self.name} has used {tp.topic} partition {tp.partition} up to offset {offset}, but it ends at "
+                f"{log_end - 1}: the broker has lost records; empty what this role writes, and start again",
+                code=REFUSED,
+            )
         self._measured(stage).opened(
             tp.partition, None if applied is None else applied.position, -1 if offset is None else offset
         )

@@ -17,11 +17,14 @@ from faust.types import TP
 
 KNOWN_FAUST = {"0.15.3"}
 
-StartOffset = Callable[[TP], Awaitable[int | None]]
-"""Says for an input partition which offset has been used last: None for none, which starts at the log's first."""
+UsedOffset = Callable[[TP, int], Awaitable[int | None]]
+"""Says for an input partition, and the end of it, which offset has been used last: None for none.
+
+Where none has been used, reading starts at the first record of the log.
+"""
 
 
-def install(app: faust.App, used: dict[str, StartOffset]) -> None:
+def install(app: faust.App, used: dict[str, UsedOffset]) -> None:
     """Correct Faust for this app. ``used`` maps the input topics to what tells where to go on reading."""
     if faust.__version__ not in KNOWN_FAUST:
         raise RuntimeError(
@@ -66,9 +69,11 @@ def _seek_to_state(original: Any) -> Any:
     @functools.wraps(original)
     async def perform_seek(self: Consumer) -> None:
         await original(self)
-        used: dict[str, StartOffset] = getattr(self.app, "used_offsets", {})
-        offsets = {tp: await used[tp.topic](tp) for tp in sorted(self.assignment()) if tp.topic in used}
+        used: dict[str, UsedOffset] = getattr(self.app, "used_offsets", {})
+        inputs = [tp for tp in sorted(self.assignment()) if tp.topic in used]
         # One request for all: each waits behind a fetch that waits for records.
+        ends = await self.highwaters(*inputs) if inputs else {}
+        offsets = {tp: await used[tp.topic](tp, ends[tp]) for tp in inputs}
         new = [tp for tp, offset in offsets.items() if offset is None]
         starts = await self.earliest_offsets(*new) if new else {}
         for tp, offset in offsets.items():

@@ -64,6 +64,7 @@ class RoleApp(faust.App):
                 f"{log.header.partitions} partitions",
                 code=REFUSED,
             )
+        _claim(Path(self.conf.datadir), log.header.log)
         for line in differences(log.configuration, from_settings(settings)):
             logger.warning(
                 "the environment differs from the log, which stands: %s (`topology configure` applies it)", line
@@ -161,6 +162,16 @@ def _own_folder(settings: Settings) -> Path:
             continue
         return folder
     raise RuntimeError(f"{MAX_WORKERS} workers use {settings.namespace_dir} already")
+
+
+def _claim(folder: Path, log: str) -> None:
+    """Write into a worker's folder which log its state belongs to; end where it is another one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / "log"
+    held = mark.read_text() if mark.exists() else log
+    if held != log:
+        end(f"{folder} holds the state of log {held}, but the topics hold log {log}: delete it", code=REFUSED)
+    mark.write_text(log)
 
 
 def _web_port(settings: Settings) -> int:

@@ -71,7 +71,7 @@ class FeedRole:
             live.add(walk.ticks(now_ms()))
             await asyncio.sleep(STEP_S)
 
-    async def _copied(self, _: TP) -> int:
+    async def _copied(self, _tp: TP, _log_end: int) -> int:
         """Return the id of the newest command that the writer has been given at its start."""
         return 0 if self._writer is None else self._writer.log.configuration.id
 

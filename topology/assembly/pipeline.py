@@ -61,8 +61,8 @@ class PipelineRole:
         self._companions.stop()
         await self._outbox.stop()
 
-    async def _open(self, tp: TP) -> int | None:
-        return self._arrows[tp.topic].open(tp.partition)
+    async def _open(self, tp: TP, log_end: int) -> int | None:
+        return self._arrows[tp.topic].open(tp.partition, log_end)
 
     async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         for tp in revoked:

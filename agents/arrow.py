@@ -8,6 +8,7 @@ since the last row are read again and what they produce again is dropped by posi
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from tables.state import Row, StateTable
 from topology.log.frames import VERSION, DeadLetter, Format, Frame, FrameError, encode, tick_frame
 from topology.log.position import Order, order
 from topology.log.stage import Stage
+
+logger = logging.getLogger(__name__)
 
 HOLD_S = 60.0  # how long a frame waits for one that is missing before it
 NEAR_END = 20  # records: a reader further than this from the log's end sends no live values
@@ -88,14 +91,16 @@ class Arrow(Generic[Core]):
                 code=REFUSED,
             )
         stage = self._stage(self.log, self.run)
-        if row is None or row.state.run != self.run:
-            self.lanes[partition] = Lane(partition, stage, -1)
-            self.measures.opened(partition, None, -1)
-            return None
-        stage.restore(row.state)
-        self.lanes[partition] = Lane(partition, stage, row.offset)
-        self.measures.opened(partition, stage.position, row.offset)
-        return row.offset
+        used = None
+        if row is not None and row.state.run == self.run:
+            stage.restore(row.state)
+            used = row.offset
+        lane = self.lanes[partition] = Lane(partition, stage, -1 if used is None else used)
+        self.measures.opened(partition, stage.position, lane.offset)
+        logger.info(
+            "partition taken up", extra={"stage": self.name, "partition": partition, "position": stage.position}
+        )
+        return used
 
     def drop(self, partition: int) -> None:
         """Forget a partition that was revoked. Nothing of it is acknowledged."""

@@ -104,12 +104,11 @@ def child_of(pid: int) -> int | None:
 class Cluster:
     """The log, ``workers`` that work on it and one archive. The broker keeps its port and folder for life."""
 
-    def __init__(self, settings: Settings, folder: Path, *, workers: int, session_timeout_s: int = SESSION_TIMEOUT_S) -> None:
+    def __init__(self, settings: Settings, folder: Path, *, workers: int, **variables: str) -> None:
         self.folder = folder
         self.path = folder / "candles.db"
         self.kafka = Kafka(folder / "kafka", free_port())
         self.settings = settings
-        self.redis_port = free_port()
         self.log: topics.Log
         self._env = {
             **os.environ,
@@ -117,12 +116,11 @@ class Cluster:
             "TOPOLOGY_NAMESPACE": LIVE,
             "DATA_DIR": str(folder),
             "SQLITE_PATH": str(self.path),
-            "REDIS_ADDR": f"127.0.0.1:{self.redis_port}",
-            "SESSION_TIMEOUT_S": str(session_timeout_s),
+            "SESSION_TIMEOUT_S": str(SESSION_TIMEOUT_S),
+            **variables,
         }
         self.workers = [self.process("pipeline", number) for number in range(workers)]
         self.archive = self.process("archive", 0)
-        self.others: list[Process] = []
 
     def process(self, role: str, number: int) -> Process:
         """Make a process of a role, which isn't started yet."""
@@ -145,7 +143,7 @@ class Cluster:
     @property
     def processes(self) -> list[Process]:
         """All that may run."""
-        return [*self.workers, self.archive, *self.others]
+        return [*self.workers, self.archive]
 
     def start(self) -> None:
         """Start what doesn't run."""

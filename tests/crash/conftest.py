@@ -33,9 +33,9 @@ def batches(two_hundred: Recorded, settings: Settings) -> list[Batch]:
 
 @pytest.fixture
 def new_cluster(settings: Settings, tmp_path: Path) -> Callable[..., Cluster]:
-    """Make a cluster with this many workers, in a folder of its own."""
+    """Make a cluster with this many workers and these variables, in a folder of its own."""
 
-    def new(*, workers: int) -> Cluster:
-        return Cluster(settings, tmp_path, workers=workers)
+    def new(*, workers: int, **variables: str) -> Cluster:
+        return Cluster(settings, tmp_path, workers=workers, **variables)
 
     return new

@@ -228,15 +228,16 @@ def test_a_live_row_is_what_closes_when_nothing_comes_any_more(cut: list[Batch])
     for record in records(cut[:-1]):
         live = chain.apply(record, live=True)
         closing = Chain.restored(chain.states(), chain.position).apply(encode(frame(1_000_000, [], END_MS)))
-        for seen, closed in zip(live, closing, strict=True):
-            for row in seen.live:
-                final = [other for other in closed.rows if series_of(other) == series_of(row)]
-                # A peek doesn't know an older candle of its series that has ended but not closed.
-                assert row in final or (isinstance(row, IndicatorValue) and len(final) > 1)
+        assert set(live.candles.live) <= set(closing.candles.rows)
+        assert set(live.timeframes.live) <= set(closing.timeframes.rows)
+        for value in live.indicators.live:
+            final = [other for other in closing.indicators.rows if series_of(other) == series_of(value)]
+            # A peek doesn't know an older candle of its series that has ended but not closed.
+            assert final == [value] or len(final) > 1
 
 
-def series_of(row: Candle | IndicatorValue) -> tuple[str, int, str]:
-    return row.instrument, row.timeframe_s, row.name if isinstance(row, IndicatorValue) else ""
+def series_of(value: IndicatorValue) -> tuple[str, int, str]:
+    return value.instrument, value.timeframe_s, value.name
 
 
 # -- Restart
@@ -255,6 +256,22 @@ def test_a_restart_from_the_state_after_any_frame_gives_the_same_frames_bit_for_
     for record in written[restart:]:
         assert restarted.apply(record, live=live).record == straight.apply(record, live=live).record
         assert restarted.states() == straight.states()
+
+
+def test_a_clock_that_goes_back_is_carried_on_as_the_newest_before_it() -> None:
+    chain = Chain()
+    chain.apply(encode(frame(0, [], 2_000, commands=[CONFIGURATION])))
+    assert [made.clock_ms for made in chain.apply(encode(frame(1, [], 1_000)))] == [2_000] * 3
+
+
+def test_a_live_frame_shows_the_instruments_that_traded_since_the_last_one() -> None:
+    chain = Chain()
+    chain.apply(encode(frame(0, [GOOD], commands=[CONFIGURATION])))
+    other = Tick(INSTRUMENTS[1], 100, GOOD.time_ms)
+    shown = [chain.apply(record, live=True) for record in (encode(frame(1, [other])), encode(frame(2, [other])))]
+    assert [[candle.instrument for candle in made.candles.live] for made in shown] == [
+        sorted(INSTRUMENTS[:2]), [INSTRUMENTS[1]]
+    ]  # fmt: skip
 
 
 def test_a_stage_that_has_applied_no_frame_has_no_state() -> None:
@@ -444,7 +461,7 @@ def closing(closes: list[int], *commands: Configure, position: int = 0) -> Timef
 
 
 @pytest.mark.parametrize("length", [300, KEPT_CLOSES, 700, 2 * KEPT_CLOSES - 1, 2 * KEPT_CLOSES, 1234])
-@pytest.mark.parametrize("spec", ["SMA:500", "SMA:20", "EMA:10", "SMMA:14", "RSI:14"])
+@pytest.mark.parametrize("spec", ["SMA:500", "SMA:20", "EMA:10", "EMA:400", "SMMA:400", "RSI:400"])
 def test_a_new_indicator_is_computed_over_the_closes_that_are_kept(spec: str, length: int) -> None:
     closes = [1_000_000 + number * number * 7919 % 5003 for number in range(length + 1)]
     stage = IndicatorStage(LOG, RUN)
@@ -454,6 +471,18 @@ def test_a_new_indicator_is_computed_over_the_closes_that_are_kept(spec: str, le
     kept = closes[:-1][-KEPT_CLOSES:]
     textbook = indicator(spec, [*kept, closes[-1]])[-1]
     assert [value.value for value in values] == ([] if textbook is None else [pytest.approx(textbook, rel=1e-12)])
+
+
+@pytest.mark.parametrize("length", [KEPT_CLOSES + 1, 700, 1234])
+@pytest.mark.parametrize("spec", ["SMA:500", "EMA:400", "SMMA:400", "RSI:400"])
+def test_an_indicator_that_stays_goes_on_from_all_it_has_seen(spec: str, length: int) -> None:
+    closes = [1_000_000 + number * number * 7919 % 5003 for number in range(length + 1)]
+    stage, undisturbed = IndicatorStage(LOG, RUN), IndicatorStage(LOG, RUN)
+    for each in (stage, undisturbed):
+        each.apply(0, closing(closes[:-1], Configure(1, {60: [spec]}, {}, NSE, 1000)), live=False)
+    wanted = Configure(2, {60: ["EMA:7", spec]}, {}, NSE, 1000)
+    _, value = stage.apply(1, closing(closes[-1:], wanted, position=1), live=False).rows
+    assert [encode(value)] == [encode(same) for same in undisturbed.apply(1, closing(closes[-1:]), live=False).rows]
 
 
 def test_an_instrument_whose_closes_do_not_fit_32_bits_is_restored_as_it_was() -> None:

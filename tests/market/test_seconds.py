@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topology.market
@@ -89,6 +89,7 @@ def tick(clock: str, price: int = 100, volume: int | None = None) -> Tick:
 # -- Laws
 
 
+@settings(max_examples=300)
 @given(disordered, markets, lateness)
 def test_candles_and_verdicts_equal_the_brute_force(
     cut: list[Batch], market: tuple[Calendar, list[SessionTimes]], lateness_ms: int
@@ -159,7 +160,8 @@ def test_a_state_is_a_value_that_later_ticks_leave_alone(cut: list[Batch]) -> No
 
 @given(live)
 def test_a_clock_that_goes_back_counts_as_the_newest_before_it(cut: list[Batch]) -> None:
-    newest_ms, never_back = -1, []
+    newest_ms = -1
+    never_back: list[Batch] = []
     for rows, clock_ms in cut:
         newest_ms = max(newest_ms, -1 if clock_ms is None else clock_ms)
         never_back.append((rows, newest_ms))
@@ -259,6 +261,20 @@ def test_a_candle_closes_when_a_newer_tick_reaches_its_end_and_the_lateness() ->
     candles = SecondCandles(NSE, lateness_ms=1000)
     assert candles.apply([tick("10:00:00.500"), tick("10:00:01.999")])[0] == []
     assert [c.start_ms for c in candles.apply([tick("10:00:02")])[0]] == [at("10:00:00")]
+
+
+def test_a_tick_of_an_open_candle_closes_an_older_one_that_it_leaves_behind() -> None:
+    candles = SecondCandles(NSE, lateness_ms=500)
+    assert candles.apply([tick("10:00:00"), tick("10:00:01"), tick("10:00:01.499")])[0] == []
+    assert [c.start_ms for c in candles.apply([tick("10:00:01.500")])[0]] == [at("10:00:00")]
+
+
+def test_every_tick_of_a_candle_counts_for_what_is_late() -> None:
+    candles = SecondCandles(NSE, lateness_ms=2500)
+    candles.apply([tick("10:00:03"), tick("10:00:03.499")])
+    assert candles.apply([tick("10:00:00")])[1] == []
+    candles.apply([tick("10:00:03.500")])
+    assert candles.apply([tick("10:00:00")])[1] == [LateTick(NIFTY, at("10:00:00"), 3500)]
 
 
 def test_a_late_tick_says_how_late_it_was_and_changes_nothing() -> None:

@@ -4,7 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topology.market
@@ -92,6 +92,7 @@ def starts(candles: list[Candle]) -> list[tuple[int, int]]:
 # -- Laws
 
 
+@settings(max_examples=300)
 @given(disordered, markets, lateness)
 def test_candles_equal_those_folded_from_the_ticks_by_brute_force(
     cut: list[Batch], market: tuple[Calendar, list[SessionTimes]], lateness_ms: int
@@ -149,7 +150,8 @@ def test_a_state_is_a_value_that_later_seconds_leave_alone(cut: list[Batch]) -> 
 @given(live)
 def test_a_clock_that_goes_back_counts_as_the_newest_before_it(cut: list[Batch]) -> None:
     seconds = seconds_of(cut)
-    newest_ms, never_back = -1, []
+    newest_ms = -1
+    never_back: list[Seconds] = []
     for closed, clock_ms in seconds:
         newest_ms = max(newest_ms, -1 if clock_ms is None else clock_ms)
         never_back.append((closed, newest_ms))
@@ -227,6 +229,13 @@ def test_candles_that_the_clock_closes_come_by_end_timeframe_and_instrument() ->
     assert [(c.timeframe_s, c.instrument) for c in candles] == [
         (timeframe_s, name) for timeframe_s in (20, 30, 60) for name in sorted(names)
     ]
+
+
+def test_candles_that_a_second_closes_come_by_timeframe_however_they_were_configured() -> None:
+    candles = TimeframeCandles(NSE, [120, 5, 60])
+    assert starts(candles.apply([second("10:00:00"), second("10:10:00")])) == [
+        (5, at("10:00")), (60, at("10:00")), (120, at("09:59"))
+    ]  # fmt: skip
 
 
 def test_where_it_is_always_open_a_candle_of_a_day_is_an_indian_day() -> None:

@@ -12,7 +12,10 @@ from redis import Redis
 from tests.reference.brute_force import Row
 from tests.run.archived import Archived
 
-SECONDS_LENGTH = 12_000
+
+def length(seconds: int) -> int:
+    """Return how many entries the streams of a timeframe keep, at least."""
+    return 12_000 if seconds == 1 else max(10_800 // seconds + 100, 200)
 
 
 def mirror_differences(port: int, archived: Archived, rows: list[Row]) -> list[str]:
@@ -36,7 +39,7 @@ def _streams(archived: Archived) -> dict[str, list[dict[str, Any]]]:
     streams = defaultdict(list)
     for (instrument, seconds, start_ms), candle in archived.candles.items():
         count = "ticks_count" if seconds == 1 else "count"
-        said = {"ts": start_ms // 1000, "tf": seconds, "forming": False, count: candle.count, "volume": candle.volume}
+        said = {"ts": start_ms // 1000, "tf": seconds, "forming": False, count: candle.ticks, "volume": candle.volume}
         prices = {"open": candle.open, "high": candle.high, "low": candle.low, "close": candle.close}
         streams[f"candle:{seconds}s:{instrument}"].append(said | prices)
     for (instrument, name, seconds, start_ms), value in archived.values.items():
@@ -50,11 +53,10 @@ def _stream_differences(redis: Any, name: str, wanted: list[dict[str, Any]]) -> 
     found = []
     if [key for key, _ in entries] != [f"{data['ts']}000-0" for _, data in entries]:
         found.append(f"{name}: ids that aren't the candles' starts")
-    if len(entries) < min(len(wanted), SECONDS_LENGTH):
+    if len(entries) < min(len(wanted), length(wanted[-1]["tf"])):
         found.append(f"{name}: {len(entries)} entries of {len(wanted)}")
-    found += [
-        f"{name}: {data}, not {row}" for (_, data), row in zip(entries[::-1], wanted[::-1], strict=False) if not row.items() <= data.items()
-    ][:1]
+    newest_first = zip(reversed(entries), reversed(wanted), strict=False)  # the oldest are no longer kept
+    found += [f"{name}: {data}, not {row}" for (_, data), row in newest_first if not row.items() <= data.items()][:1]
     prefix, _, instrument = name.partition("s:")
     latest = _read(redis.get(f"{prefix}s:latest:{instrument}"))
     return found if wanted[-1].items() <= latest.items() else [*found, f"{name}: the latest is {latest}"]

@@ -23,8 +23,17 @@ from topology.embedded import guard as guard_script
 from topology.feeds import Batch
 from topology.feeds.files import scan
 from topology.feeds.writer import TickLogWriter
-from topology.log.frames import CANDLE_FRAME, CANDLES, INDICATOR_FRAME, INDICATORS, TICKS, TIMEFRAME_FRAME, TIMEFRAMES
-from topology.log.frames import Frame
+from topology.log.frames import (
+    CANDLE_FRAME,
+    CANDLES,
+    INDICATOR_FRAME,
+    INDICATORS,
+    TICKS,
+    TIMEFRAME_FRAME,
+    TIMEFRAMES,
+    Format,
+    Frame,
+)
 from topology.market import Calendar
 from topology.settings import LIVE, Settings
 from topology.sinks.applied import Applied, Source
@@ -32,7 +41,7 @@ from topology.sinks.sqlite import read_positions
 
 ROOT = Path(__file__).parents[2]
 SESSION_TIMEOUT_S = 4
-DERIVED = {CANDLES: CANDLE_FRAME, TIMEFRAMES: TIMEFRAME_FRAME, INDICATORS: INDICATOR_FRAME}
+DERIVED: dict[str, Format[Any]] = {CANDLES: CANDLE_FRAME, TIMEFRAMES: TIMEFRAME_FRAME, INDICATORS: INDICATOR_FRAME}
 PLAIN = ("-m", "faust", "-A", "topology", "worker", "--without-web")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -10,7 +11,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.crash.cluster import DERIVED, ROOT, Cluster, Feed, until
 from tests.run.archived import differences, read_archive
@@ -63,7 +66,8 @@ async def duplicates_that_lost(cluster: Cluster) -> int:
     dropped = 0
     for stage in DERIVED:
         for partition, frames in (await cluster.frames(stage)).items():
-            newest, rows = -1, {}
+            newest = -1
+            rows: dict[int, Any] = {}
             for frame in frames:
                 assert frame.position <= newest + 1, f"{stage} {partition}: a gap before {frame.position}"
                 newest = max(newest, frame.position)
@@ -73,21 +77,22 @@ async def duplicates_that_lost(cluster: Cluster) -> int:
     return dropped
 
 
-async def test_a_worker_of_the_command_that_is_killed_is_started_again(two_hundred: Recorded, tmp_path: Path) -> None:
+def test_a_worker_of_the_command_that_is_killed_is_started_again(two_hundred: Recorded, tmp_path: Path) -> None:
     wanted, archive = two_hundred.wanted, tmp_path / "kept.db"
-    command = [sys.executable, "-m", "topology.cli.main", "run", two_hundred.path, "--json", "--workers", "2"]
+    command = [sys.executable, "-m", "topology.cli.main", "run", str(two_hundred.path), "--json", "--workers", "2"]
     env = {**os.environ, **two_hundred.variables, "TMPDIR": str(tmp_path)}
     running = subprocess.Popen(
-        [*command, "--archive", archive], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--archive", str(archive)],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         for number in range(2):
-
-            async def some_are_archived(part: float = (1 + number) / 4) -> bool:
-                assert running.poll() is None, running.communicate()
-                return seconds_archived(tmp_path) > part * len(wanted.accepted) / 2
-
-            await until(some_are_archived)
+            part = (1 + number) * len(wanted.accepted) // 8
+            asyncio.run(until(partial(candles_are_archived, tmp_path, part, running)))
             os.kill(pid_in(tmp_path, f"pipeline-{number}.log"), signal.SIGKILL)
         out, err = running.communicate(timeout=200)
     finally:
@@ -95,6 +100,11 @@ async def test_a_worker_of_the_command_that_is_killed_is_started_again(two_hundr
     assert running.returncode == 0, err
     assert json.loads(out)["restarts"] >= 2
     assert differences(read_archive(archive), wanted) == []
+
+
+async def candles_are_archived(folder: Path, number: int, running: subprocess.Popen[str]) -> bool:
+    assert running.poll() is None, running.communicate()
+    return seconds_archived(folder) >= number
 
 
 def seconds_archived(folder: Path) -> int:

@@ -270,11 +270,9 @@ def test_a_tick_of_an_open_candle_closes_an_older_one_that_it_leaves_behind() ->
 
 
 def test_every_tick_of_a_candle_counts_for_what_is_late() -> None:
-    candles = SecondCandles(NSE, lateness_ms=2500)
-    candles.apply([tick("10:00:03"), tick("10:00:03.499")])
-    assert candles.apply([tick("10:00:00")])[1] == []
-    candles.apply([tick("10:00:03.500")])
-    assert candles.apply([tick("10:00:00")])[1] == [LateTick(NIFTY, at("10:00:00"), 3500)]
+    for newest, late_by in [("10:00:03.499", []), ("10:00:03.500", [LateTick(NIFTY, at("10:00:00"), 3500)])]:
+        candles = SecondCandles(NSE, lateness_ms=2500)
+        assert candles.apply([tick("10:00:03"), tick(newest), tick("10:00:00")])[1] == late_by
 
 
 def test_a_late_tick_says_how_late_it_was_and_changes_nothing() -> None:

@@ -57,6 +57,8 @@ def _differences(
 ) -> list[str]:
     missing = sorted(wanted.keys() - found.keys())
     extra = sorted(found.keys() - wanted.keys())
-    wrong = [(key, found[key], wanted[key]) for key in wanted.keys() & found.keys() if not equal(found[key], wanted[key])]
+    wrong = [
+        (key, found[key], wanted[key]) for key in wanted.keys() & found.keys() if not equal(found[key], wanted[key])
+    ]
     kinds = (("missing", missing), ("extra", extra), ("wrong", sorted(wrong)))
     return [f"{len(some)} {what} {kind}, such as {some[0]}" for kind, some in kinds if some]

@@ -16,6 +16,7 @@ from tests.run.days import Recorded, record_two_hundred
 
 ROOT = Path(__file__).parents[2]
 
+
 class Ran(NamedTuple):
     """What a command left: exit code, and what it printed."""
 

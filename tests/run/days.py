@@ -79,9 +79,12 @@ def _recorded(path: Path, rows: list[Row]) -> Recorded:
 
 def read_rows(path: Path, instrument: str = NIFTY_50) -> list[Row]:
     """Read the rows of a file with the columns timestamp and price."""
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as lines:
-        return [Row(instrument, _time_ms(row["timestamp"]), int(Decimal(row["price"]) * 100)) for row in csv.DictReader(lines)]
+    packed = path.read_bytes()
+    text = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode()
+    return [
+        Row(instrument, _time_ms(row["timestamp"]), int(Decimal(row["price"]) * 100))
+        for row in csv.DictReader(text.splitlines())
+    ]
 
 
 @cache

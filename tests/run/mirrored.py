@@ -38,12 +38,20 @@ def _streams(archived: Archived) -> dict[str, list[dict[str, Any]]]:
     """Give what each stream has to hold, oldest first, of what the archive has."""
     streams = defaultdict(list)
     for (instrument, seconds, start_ms), candle in archived.candles.items():
-        count = "ticks_count" if seconds == 1 else "count"
-        said = {"ts": start_ms // 1000, "tf": seconds, "forming": False, count: candle.ticks, "volume": candle.volume}
-        prices = {"open": candle.open, "high": candle.high, "low": candle.low, "close": candle.close}
-        streams[f"candle:{seconds}s:{instrument}"].append(said | prices)
+        open_, high, low, close, volume, count = candle
+        said: dict[str, Any] = {"ts": start_ms // 1000, "tf": seconds, "forming": False, "volume": volume}
+        said |= {"open": open_, "high": high, "low": low, "close": close}
+        said["ticks_count" if seconds == 1 else "count"] = count
+        streams[f"candle:{seconds}s:{instrument}"].append(said)
     for (instrument, name, seconds, start_ms), value in archived.values.items():
-        said = {"ts": start_ms // 1000, "tf": seconds, "name": name, "value": round(value, 4), "ready": True, "live": False}
+        said = {
+            "ts": start_ms // 1000,
+            "tf": seconds,
+            "name": name,
+            "value": round(value, 4),
+            "ready": True,
+            "live": False,
+        }
         streams[f"ind:{name}:{seconds}s:{instrument}"].append(said)
     return {name: sorted(entries, key=lambda entry: int(entry["ts"])) for name, entries in streams.items()}
 

@@ -25,7 +25,6 @@ from topology.cli.private import PrivatePipeline
 from topology.feeds import Batch
 from topology.feeds.files import scan
 from topology.feeds.writer import TickLogWriter
-from topology.log.frames import TICKS
 from topology.market import Calendar
 from topology.settings import Settings
 

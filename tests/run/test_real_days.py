@@ -67,7 +67,9 @@ def test_two_days_in_one_run_end_with_the_known_values(run: Run, market_data: Pa
     done = run(*files, "--instrument", NIFTY_50, "--archive", tmp_path / "two.db", "--json", **WITH_SMMA)
     assert done.code == 0, done.err
     values = read_archive(tmp_path / "two.db").values
-    at_the_end = {name: value for (_, name, seconds, ts), value in values.items() if (seconds, ts) == (60, 1669629540_000)}
+    at_the_end = {
+        name: value for (_, name, seconds, ts), value in values.items() if (seconds, ts) == (60, 1669629540_000)
+    }
     assert at_the_end == pytest.approx(
         {
             "SMA_9": 1855272.2222,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def test_good_rows_survive_bad_ones_which_are_counted_and_shown(run: Run, tmp_pa
     assert done.code == 0, done.err
     assert_adds_up(done)
     assert done.json["rejected"] == {
-        "price_empty": 1, "price_nan": 2, "price_infinite": 1, "price_not_positive": 2, "short_line": 1, "time_invalid": 1,
+        "price_empty": 1, "price_nan": 2, "price_infinite": 1, "price_not_positive": 2,
+        "short_line": 1, "time_invalid": 1,
     }  # fmt: skip
     wanted = expected(read_rows(clean), HOURS, timeframes_s=(60, 120, 180, 300))
     assert differences(read_archive(tmp_path / "mixed.db"), wanted) == []
@@ -125,8 +127,10 @@ def no_header(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [no_file, a_folder, an_empty_file, no_gzip, half_a_gzip, a_wrong_header, no_header])
-def test_a_file_that_cannot_be_used_is_one_line_that_names_it(run: Run, tmp_path: Path, make: object) -> None:
-    file = make(tmp_path)  # type: ignore[operator] # one of the functions above
+def test_a_file_that_cannot_be_used_is_one_line_that_names_it(
+    run: Run, tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    file = make(tmp_path)
     assert_refused(run(file, "--instrument", NIFTY_50), str(file))
 
 

@@ -141,11 +141,11 @@ def _check_configuration(configuration: Configure, calendar: Calendar, instrumen
 def _check_instrument(instrument: str, configuration: Configure, calendar: Calendar) -> None:
     try:
         canonical = str(Instrument.parse(instrument))
-        if instrument != canonical:
-            raise InstrumentError(f"instrument {instrument!r} must be written {canonical!r}: both would be kept apart")
         calendar.sessions(configuration.classes.get(instrument) or default_class(instrument), calendar.first_day)
     except (InstrumentError, CalendarError) as error:
         raise FrameError(str(error)) from error
+    if instrument != canonical:
+        raise FrameError(f"instrument {instrument!r} must be written {canonical!r}: both would be kept apart")
 
 
 def _midnight_ms(day: date) -> int:

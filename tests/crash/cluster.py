@@ -174,19 +174,28 @@ class Cluster:
         found = await topics.ends(self.kafka.bootstrap, list(names), self.log.header.partitions)
         return {(names[name], partition): end for (name, partition), end in found.items()}
 
-    async def records(self, stage: str) -> int:
-        """Return the number of records of a stage's topic."""
-        return sum((await self.ends(stage)).values())
+    async def fed(self) -> int:
+        """Return the number of tick frames."""
+        return sum((await self.ends(TICKS)).values())
+
+    async def done(self, stage: str) -> int:
+        """Return how many tick frames a stage has made frames of, by the newest record of each partition."""
+        done = 0
+        async with topics.consumer(self.kafka.bootstrap) as reader:
+            for partition in range(self.log.header.partitions):
+                record = await topics.last_record(reader, TopicPartition(self.log.topic(stage), partition))
+                done += 0 if record is None else DERIVED[stage].decode(record.value).position + 1
+        return done
 
     def archived(self) -> dict[Source, Applied]:
         """Return how far the archive is."""
         return read_positions(self.path, log=self.log.header.log, run=0)
 
-    async def gets_to(self, stage: str, records: int) -> None:
-        """Wait until a stage's topic has so many records."""
+    async def gets_to(self, stage: str, frames: int) -> None:
+        """Wait until a stage has made frames of so many tick frames."""
 
         async def there() -> bool:
-            return await self.records(stage) >= records
+            return await self.done(stage) >= frames
 
         await until(there, told=self.last_words)
 

@@ -32,10 +32,10 @@ def batches(two_hundred: Recorded, settings: Settings) -> list[Batch]:
 
 
 @pytest.fixture
-def new_cluster(settings: Settings, tmp_path: Path) -> Callable[..., Cluster]:
+def new_cluster(two_hundred: Recorded, settings: Settings, tmp_path: Path) -> Callable[..., Cluster]:
     """Make a cluster with this many workers and these variables, in a folder of its own."""
 
     def new(*, workers: int, **variables: str) -> Cluster:
-        return Cluster(settings, tmp_path, workers=workers, **variables)
+        return Cluster(settings, tmp_path, workers=workers, **two_hundred.variables, **variables)
 
     return new

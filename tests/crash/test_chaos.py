@@ -20,7 +20,7 @@ from tests.run.days import Recorded
 from topology import topics
 from topology.feeds import Batch
 from topology.feeds.writer import TickLogWriter
-from topology.log.frames import CANDLES, TICKS
+from topology.log.frames import CANDLES
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3000)]
 
@@ -62,9 +62,9 @@ async def at_work(cluster: Cluster, batches: list[Batch], slices: int) -> AsyncI
 
 async def some_way(cluster: Cluster, feed: Feed) -> None:
     """Feed a slice, and come back when a part of it has been worked on."""
-    before = await cluster.records(CANDLES)
+    before = await cluster.done(CANDLES)
     await feed.write_slice()
-    await cluster.gets_to(CANDLES, before + (await cluster.records(TICKS) - before) // 4)
+    await cluster.gets_to(CANDLES, before + (await cluster.fed() - before) // 4)
 
 
 async def after_the_end_of_everything(cluster: Cluster, feed: Feed, recorded: Recorded) -> list[str]:
@@ -111,16 +111,18 @@ async def test_a_worker_that_stood_still_wakes_up_beside_the_new_owner(
     new_cluster: Callable[..., Cluster], batches: list[Batch], two_hundred: Recorded, guarded: bool
 ) -> None:
     cluster = new_cluster(workers=2, CHECKPOINT_MS=OFTEN)
-    async with at_work(cluster, batches, 6) as feed:
+    async with at_work(cluster, batches, 8) as feed:
         for number in (0, 1, 0):
-            worker = cluster.workers[number]
+            worker, other = cluster.workers[number], cluster.workers[1 - number]
             worker.kill()
+            other.kill()
             worker.start(PLAIN if guarded else altered(UNGUARDED))
-            await cluster.settle()
-            await some_way(cluster, feed)
+            await some_way(cluster, feed)  # it has all partitions: there is no other
             worker.send(signal.SIGSTOP)
-            # Once the other one has done it all, the session of this one is over.
-            await cluster.gets_to(CANDLES, await cluster.records(TICKS))
+            other.start()
+            await feed.write_slice()
+            # Once the other one has worked on all of that, the session of this one is over.
+            await cluster.gets_to(CANDLES, await cluster.fed())
             worker.send(signal.SIGCONT)
             if guarded:
                 assert worker.wait() == STOOD_STILL

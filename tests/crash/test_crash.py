@@ -35,11 +35,11 @@ async def test_killed_workers_and_wiped_disks_change_nothing(
         cluster.start()
         await cluster.settle()
         for number, wiped in ((0, False), (1, True), (0, False)):
-            before = await cluster.records(CANDLES)
+            before = await cluster.done(CANDLES)
             await feed.write_slice()
-            await cluster.gets_to(CANDLES, before + (await cluster.records(TICKS) - before) // 4)
+            await cluster.gets_to(CANDLES, before + (await cluster.fed() - before) // 4)
             cluster.workers[number].kill()
-            assert await cluster.records(INDICATORS) < await cluster.records(TICKS), "killed in the middle"
+            assert await cluster.done(INDICATORS) < await cluster.fed(), "killed in the middle"
             if wiped:
                 cluster.workers[number].wipe()
             cluster.workers[number].start()

@@ -1,0 +1,348 @@
+"""What a sink is given: every frame in its order, in batches, and acknowledged only when it is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import agents.sink
+from agents.arrow import HOLD_S
+from agents.lifeline import REFUSED, RESTART, StallGuard
+from agents.sink import BATCH_ROWS, BATCH_S, MAX_BATCH, MAX_PENDING, SinkArrow
+from topology.log.frames import CANDLES, TICKS, VERSION, CandleFrame, TickFrame, encode
+from topology.market.candle import Candle
+from topology.sinks.applied import NOTHING, Applied, Source, Stored, news
+
+LOG = "log"
+NEVER = 1e9
+SOURCE = TP(f"sim.{CANDLES}", 0)
+
+
+class Ended(Exception):
+    """Stands for the end of the process."""
+
+    def __init__(self, reason: str, *, code: int = RESTART) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Clock:
+    """A clock that stands until it is moved, and counts how often it is looked at."""
+
+    def __init__(self) -> None:
+        self.now_s, self.looks = 1000.0, 0
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return self.now_s
+
+
+class Sink:
+    """A sink that keeps positions as a real one does, and can be made to wait."""
+
+    def __init__(self) -> None:
+        self.applied: dict[Source, Applied] = {}
+        self.batches: list[list[int]] = []
+        self.rows: list[int] = []
+        self.writing, self.may_write = asyncio.Event(), asyncio.Event()
+        self.may_write.set()
+        self.acked: list[int] = []
+
+    async def positions(self) -> dict[Source, Applied]:
+        return dict(self.applied)
+
+    async def write(self, frames: list[Stored]) -> None:
+        self.writing.set()
+        await self.may_write.wait()
+        for source in {stored.source for stored in frames}:
+            batch = [stored for stored in frames if stored.source == source]
+            found = news(self.applied.get(source, NOTHING), batch, log=LOG, run=0)
+            self.applied[source] = found.applied
+            self.rows += [stored.position for stored in found.frames]
+        self.batches.append([stored.offset for stored in frames])
+
+    def shut(self) -> None:
+        self.may_write.clear()
+
+    def event(self, offset: int, value: bytes, topic: str = SOURCE.topic) -> Any:
+        message = SimpleNamespace(topic=topic, partition=0, offset=offset, value=value)
+        return SimpleNamespace(message=message, ack=lambda: self.acked.append(offset))
+
+    def arrow(self, *, batch_s: float = 0.0) -> SinkArrow:
+        arrow = SinkArrow(
+            "archive", prefix="sim", positions=self.positions, write=self.write, guard=StallGuard(NEVER),
+            behind=lambda *_: 0, batch_s=batch_s,
+        )  # fmt: skip
+        arrow.log = LOG
+        return arrow
+
+    async def read(self, arrow: SinkArrow, *positions: int, first_offset: int = 0, rows: int = 0) -> None:
+        """Let the arrow read these frames, from an offset on."""
+        for offset, position in enumerate(positions, first_offset):
+            await arrow.take(self.event(offset, record(position, rows)))
+
+
+def record(position: int, rows: int = 0) -> bytes:
+    candles = [Candle("NSE:1", 1, 0, 1, 1, 1, 1, 0, 1)] * rows
+    return encode(CandleFrame(VERSION, LOG, 0, position, 1000, [], "", candles, []))
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def running(arrow: SinkArrow) -> AsyncIterator[None]:
+    task = asyncio.create_task(arrow.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end_raises() -> Iterator[None]:
+    def end(reason: str, *, code: int = RESTART) -> None:
+        raise Ended(reason, code=code)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agents.sink, "end", end)
+        yield
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(agents.sink, "time", clock)
+    return clock
+
+
+@pytest.fixture
+async def sink() -> Sink:
+    return Sink()
+
+
+FRAMES = 8
+STEPS = st.lists(st.tuples(st.sampled_from(["read", "revoke", "die"]), st.integers(0, 5)), max_size=15)
+
+
+@given(again=st.lists(st.integers(0, FRAMES - 1), max_size=12), steps=STEPS)
+@settings(deadline=None)
+def test_repeats_gaps_and_deaths_change_nothing_in_the_sink(again: list[int], steps: list[tuple[str, int]]) -> None:
+    asyncio.run(_model([0, *again, *range(FRAMES)], steps))
+
+
+async def _model(topic: list[int], steps: list[tuple[str, int]]) -> None:
+    sink = Sink()
+    arrow = sink.arrow()
+    following = _after(await arrow.open(SOURCE, len(topic)))
+    for step, number in [*steps, ("read", len(topic))]:
+        if step == "read":
+            async with running(arrow):
+                some = topic[following : following + number]
+                await sink.read(arrow, *some, first_offset=following)
+                following += len(some)
+                await arrow.close()
+        else:
+            arrow.drop(SOURCE)
+            arrow = sink.arrow() if step == "die" else arrow
+            following = _after(await arrow.open(SOURCE, len(topic)))
+    assert sink.rows == list(range(FRAMES))
+
+
+def _after(used: int | None) -> int:
+    return 0 if used is None else used + 1
+
+
+async def test_reading_starts_where_the_sink_is(sink: Sink) -> None:
+    sink.applied[CANDLES, 0] = Applied(position=4, offset=9)
+    arrow = sink.arrow()
+    assert await arrow.open(SOURCE, 100) == 9
+    async with running(arrow):
+        await sink.read(arrow, 4, 5, first_offset=10)
+        await arrow.close()
+    assert sink.rows == [5]
+    assert sink.applied[CANDLES, 0] == Applied(5, 11, 1000)
+
+
+async def test_an_empty_sink_starts_at_the_first_record(sink: Sink) -> None:
+    assert await sink.arrow().open(SOURCE, 100) is None
+
+
+async def test_a_sink_that_is_ahead_of_the_log_is_refused(sink: Sink) -> None:
+    sink.applied[CANDLES, 0] = Applied(position=4, offset=9)
+    with pytest.raises(Ended, match="up to offset 9, but it ends at 8: the broker has lost records") as ended:
+        await sink.arrow().open(SOURCE, 9)
+    assert ended.value.code == REFUSED
+
+
+async def test_frames_ahead_wait_and_are_written_in_order_once_the_missing_ones_come(sink: Sink) -> None:
+    arrow = sink.arrow()
+    await arrow.open(SOURCE, 100)
+    async with running(arrow):
+        await sink.read(arrow, 0, 3, 2)
+        await arrow.close()
+        assert (sink.rows, sink.acked) == ([0], [0])
+        await sink.read(arrow, 1, first_offset=3)
+        await arrow.close()
+    assert sink.rows == [0, 1, 2, 3]
+    assert sorted(sink.acked) == [0, 1, 2, 3]
+
+
+async def test_a_frame_that_is_missing_for_too_long_ends_the_role(
+    sink: Sink, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_once(_delay_s: float) -> None:
+        await original(0)
+
+    original = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", at_once)
+    arrow = sink.arrow()
+    await arrow.open(SOURCE, 100)
+    await sink.read(arrow, 0, 2)
+    clock.now_s += HOLD_S
+    watching = asyncio.create_task(arrow.watch())
+    looks = clock.looks
+    await until(lambda: clock.looks > looks + 2)
+    assert not watching.done()
+    clock.now_s += 0.001
+    with pytest.raises(Ended, match="archive: the frame after position 0 of candles_1s partition 0 has been missing"):
+        await asyncio.wait_for(watching, 10)
+
+
+async def test_a_batch_waits_until_its_first_frame_is_old_enough(sink: Sink, clock: Clock) -> None:
+    arrow = sink.arrow(batch_s=BATCH_S)
+    await arrow.open(SOURCE, 100)
+    async with running(arrow):
+        await sink.read(arrow, 0, 1)
+        clock.now_s += BATCH_S - 0.001
+        looks = clock.looks
+        await until(lambda: clock.looks > looks + 2)
+        assert sink.batches == []
+        clock.now_s += 0.002
+        await until(lambda: sink.acked == [0, 1])
+    assert sink.batches == [[0, 1]]
+
+
+async def test_a_batch_that_is_large_enough_does_not_wait(sink: Sink, clock: Clock) -> None:
+    arrow = sink.arrow(batch_s=BATCH_S)
+    await arrow.open(SOURCE, 100)
+    async with running(arrow):
+        await sink.read(arrow, 0, rows=BATCH_ROWS - 1)
+        looks = clock.looks
+        await until(lambda: clock.looks > looks + 2)
+        assert sink.batches == []
+        await sink.read(arrow, 1, first_offset=1, rows=1)
+        await until(lambda: sink.acked == [0, 1])
+    assert sink.batches == [[0, 1]]
+
+
+async def test_nothing_is_acknowledged_before_it_is_written(sink: Sink) -> None:
+    arrow = sink.arrow()
+    await arrow.open(SOURCE, 100)
+    sink.shut()
+    async with running(arrow):
+        await sink.read(arrow, 0, 1)
+        await sink.writing.wait()
+        assert sink.acked == []
+        closing = asyncio.create_task(arrow.close())
+        await asyncio.sleep(0)
+        assert not closing.done()
+        sink.may_write.set()
+        await closing
+        assert sink.acked == [0, 1]
+
+
+async def test_a_write_that_fails_acknowledges_nothing_and_ends_the_role(sink: Sink) -> None:
+    async def full(_frames: list[Stored]) -> None:
+        raise OSError("the disk is full")
+
+    sink.write = full  # type: ignore[method-assign]
+    arrow = sink.arrow()
+    await arrow.open(SOURCE, 100)
+    await sink.read(arrow, 0)
+    with pytest.raises(OSError, match="full"):
+        await asyncio.wait_for(arrow.run(), 10)
+    assert sink.acked == []
+
+
+async def test_reading_pauses_while_too_much_waits_and_goes_on_in_batches(sink: Sink) -> None:
+    arrow = sink.arrow()
+    await arrow.open(SOURCE, 10**6)
+    sink.shut()
+    async with running(arrow):
+        reading = asyncio.create_task(sink.read(arrow, *range(2 * MAX_PENDING)))
+        await until(lambda: not arrow._room.is_set())
+        assert not reading.done()
+        assert len(arrow._pending) == MAX_PENDING
+        sink.may_write.set()
+        await reading
+        await arrow.close()
+    assert sink.rows == list(range(2 * MAX_PENDING))
+    assert max(map(len, sink.batches)) <= MAX_BATCH
+
+
+async def test_a_source_that_was_revoked_is_forgotten_with_what_waited(sink: Sink) -> None:
+    arrow = sink.arrow(batch_s=NEVER)
+    other = TP(SOURCE.topic, 1)
+    await arrow.open(SOURCE, 100)
+    await sink.read(arrow, 0, 1)
+    assert await arrow.open(other, 100) is None
+    arrow.drop(SOURCE)
+    assert arrow._pending == []
+    await sink.read(arrow, 2, first_offset=2)
+    assert arrow._pending == []
+
+
+async def test_reading_goes_on_when_what_it_waited_for_was_revoked(sink: Sink) -> None:
+    arrow = sink.arrow()
+    await arrow.open(SOURCE, 10**6)
+    reading = asyncio.create_task(sink.read(arrow, *range(MAX_PENDING)))
+    await until(lambda: not arrow._room.is_set())
+    arrow.drop(SOURCE)
+    async with running(arrow):
+        await asyncio.wait_for(reading, 10)
+        await arrow.close()
+    assert (sink.rows, sink.acked) == ([], [])
+
+
+async def test_a_source_that_is_opened_again_starts_anew_where_the_sink_is(sink: Sink) -> None:
+    arrow = sink.arrow()
+    await arrow.open(SOURCE, 100)
+    await sink.read(arrow, 0, 1, 3)
+    assert await arrow.open(SOURCE, 100) is None
+    async with running(arrow):
+        await sink.read(arrow, 0, 1, 2, 3)
+        await arrow.close()
+    assert sink.rows == sink.acked == [0, 1, 2, 3]
+
+
+async def test_a_tick_frame_that_cannot_be_read_keeps_its_position_without_rows(sink: Sink) -> None:
+    arrow = sink.arrow()
+    ticks = TP(f"sim.{TICKS}", 0)
+    await arrow.open(ticks, 100)
+    foreign = encode(TickFrame(VERSION, "other", 1, 1, 5, 1, [], []))
+    async with running(arrow):
+        for offset, value in enumerate((b"\xc1", foreign)):
+            await arrow.take(sink.event(offset, value, ticks.topic))
+        await arrow.close()
+    assert sink.applied[TICKS, 0] == Applied(1, 1, 0)
+
+
+async def test_a_derived_frame_that_cannot_be_read_ends_the_role_with_its_place(sink: Sink) -> None:
+    arrow = sink.arrow()
+    await arrow.open(SOURCE, 100)
+    with pytest.raises(Ended, match="candles_1s partition 0 offset 7: not a CandleFrame"):
+        await arrow.take(sink.event(7, b"\xc1"))

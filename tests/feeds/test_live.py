@@ -1,0 +1,164 @@
+"""The pace of a live feed, on an event loop whose time jumps from one thing that is due to the next."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections import defaultdict
+from collections.abc import Coroutine
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from topology.feeds.live import HEARTBEAT_MS, LiveFeed
+from topology.log.position import partition_of
+from topology.market.ticks import Tick
+
+PARTITIONS = 2
+FRAME_MS = 50
+START_MS = 1_667_792_700_000
+ROUNDING_MS = 1
+NIFTY, TCS = "NSE:99926000", "NSE:11536"  # on one partition each
+
+
+class Jumping(asyncio.SelectorEventLoop):
+    """An event loop that doesn't wait: its time is that of the next thing that is due."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        super().__init__(_Jump(self))
+
+    def time(self) -> float:
+        return self.now_s
+
+    def now_ms(self) -> int:
+        return START_MS + round(self.now_s * 1000)
+
+
+class _Jump(selectors.SelectSelector):
+    def __init__(self, loop: Jumping) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._loop.now_s += timeout or 0.0
+        return super().select(0)
+
+
+class Written(NamedTuple):
+    """A frame, when it was written and with which clock."""
+
+    at_ms: int
+    clock_ms: int
+    ticks: list[Tick]
+
+
+class Writer:
+    """Takes frames as the writer of the tick log does."""
+
+    def __init__(self, loop: Jumping, write_s: float = 0.0) -> None:
+        self.log = SimpleNamespace(header=SimpleNamespace(partitions=PARTITIONS))
+        self.frames: dict[int, list[Written]] = defaultdict(list)
+        self._loop, self._write_s = loop, write_s
+
+    async def write_partition(self, partition: int, ticks: list[Tick], clock_ms: int) -> None:
+        self.frames[partition].append(Written(self._loop.now_ms(), clock_ms, ticks))
+        await asyncio.sleep(self._write_s)
+
+
+Arrivals = list[tuple[int, str]]  # milliseconds after the start, and an instrument
+
+
+def written(arrivals: Arrivals, *, for_ms: int, write_s: float = 0.0) -> dict[int, list[Written]]:
+    """Return what a feed writes in a while. Each tick's time is that of its arrival; its price says which it is."""
+    loop = Jumping()
+    writer = Writer(loop, write_s)
+
+    async def scenario() -> None:
+        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms)  # type: ignore[arg-type]
+        running = asyncio.create_task(live.run())
+        for number, (at_ms, instrument) in enumerate(arrivals, 1):
+            await _sleep_until(loop, at_ms)
+            live.add([Tick(instrument, number, loop.now_ms())])
+        await _sleep_until(loop, for_ms)
+        running.cancel()
+
+    _run(loop, scenario())
+    return writer.frames
+
+
+async def _sleep_until(loop: Jumping, at_ms: int) -> None:
+    await asyncio.sleep(max(0.0, at_ms / 1000 - loop.time()))
+
+
+def _run(loop: Jumping, scenario: Coroutine[Any, Any, None]) -> None:
+    try:
+        loop.run_until_complete(scenario)
+    finally:
+        loop.close()
+
+
+ARRIVALS = st.lists(st.tuples(st.integers(0, 4000), st.sampled_from([NIFTY, TCS])), max_size=40).map(sorted)
+
+
+@given(ARRIVALS)
+@settings(deadline=None)
+def test_every_tick_leaves_once_in_order_and_soon(arrivals: Arrivals) -> None:
+    frames = written(arrivals, for_ms=6000)
+    sent = [(tick, frame) for lane in frames.values() for frame in lane for tick in frame.ticks]
+    assert sorted(tick.price for tick, _ in sent) == list(range(1, len(arrivals) + 1))
+    for lane in frames.values():
+        prices = [tick.price for frame in lane for tick in frame.ticks]
+        assert prices == sorted(prices)
+    assert all(0 <= frame.at_ms - tick.time_ms <= FRAME_MS + ROUNDING_MS for tick, frame in sent)
+
+
+@given(ARRIVALS)
+@settings(deadline=None)
+def test_frames_of_a_partition_keep_their_distance_and_never_leave_it_without_a_clock(arrivals: Arrivals) -> None:
+    frames = written(arrivals, for_ms=6000)
+    assert set(frames) == set(range(PARTITIONS))
+    for lane in frames.values():
+        gaps_ms = [later.at_ms - earlier.at_ms for earlier, later in pairwise(lane)]
+        assert min(gaps_ms) >= FRAME_MS
+        assert max(gaps_ms) <= HEARTBEAT_MS + ROUNDING_MS
+        assert lane[-1].at_ms >= START_MS + 6000 - HEARTBEAT_MS - ROUNDING_MS
+        assert all(frame.clock_ms == frame.at_ms for frame in lane)
+
+
+@given(ARRIVALS)
+@settings(deadline=None)
+def test_a_tick_after_a_quiet_moment_leaves_at_once(arrivals: Arrivals) -> None:
+    frames = written(arrivals, for_ms=6000)
+    for lane in frames.values():
+        for earlier, later in pairwise(lane):
+            if later.ticks and later.ticks[0].time_ms - earlier.at_ms >= FRAME_MS:
+                assert later.at_ms == later.ticks[0].time_ms
+
+
+def test_a_tick_does_not_wait_for_those_of_another_partition() -> None:
+    lane = written([(2500, NIFTY), (2510, NIFTY), (2520, TCS)], for_ms=3000)[partition_of(TCS, PARTITIONS)]
+    assert [frame.at_ms - START_MS for frame in lane if frame.ticks] == [2520]
+
+
+def test_ticks_that_come_close_together_share_a_frame() -> None:
+    burst = [(2500, NIFTY), (2510, NIFTY), (2520, NIFTY), (2600, NIFTY)]
+    lane = written(burst, for_ms=3000)[partition_of(NIFTY, PARTITIONS)]
+    sent = [(frame.at_ms - START_MS, len(frame.ticks)) for frame in lane if frame.ticks]
+    assert sent == [(2500, 1), (2550, 2), (2600, 1)]
+
+
+def test_ticks_that_come_while_a_frame_is_written_are_in_a_later_one() -> None:
+    arrivals = [(at_ms, NIFTY) for at_ms in range(2500, 3000, 10)]
+    lane = written(arrivals, for_ms=4000, write_s=0.03)[partition_of(NIFTY, PARTITIONS)]
+    assert [tick.price for frame in lane for tick in frame.ticks] == list(range(1, len(arrivals) + 1))
+
+
+def test_a_tick_that_comes_while_a_frame_is_written_does_not_wait_for_the_next_clock() -> None:
+    at_ms = 1010  # the clocks of this second are just being written
+    lane = written([(at_ms, NIFTY)], for_ms=3000, write_s=0.03)[partition_of(NIFTY, PARTITIONS)]
+    (sent_ms,) = [frame.at_ms - START_MS for frame in lane if frame.ticks]
+    assert sent_ms - at_ms <= 2 * FRAME_MS

@@ -1,0 +1,209 @@
+"""The tick log as its only writer leaves it, on a real broker."""
+
+from __future__ import annotations
+
+import uuid
+from typing import NamedTuple
+
+import pytest
+from aiokafka import ConsumerRecord, TopicPartition
+
+from topology import topics
+from topology.configuration import from_settings
+from topology.embedded import Kafka
+from topology.feeds.writer import DAY_MS, MAX_ROWS, StaleSourceError, TickLogWriter
+from topology.log.candles import CandleStage
+from topology.log.frames import TICK_FRAME, TICKS, Configure, TickFrame
+from topology.log.position import partition_of
+from topology.market.ticks import Tick
+from topology.settings import Settings
+
+PARTITIONS = 2
+OPEN_MS = 1_667_792_700_000  # 2022-11-07 09:15 in India
+SETTINGS = Settings.from_env({})
+NIFTY, TCS = "NSE:99926000", "NSE:11536"
+
+
+class WrittenLog(NamedTuple):
+    """A log of its own for each test."""
+
+    bootstrap: str
+    namespace: str
+
+    async def writer(self) -> TickLogWriter:
+        return TickLogWriter(self.bootstrap, await topics.read(self.bootstrap, self.namespace))
+
+    async def command(self, **changes: int) -> Configure:
+        """Append a command, as `topology configure` does."""
+        settings = Settings.from_env({name.upper(): str(value) for name, value in changes.items()})
+        await topics.command(self.bootstrap, self.namespace, from_settings(settings))
+        return (await topics.read(self.bootstrap, self.namespace)).configuration
+
+    async def records(self, partition: int = 0, stage: str = TICKS) -> list[ConsumerRecord]:
+        place = TopicPartition(topics.topic(self.namespace, stage), partition)
+        async with topics.consumer(self.bootstrap) as reader:
+            end = (await reader.end_offsets([place]))[place]
+            return [record async for record in topics.records(reader, place, 0, end)]
+
+    async def frames(self, partition: int = 0) -> list[TickFrame]:
+        return [TICK_FRAME.decode(record.value) for record in await self.records(partition)]
+
+    async def candles(self, partition: int) -> list[int]:
+        """The number of ticks that the first stage accepts of each frame."""
+        header = (await topics.read(self.bootstrap, self.namespace)).header
+        stage = CandleStage(header.log, 0)
+        frames = await self.frames(partition)
+        made = [stage.apply(position, frame, live=False) for position, frame in enumerate(frames)]
+        assert [frame.gap for frame in made] == [""] * len(made)
+        return [frame.accepted for frame in made]
+
+
+@pytest.fixture
+async def log(kafka: Kafka) -> WrittenLog:
+    namespace = f"writer-{uuid.uuid4().hex[:8]}"
+    await topics.create(kafka.bootstrap, namespace, PARTITIONS, from_settings(SETTINGS))
+    return WrittenLog(kafka.bootstrap, namespace)
+
+
+def ticks(number: int, instrument: str = NIFTY, start_ms: int = OPEN_MS) -> list[Tick]:
+    return [Tick(instrument, 1_800_000 + n, start_ms + n) for n in range(number)]
+
+
+async def test_each_partition_starts_with_the_configuration(log: WrittenLog) -> None:
+    async with await log.writer() as writer:
+        await writer.write([], OPEN_MS, everywhere=True)
+        await writer.write([], OPEN_MS + 1, everywhere=True)
+        configuration = writer.log.configuration
+    for partition in range(PARTITIONS):
+        first, second = await log.frames(partition)
+        assert (first.commands, first.commanded) == ([configuration], configuration.id)
+        assert (second.commands, second.commanded) == ([], configuration.id)
+
+
+async def test_each_instrument_goes_to_its_partition_in_order_and_silent_ones_only_get_clocks(log: WrittenLog) -> None:
+    rows = [tick for pair in zip(ticks(3, NIFTY), ticks(3, TCS), strict=True) for tick in pair]
+    assert {partition_of(NIFTY, PARTITIONS), partition_of(TCS, PARTITIONS)} == {0, 1}
+    async with await log.writer() as writer:
+        await writer.write(rows, OPEN_MS)
+        await writer.write(rows[:1], OPEN_MS + 1)
+        await writer.write(rows[:1], OPEN_MS + 2, everywhere=True)
+    nifty, tcs = (await log.frames(partition_of(name, PARTITIONS)) for name in (NIFTY, TCS))
+    assert [frame.ticks for frame in nifty] == [ticks(3, NIFTY), rows[:1], rows[:1]]
+    assert [frame.ticks for frame in tcs] == [ticks(3, TCS), []]
+    assert [frame.clock_ms for frame in tcs] == [OPEN_MS, OPEN_MS + 2]
+
+
+async def test_a_later_writer_takes_a_higher_epoch_and_counts_from_nought(log: WrittenLog) -> None:
+    for _ in range(3):
+        async with await log.writer() as writer:
+            await writer.write([], OPEN_MS, everywhere=True)
+            await writer.write([], OPEN_MS, everywhere=True)
+    for partition in range(PARTITIONS):
+        frames = await log.frames(partition)
+        numbers = [(frame.epoch, frame.sequence) for frame in frames]
+        assert numbers == sorted(set(numbers))
+        assert [frame.sequence for frame in frames] == [0, 1] * 3
+
+
+async def test_the_epoch_is_above_that_of_every_partition_also_one_from_the_future(log: WrittenLog) -> None:
+    async with await log.writer() as ahead:
+        ahead._epoch += 10**9
+        await ahead.write_partition(1, [], OPEN_MS)
+    async with await log.writer() as writer:
+        await writer.write([], OPEN_MS, everywhere=True)
+    (first,), (*_, last) = await log.frames(0), await log.frames(1)
+    assert first.epoch == last.epoch == ahead._epoch + 1
+
+
+async def test_what_an_older_writer_writes_on_waking_counts_as_empty(log: WrittenLog) -> None:
+    partition = partition_of(NIFTY, PARTITIONS)
+    async with await log.writer() as older, await log.writer() as newer:
+        await older.write(ticks(2), OPEN_MS)
+        await older.flush()
+        newer._epoch = older._epoch + 1
+        await newer.write(ticks(3), OPEN_MS)
+        await newer.flush()
+        await older.write(ticks(4), OPEN_MS)
+        await older.flush()
+        await newer.write(ticks(5), OPEN_MS)
+    assert await log.candles(partition) == [2, 3, 0, 5]
+
+
+async def test_commands_that_were_not_copied_are_copied_after_a_restart_and_others_are_not(log: WrittenLog) -> None:
+    async with await log.writer() as writer:
+        await writer.write([], OPEN_MS, everywhere=True)
+    slower = await log.command(allowed_lateness_ms=2000)
+    slowest = await log.command(allowed_lateness_ms=3000)
+    async with await log.writer() as writer:
+        await writer.write_partition(0, [], OPEN_MS)  # partition 1 gets nothing before the writer dies
+    async with await log.writer() as writer:
+        await writer.write([], OPEN_MS, everywhere=True)
+        await writer.write([], OPEN_MS, everywhere=True)
+    reached, left = await log.frames(0), await log.frames(1)
+    assert [frame.commands for frame in reached][1:] == [[slower, slowest], [slowest], []]
+    assert [frame.commands for frame in left][1:] == [[slower, slowest], []]
+    assert [frame.commanded for frame in left] == [1, slowest.id, slowest.id]
+
+
+async def test_a_command_that_comes_while_the_writer_runs_goes_out_with_the_next_frame(log: WrittenLog) -> None:
+    async with await log.writer() as writer:
+        await writer.write([], OPEN_MS, everywhere=True)
+        news = await log.command(allowed_lateness_ms=2000)
+        writer.command([news])
+        writer.command([news])  # it may be read twice
+        await writer.write([], OPEN_MS, everywhere=True)
+        await writer.write([], OPEN_MS, everywhere=True)
+    for partition in range(PARTITIONS):
+        assert [frame.commands for frame in await log.frames(partition)][1:] == [[news], []]
+
+
+async def test_the_configuration_is_there_again_with_the_first_frame_of_each_day(log: WrittenLog) -> None:
+    midnight_ms = OPEN_MS // DAY_MS * DAY_MS + DAY_MS
+    async with await log.writer() as writer:
+        for clock_ms in (OPEN_MS, midnight_ms - 1, midnight_ms, midnight_ms + 1, midnight_ms + DAY_MS):
+            await writer.write_partition(0, [], clock_ms)
+        configuration = writer.log.configuration
+    repeated = [frame.commands == [configuration] for frame in await log.frames(0)]
+    assert repeated == [True, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes"),
+    [(0, [0]), (MAX_ROWS, [1000]), (MAX_ROWS + 1, [1000, 1]), (2 * MAX_ROWS, [1000, 1000]), (2500, [1000, 1000, 500])],
+)
+async def test_a_large_batch_is_cut_and_only_its_last_frame_brings_the_new_clock(
+    log: WrittenLog, rows: int, sizes: list[int]
+) -> None:
+    async with await log.writer() as writer:
+        await writer.write_partition(0, [], OPEN_MS)
+        await writer.write_partition(0, ticks(rows), OPEN_MS + 5000)
+    _, *frames = await log.frames(0)
+    assert [len(frame.ticks) for frame in frames] == sizes
+    assert [frame.clock_ms for frame in frames] == [OPEN_MS] * (len(sizes) - 1) + [OPEN_MS + 5000]
+    assert [tick for frame in frames for tick in frame.ticks] == ticks(rows)
+
+
+async def test_the_clock_never_goes_back_and_is_the_time_of_the_record(log: WrittenLog) -> None:
+    clocks = [None, OPEN_MS, OPEN_MS - 1, None, OPEN_MS + 7]
+    async with await log.writer() as writer:
+        for clock_ms in clocks:
+            await writer.write_partition(0, [], clock_ms)
+    async with await log.writer() as writer:
+        await writer.write_partition(0, [], OPEN_MS)
+    records = await log.records(0)
+    assert [record.timestamp for record in records] == [0, OPEN_MS, OPEN_MS, OPEN_MS, OPEN_MS + 7, OPEN_MS + 7]
+    assert [frame.clock_ms for frame in await log.frames(0)] == [record.timestamp for record in records]
+
+
+async def test_a_source_that_is_older_than_the_log_is_refused(log: WrittenLog) -> None:
+    async with await log.writer() as writer:
+        writer.refuse_older(0)  # nothing is there yet
+        await writer.write_partition(1, [], OPEN_MS)
+        with pytest.raises(StaleSourceError, match=f"at {OPEN_MS} ms already"):
+            writer.refuse_older(OPEN_MS - 1)
+    async with await log.writer() as writer:
+        writer.refuse_older(OPEN_MS)
+        with pytest.raises(StaleSourceError):
+            writer.refuse_older(OPEN_MS - 1)
+
+

@@ -39,7 +39,8 @@ def test_any_message_and_what_it_adds_is_one_line(message: str, extra: dict[str,
 
 def test_a_line_tells_who_says_what() -> None:
     found = line_of("partition taken up", partition=3, position=None)
-    assert {name: found[name] for name in ("level", "message", "role", "worker", "logger", "partition", "position")} == {
+    told = ("level", "message", "role", "worker", "logger", "partition", "position")
+    assert {name: found[name] for name in told} == {
         "level": "INFO", "message": "partition taken up", "role": "pipeline", "worker": os.getpid(),
         "logger": "agents.arrow", "partition": 3, "position": None,
     }  # fmt: skip

@@ -6,9 +6,7 @@ They are patches of foreign classes, so they hold for known versions only: `inst
 from __future__ import annotations
 
 import functools
-import inspect
-import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
@@ -16,7 +14,6 @@ from aiokafka.consumer.fetcher import Fetcher
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer
 from faust.types import TP
-from mode.services import WaitResults
 
 KNOWN_FAUST = {"0.15.3"}
 FETCH_WAIT_MS = 50
@@ -39,7 +36,6 @@ def install(app: faust.App, used: dict[str, UsedOffset]) -> None:
     _patch(Recovery, "on_recovery_completed", _stop_flow_first)
     _patch(Recovery, "_resume_streams", _stop_flow_first)
     _patch(Consumer, "perform_seek", _seek_to_state)
-    _patch(Consumer, "wait_first", _hand_on_at_once)
     _patch(Fetcher, "__init__", _short_fetches)
 
 
@@ -104,45 +100,3 @@ def _short_fetches(original: Any) -> Any:
         original(self, *args, **{**kwargs, "prefetch_backoff": 0, "fetch_max_wait_ms": FETCH_WAIT_MS})
 
     return init
-
-
-def _hand_on_at_once(original: Any) -> Any:
-    """Faust hands each record to its agents in a race of four new tasks, which is a quarter of a worker's CPU.
-
-    A record that goes into its queue without waiting has won before the race: only others need one.
-    """
-
-    @functools.wraps(original)
-    async def wait_first(self: Consumer, *waits: Any, timeout: float | None = None) -> Any:
-        if len(waits) != 2 or not all(map(inspect.iscoroutine, waits)):
-            return await original(self, *waits, timeout=timeout)
-        handing, suspended = waits
-        try:
-            waited_for = handing.send(None)
-        except StopIteration as done:
-            suspended.close()
-            return WaitResults([handing], [done.value], False)
-        except BaseException:
-            suspended.close()
-            raise
-        return await original(self, _rest_of(handing, waited_for), suspended, timeout=timeout)
-
-    return wait_first
-
-
-async def _rest_of(begun: Coroutine[Any, Any, Any], waited_for: Any) -> Any:
-    """Go on with a coroutine that waits for ``waited_for``."""
-    return await _steps(begun, waited_for)
-
-
-@types.coroutine
-def _steps(begun: Coroutine[Any, Any, Any], waited_for: Any) -> Generator[Any, Any, Any]:
-    while True:
-        try:
-            step = functools.partial(begun.send, (yield waited_for))
-        except BaseException as error:
-            step = functools.partial(begun.throw, error)
-        try:
-            waited_for = step()
-        except StopIteration as done:
-            return done.value

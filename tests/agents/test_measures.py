@@ -74,15 +74,15 @@ def test_a_reader_with_lag_that_has_not_moved_stands_still(
 def test_what_a_frame_brings_is_counted(stage: str) -> None:
     measures = StageMeasures(stage, lambda *_: 0)
     candle = Candle("NSE:1", 1, 0, 1, 1, 1, 1, 0, 1)
-    ticks, late, outside = (
-        value(f"mdengine_{name}_total") for name in ("ticks", "late_ticks", "out_of_session_ticks")
-    )
+    ticks, late, outside = (value(f"mdengine_{name}_total") for name in ("ticks", "late_ticks", "out_of_session_ticks"))
     frame = CandleFrame(
         VERSION, "log", 0, 1, 0, [], "spoilt", [candle] * 2, [candle] * 3,
         accepted=5, out_of_session=4, late=[LateTick("NSE:1", 0, 1)],
     )  # fmt: skip
     measures.applied(frame)
-    measures.applied(IndicatorFrame(VERSION, "log", 0, 2, 0, [], "", [IndicatorValue("NSE:1", "SMA_2", 60, 0, 1.0)], []))
+    measures.applied(
+        IndicatorFrame(VERSION, "log", 0, 2, 0, [], "", [IndicatorValue("NSE:1", "SMA_2", 60, 0, 1.0)], [])
+    )
     names = ("frames", "rows", "live_rows", "gap_frames")
     assert [value(f"mdengine_{name}_total", stage=stage) for name in names] == [2, 3, 3, 1]
     assert value("mdengine_ticks_total") - ticks == 5

@@ -146,7 +146,10 @@ def test_a_role_that_dies_at_once_again_and_again_is_started_with_pauses(
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("print(json.dumps({'message': 'no broker answers'}), flush=True); print('bye'); sys.exit(1)", "no broker answers"),
+        (
+            "print(json.dumps({'message': 'no broker answers'}), flush=True); print('bye'); sys.exit(1)",
+            "no broker answers",
+        ),
         ("print('{broken', flush=True); sys.exit(1)", r"\{broken"),
         ("sys.exit(1)", "ended without a word; see .*role.log"),
     ],

@@ -111,7 +111,9 @@ class Up:
     def role(self, name: str) -> int:
         """The process id of a role: the worker itself, not its guard."""
         pids = self.processes()
-        with_environment = [pid for pid in pids if f"FAUST_DATADIR={self.sqlite_path.parent / name}" in _environment(pid)]
+        with_environment = [
+            pid for pid in pids if f"FAUST_DATADIR={self.sqlite_path.parent / name}" in _environment(pid)
+        ]
         return max(with_environment)
 
     def records(self, stage: str, partition: int) -> list[bytes]:
@@ -132,7 +134,9 @@ class Up:
 
 
 def _environment(pid: int) -> str:
-    listed = subprocess.run(["ps", "eww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["ps", "eww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
     return listed.stdout
 
 

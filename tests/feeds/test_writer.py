@@ -205,5 +205,3 @@ async def test_a_source_that_is_older_than_the_log_is_refused(log: WrittenLog) -
         writer.refuse_older(OPEN_MS)
         with pytest.raises(StaleSourceError):
             writer.refuse_older(OPEN_MS - 1)
-
-

@@ -137,7 +137,9 @@ def full_row() -> IndicatorsRow:
     commands = [configuration]
     for position in range(KEPT_CLOSES):
         price = 2_000_000 + position * 37 % 1009
-        candles = [Candle("NSE:1", seconds, 0, price, price, price, price, 0, 1) for seconds in configuration.timeframes]
+        candles = [
+            Candle("NSE:1", seconds, 0, price, price, price, price, 0, 1) for seconds in configuration.timeframes
+        ]
         stage.apply(position, TimeframeFrame(VERSION, LOG, 0, position, 0, commands, "", candles, []), live=False)
         commands = []
     state = stage.state()

@@ -78,7 +78,12 @@ class Workers:
 
     def __init__(self, folder: Path, broker_url: str) -> None:
         self.folder = folder
-        self._env = {**os.environ, "BROKER_URL": broker_url, "DATA_DIR": str(folder), "TOPIC_PARTITIONS": str(PARTITIONS)}
+        self._env = {
+            **os.environ,
+            "BROKER_URL": broker_url,
+            "DATA_DIR": str(folder),
+            "TOPIC_PARTITIONS": str(PARTITIONS),
+        }
         self._env |= {"TOPOLOGY_NAMESPACE": LIVE, "TOPOLOGY_ROLE": "pipeline", "METRICS_ADDR": f":{free_port()}"}
         self._env["PYTHONPATH"] = str(Path(__file__).parents[2])
         self._env.pop("FAUST_DATADIR", None)

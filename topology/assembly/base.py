@@ -55,10 +55,16 @@ class RoleApp(faust.App):
     async def on_start(self) -> None:
         """Learn which log the topics hold; end with one line where there is none that can be used."""
         settings = self.settings
+        # What the client logs while it fails comes as an exception too, and in one line.
+        client = logging.getLogger("aiokafka")
+        level = client.level
+        client.setLevel(logging.CRITICAL)
         try:
             log = await topics.read(settings.bootstrap, settings.namespace)
         except topics.LogError as error:
             end(str(error), code=REFUSED)
+        finally:
+            client.setLevel(level)
         if log.header.partitions != settings.topic_partitions:
             end(
                 f"TOPIC_PARTITIONS={settings.topic_partitions} is wrong: the log of {settings.bootstrap} has "

@@ -139,8 +139,9 @@ async def test_a_worker_that_leaves_in_the_middle_of_a_checkpoint(
     cluster = new_cluster(workers=2, CHECKPOINT_MS=OFTEN)
     async with at_work(cluster, batches, 6) as feed:
         for after in (1, 5, 12):
+            for one in cluster.workers:
+                one.kill()  # the one that is to leave works alone, so that it comes to its checkpoints
             worker = cluster.workers[after % 2]
-            worker.kill()
             worker.start(altered(LEAVES_IN_A_CHECKPOINT.format(after=after, how=how)))
             await feed.write_slice()
             assert worker.wait() == LEFT
@@ -156,8 +157,9 @@ async def test_a_worker_that_stands_still_in_a_checkpoint_and_writes_an_older_ro
     cluster = new_cluster(workers=2, CHECKPOINT_MS=OFTEN)
     async with at_work(cluster, batches, 5) as feed:
         for after in (2, 7):
-            worker = cluster.workers[after % 2]
+            worker, other = cluster.workers[after % 2], cluster.workers[1 - after % 2]
             worker.kill()
+            other.kill()
             worker.start(altered(UNGUARDED + LEAVES_IN_A_CHECKPOINT.format(after=after, how=STANDS_STILL)))
             await feed.write_slice()
             await cluster.settle()

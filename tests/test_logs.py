@@ -26,7 +26,7 @@ def line_of(message: str = "a message", *, exc_info: Any = None, **extra: object
         {"name": "agents.arrow", "levelname": "INFO", "levelno": 20, "msg": message, "exc_info": exc_info, **extra}
     )
     line = JsonLines("pipeline").format(record)
-    assert len(line.splitlines()) == 1
+    assert "\n" not in line
     return json.loads(line)
 
 

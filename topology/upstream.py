@@ -5,6 +5,7 @@ They are patches of foreign classes, so they hold for known versions only: `inst
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -74,7 +75,10 @@ def _seek_to_state(original: Any) -> Any:
         inputs = [tp for tp in sorted(self.assignment()) if tp.topic in used]
         # One request for all: each waits behind a fetch that waits for records.
         ends = await self.highwaters(*inputs) if inputs else {}
-        offsets = {tp: await used[tp.topic](tp, ends[tp]) for tp in inputs}
+        offsets: dict[TP, int | None] = {}
+        for tp in inputs:
+            offsets[tp] = await used[tp.topic](tp, ends[tp])
+            await asyncio.sleep(0.001)  # a row takes up to a second: together they must not look like a stall
         new = [tp for tp, offset in offsets.items() if offset is None]
         starts = await self.earliest_offsets(*new) if new else {}
         for tp, offset in offsets.items():

@@ -16,8 +16,9 @@ import pytest
 from aiokafka import TopicPartition
 from redis import Redis
 
+from tests.crash.cluster import child_of
 from topology import topics
-from topology.embedded import free_port
+from topology.embedded import free_port, guard
 from topology.log.frames import CANDLE_FRAME, CANDLES, TICK_FRAME, TICKS, CandleFrame, TickFrame
 from topology.settings import SIM
 
@@ -43,26 +44,32 @@ class Up:
             "SESSION_TIMEOUT_S": "4",
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
-        self._process: subprocess.Popen[bytes]
+        self._guard: subprocess.Popen[bytes]
 
     def start(self) -> None:
-        """Start it, and wait until it says that everything runs."""
+        """Start it, and wait until it says that everything runs. A guard between us ends it when we die."""
         with self._screen.open("wb") as screen:
-            self._process = subprocess.Popen(
-                COMMAND, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=screen, stderr=screen
-            )
+            self._guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", guard.__file__, *COMMAND],
+                cwd=self.folder, env=self.env, stdin=subprocess.PIPE, stdout=screen, stderr=screen,
+                start_new_session=True,
+            )  # fmt: skip
         self.until(lambda: "Ctrl-C stops everything in order" in self.said())
 
     def interrupt(self) -> int:
         """Press Ctrl-C; return the exit code."""
-        self._process.send_signal(signal.SIGINT)
-        return self._process.wait(90)
+        pid = child_of(self._guard.pid)
+        assert pid is not None, self.said()
+        os.kill(pid, signal.SIGINT)
+        return self._guard.wait(90)
 
-    def kill(self) -> None:
-        """End it, if it runs; what it has started ends with it."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+    def close(self) -> None:
+        """End it in order, if it runs, and check that nothing is left of it."""
+        pids = self.processes()
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
+        self._guard.wait(90)
+        assert all(is_gone(pid) for pid in pids)
 
     def said(self) -> str:
         return self._screen.read_text()
@@ -78,7 +85,7 @@ class Up:
     def until(self, holds: Callable[[], object], timeout_s: float = 90) -> None:
         deadline = time.monotonic() + timeout_s
         while not holds():
-            assert self._process.poll() is None, self.said()
+            assert self._guard.poll() is None, self.said()
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.1)
 
@@ -99,10 +106,10 @@ class Up:
             return {key.decode(): len(redis.get(key) or b"") for key in redis.keys("tick:latest:*")}
 
     def processes(self) -> set[int]:
-        """All that it has started, itself included."""
+        """All that it has started, itself and the guard included."""
         listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
         parents = [tuple(map(int, line.split())) for line in listed.splitlines()]
-        found, size = {self._process.pid}, 0
+        found, size = {self._guard.pid}, 0
         while size < len(found):
             size = len(found)
             found |= {pid for pid, parent in parents if parent in found}
@@ -110,11 +117,11 @@ class Up:
 
     def role(self, name: str) -> int:
         """The process id of a role: the worker itself, not its guard."""
-        pids = self.processes()
-        with_environment = [
-            pid for pid in pids if f"FAUST_DATADIR={self.sqlite_path.parent / name}" in _environment(pid)
-        ]
-        return max(with_environment)
+        folder = f"FAUST_DATADIR={self.sqlite_path.parent / name}"
+        (guarding,) = [pid for pid in self.processes() if folder in _shown(pid) and guard.__file__ in _shown(pid)]
+        pid = child_of(guarding)
+        assert pid is not None, self.said()
+        return pid
 
     def records(self, stage: str, partition: int) -> list[bytes]:
         return asyncio.run(self._records(TopicPartition(topics.topic(SIM, stage), partition)))
@@ -133,7 +140,8 @@ class Up:
         return [[CANDLE_FRAME.decode(value) for value in self.records(CANDLES, p)] for p in range(PARTITIONS)]
 
 
-def _environment(pid: int) -> str:
+def _shown(pid: int) -> str:
+    """The command line of a process and its environment."""
     listed = subprocess.run(
         ["ps", "eww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
@@ -149,12 +157,11 @@ def is_gone(pid: int) -> bool:
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """It runs, whatever the tests before this one have done to it."""
     up = Up(tmp_path_factory.mktemp("up"))
-    up.start()
-    yield up
-    pids = up.processes()
-    up.interrupt()
-    up.kill()
-    assert all(is_gone(pid) for pid in pids)
+    try:
+        up.start()
+        yield up
+    finally:
+        up.close()
 
 
 def test_everything_runs_and_simulated_values_come_out_at_every_end(up: Up) -> None:
@@ -202,7 +209,7 @@ def test_a_feed_that_is_killed_comes_back_with_a_higher_epoch_and_no_older_clock
 def test_ctrl_c_stops_all_in_order_and_the_next_start_goes_on_with_what_is_there(up: Up) -> None:
     up.gets_further()
     pids = up.processes()
-    assert len(pids) >= 1 + 2 * (len(ROLES) + 2)  # broker, Redis and each role have a guard
+    assert len(pids) >= 2 + 2 * (len(ROLES) + 2)  # all have a guard: the command, broker, Redis and roles
     assert up.interrupt() == 0
     assert "stopping: every role saves what it has" in up.said()
     assert up.said().rstrip().endswith("stopped")

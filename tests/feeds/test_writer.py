@@ -87,7 +87,7 @@ async def test_each_instrument_goes_to_its_partition_in_order_and_silent_ones_on
         await writer.write(rows, OPEN_MS)
         await writer.write(rows[:1], OPEN_MS + 1)
         await writer.write(rows[:1], OPEN_MS + 2, everywhere=True)
-    nifty, tcs = (await log.frames(partition_of(name, PARTITIONS)) for name in (NIFTY, TCS))
+    nifty, tcs = [await log.frames(partition_of(name, PARTITIONS)) for name in (NIFTY, TCS)]
     assert [frame.ticks for frame in nifty] == [ticks(3, NIFTY), rows[:1], rows[:1]]
     assert [frame.ticks for frame in tcs] == [ticks(3, TCS), []]
     assert [frame.clock_ms for frame in tcs] == [OPEN_MS, OPEN_MS + 2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,12 +24,13 @@ from agents.lifeline import REFUSED
 from agents.measures import Progress
 from topology import topics
 from topology.configuration import from_settings
-from topology.embedded import Kafka, free_port
+from topology.embedded import Kafka, free_port, guard
 from topology.settings import LIVE, SIM, Settings
 from web import health
 from web.health import Health
 
 PARTITIONS = 2
+WORKER = (sys.executable, "-m", "faust", "-A", "topology", "worker")
 LINE = Progress("candles", 0, 5, 1, 1000, still=False)
 
 
@@ -90,10 +92,12 @@ class Workers:
         self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, **env: str) -> subprocess.Popen[bytes]:
+        """Start one; what comes back is the guard that ends it when we die, and ends with its exit code."""
         with self._log(len(self._started)).open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "faust", "-A", "topology", "worker"],
-                cwd=self.folder, env={**self._env, **env}, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                [sys.executable, "-I", "-S", guard.__file__, *WORKER],
+                cwd=self.folder, env={**self._env, **env}, stdin=subprocess.PIPE, stdout=log, stderr=log,
+                start_new_session=True,
             )  # fmt: skip
         self._started.append(process)
         return process
@@ -112,8 +116,9 @@ class Workers:
 
     def stop(self) -> None:
         for process in self._started:
-            process.kill()
-            process.wait()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     def _log(self, number: int) -> Path:
         return self.folder / f"worker-{number}.log"

@@ -60,15 +60,18 @@ class StallGuard:
             end(f"this worker stood still for {stood_s:.1f} s and may have lost its partitions: it ends itself")
 
     async def watch(self) -> None:
-        """Beat for as long as the event loop runs."""
+        """Beat until cancelled: from then on nobody looks, since a process that leaves in order may take its time."""
         self._beat_s = now_s()
-        threading.Thread(target=self._watch_from_outside, name="stall-guard", daemon=True).start()
-        while True:
-            await asyncio.sleep(CHECK_EVERY_S)
-            self.check()
-            self._beat_s = now_s()
+        over = threading.Event()
+        threading.Thread(target=self._watch_from_outside, args=[over], name="stall-guard", daemon=True).start()
+        try:
+            while True:
+                await asyncio.sleep(CHECK_EVERY_S)
+                self.check()
+                self._beat_s = now_s()
+        finally:
+            over.set()
 
-    def _watch_from_outside(self) -> None:
-        while True:
-            time.sleep(CHECK_EVERY_S)
+    def _watch_from_outside(self, over: threading.Event) -> None:
+        while not over.wait(CHECK_EVERY_S):
             self.check()

@@ -42,6 +42,20 @@ async def main():
 
 asyncio.run(main())
 """
+STOPPED = f"""
+import asyncio, time
+from agents.lifeline import StallGuard
+
+async def main():
+    watching = asyncio.create_task(StallGuard({LIMIT_S}).watch())
+    await asyncio.sleep(0)
+    watching.cancel()
+    await asyncio.wait([watching])
+
+asyncio.run(main())
+time.sleep({3 * LIMIT_S})
+print("left in order")
+"""
 
 
 def started(script: str) -> subprocess.Popen[str]:
@@ -91,6 +105,10 @@ def test_a_worker_whose_event_loop_is_stuck_ends_while_it_is_stuck() -> None:
     code, _, err = ended(STUCK)
     assert code == RESTART
     assert "stood still for" in err
+
+
+def test_a_guard_that_is_stopped_leaves_the_process_alone() -> None:
+    assert ended(STOPPED) == (0, "left in order\n", "")
 
 
 def test_a_guard_looks_at_the_time_since_the_last_beat(monkeypatch: pytest.MonkeyPatch) -> None:

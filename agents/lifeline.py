@@ -14,7 +14,7 @@ from typing import NoReturn
 logger = logging.getLogger(__name__)
 
 RESTART = 70  # the exit code of a worker that wants to be started again
-REFUSED = 1  # the exit code of a worker that would fail again in the same way
+REFUSED = 78  # the exit code of a worker that would fail again in the same way; Faust's own is 1 when it crashes
 CHECK_EVERY_S = 0.1
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,8 +17,11 @@ from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer
 from faust.types import TP
 
+from agents.lifeline import end
+
 KNOWN_FAUST = {"0.15.3"}
 FETCH_WAIT_MS = 50
+RECOVERY_SILENCE_S = 60.0
 
 UsedOffset = Callable[[TP, int], Awaitable[int | None]]
 """Says for an input partition, and the end of it, which offset has been used last: None for none.
@@ -104,3 +108,19 @@ def _short_fetches(original: Any) -> Any:
         original(self, *args, **{**kwargs, "prefetch_backoff": 0, "fetch_max_wait_ms": FETCH_WAIT_MS})
 
     return init
+
+
+async def watch_recovery(app: faust.App) -> None:
+    """End the worker when its recovery has been given nothing for a minute.
+
+    Faust would wait for ever for a record of a changelog that does not come. It was seen to, once: a worker that woke
+    after its session was over had joined the group again, and its consumer fetched nothing. A new one does.
+    """
+    recovery: Recovery = app.tables.recovery  # type: ignore[attr-defined] # its interface leaves it out
+    while True:
+        await asyncio.sleep(1.0)
+        if not recovery.in_recovery:
+            continue
+        newest_s = max([recovery._recovery_started_at or 0.0, *recovery._active_events_received_at.values()])
+        if time.monotonic() - newest_s > RECOVERY_SILENCE_S:
+            end(f"the recovery of this worker has been given nothing for {RECOVERY_SILENCE_S:.0f} s")

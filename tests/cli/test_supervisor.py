@@ -18,11 +18,12 @@ from typing import Any
 
 import pytest
 
-from agents import lifeline
+from agents.lifeline import REFUSED, RESTART
 from topology.cli import supervisor as module
-from topology.cli.supervisor import REFUSED, RoleError, RoleProcess, Supervisor
+from topology.cli.supervisor import RoleError, RoleProcess, Supervisor
 
 ROOT = Path(__file__).parents[2]
+CRASHED = 1  # the exit code of Faust
 SCRIPT = """
 import json, os, signal, sys, time
 with open("{notes}", "a") as notes:
@@ -114,7 +115,8 @@ def test_a_role_that_dies_is_started_again_and_its_log_goes_on(roles: Roles) -> 
     roles.is_ready(process)
     os.kill(roles.notes("one")[0]["pid"], signal.SIGKILL)
     ended(process)
-    roles.supervisor.keep_running()
+    (said,) = roles.supervisor.keep_running()
+    assert said.startswith("one has ended and is started again: ")
     roles.is_ready(process, times=2)
     assert process.restarts == 1
     assert len({told["pid"] for told in roles.notes("one")}) == 2
@@ -123,39 +125,55 @@ def test_a_role_that_dies_is_started_again_and_its_log_goes_on(roles: Roles) -> 
 def test_a_role_that_runs_is_left_alone(roles: Roles) -> None:
     process = roles.start("one", STAYS)
     roles.is_ready(process)
-    roles.supervisor.keep_running()
+    assert roles.supervisor.keep_running() == []
     assert process.restarts == 0
     assert len(roles.notes("one")) == 1
 
 
-def test_a_role_that_dies_at_once_again_and_again_is_started_with_pauses(
-    roles: Roles, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("code", [RESTART, CRASHED])
+def test_a_role_that_dies_at_once_again_and_again_is_started_with_pauses_and_then_no_more(
+    roles: Roles, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    process = roles.start("one", "sys.exit(70)")
+    process = roles.start("one", f"print('{{no room left', flush=True)\nsys.exit({code})")
     pauses: list[float] = []
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
     ended(process)
     roles.supervisor.keep_running()
     assert pauses == []
+    for _ in range(module.QUICK_DEATHS - 2):
+        ended(process)
+        roles.supervisor.keep_running()
+    assert pauses == [module.PAUSE_S] * (module.QUICK_DEATHS - 2)
     ended(process)
-    roles.supervisor.keep_running()
-    assert pauses == [module.PAUSE_S]
-    assert process.restarts == 2
+    with pytest.raises(RoleError, match=r"one has ended 5 times in a row: \{no room left"):
+        roles.supervisor.keep_running()
+    assert process.restarts == module.QUICK_DEATHS - 1
+
+
+def test_a_role_that_has_run_for_a_while_may_die_any_number_of_times(
+    roles: Roles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = roles.start("one", f"sys.exit({RESTART})")
+    monkeypatch.setattr(module, "QUICK_S", 0.0)
+    for _ in range(module.QUICK_DEATHS + 1):
+        ended(process)
+        roles.supervisor.keep_running()
+    assert process.restarts == module.QUICK_DEATHS + 1
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("last", "said"),
     [
         (
-            "print(json.dumps({'message': 'no broker answers'}), flush=True); print('bye'); sys.exit(1)",
+            "print(json.dumps({'message': 'no broker answers'}), flush=True); print('bye')",
             "no broker answers",
         ),
-        ("print('{broken', flush=True); sys.exit(1)", r"\{broken"),
-        ("sys.exit(1)", "ended without a word; see .*role.log"),
+        ("print('{broken', flush=True)", r"\{broken"),
+        ("", "ended without a word; see .*role.log"),
     ],
 )
-def test_a_role_that_would_fail_again_ends_all_with_its_last_line(roles: Roles, code: str, said: str) -> None:
-    process = roles.start("one", code)
+def test_a_role_that_would_fail_again_ends_all_with_its_last_line(roles: Roles, last: str, said: str) -> None:
+    process = roles.start("one", f"{last}\nsys.exit({REFUSED})")
     ended(process)
     with pytest.raises(RoleError, match=f"one: {said}"):
         roles.supervisor.keep_running()
@@ -201,7 +219,3 @@ signal.pause()
     process.wait()
     until(lambda: not lives(roles.notes("one")[0]["pid"]))
     assert roles.stopped() == ["one"]
-
-
-def test_the_codes_of_roles_and_supervisor_mean_the_same() -> None:
-    assert REFUSED == lifeline.REFUSED

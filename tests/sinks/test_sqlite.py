@@ -6,6 +6,7 @@ import sys
 import tempfile
 import threading
 from contextlib import closing
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,15 @@ def test_two_archives_that_write_the_same_frames_write_them_once(archive, path):
 
 
 def test_there_are_no_positions_where_there_is_no_file(path):
+    assert read_positions(path, log="log", run=1) == {}
+
+
+def test_there_are_no_positions_while_the_tables_are_being_made(path):
+    schema = resources.files("topology.sinks").joinpath("schema.sql").read_text()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in schema.split(";"):
+            assert read_positions(path, log="log", run=1) == {}
+            connection.execute(statement)
     assert read_positions(path, log="log", run=1) == {}
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
+from agents.lifeline import REFUSED, end
 from topology.assembly import archive, feed, mirror, pipeline
 from topology.assembly.base import Role, RoleApp, new_app
 from topology.settings import Settings, SettingsError, load
@@ -21,7 +20,7 @@ def app_of_role() -> RoleApp:
     try:
         settings = load()
     except SettingsError as error:
-        sys.exit(str(error))
+        end(str(error), code=REFUSED)
     return build(settings)
 
 

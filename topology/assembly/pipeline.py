@@ -49,7 +49,8 @@ class PipelineRole:
         for arrow in self._arrows.values():
             arrow.log = self._log
         await self._outbox.start()
-        self._companions.start(arrow.watch() for arrow in self._arrows.values())
+        watching = (arrow.watch() for arrow in self._arrows.values())
+        self._companions.start([upstream.watch_recovery(self._app), *watching])
 
     async def close(self) -> None:
         """Save every partition."""

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import msgspec
 
+from agents.lifeline import REFUSED
 from topology.embedded import guard
 
-REFUSED = 1  # the exit code of a role that would fail again in the same way
-QUICK_S = 10.0  # a role that dies sooner than this after its start is started again only after a pause
+QUICK_S = 10.0  # a role that dies sooner than this after its start is started again only after a pause,
 PAUSE_S = 2.0
+QUICK_DEATHS = 5  # and no more after so many of them in a row
 STOP_S = 30.0
 
 
@@ -31,6 +32,7 @@ class RoleProcess:
     ) -> None:
         self.name, self.log = name, log
         self.restarts = 0
+        self._quick_deaths = 0
         self._command = [sys.executable, "-m", "faust", "-A", "topology", "worker", *options]
         self._env = {**os.environ, **env, "TOPOLOGY_ROLE": role}
         self._guard: subprocess.Popen[bytes] | None = None
@@ -56,16 +58,22 @@ class RoleProcess:
         assert self._guard is not None, "the role has been started"
         return self._guard.pid
 
-    def keep_running(self) -> None:
-        """Start the process again when it has died. Raises RoleError where that would be of no use."""
+    def keep_running(self) -> str | None:
+        """Start the process again when it has died, and say so. Raises RoleError where that would be of no use."""
         if self._guard is None or (code := self._guard.poll()) is None:
-            return
+            return None
         if code == REFUSED:
             raise RoleError(f"{self.name}: {self.last_line()}")
-        if time.monotonic() - self._started_s < QUICK_S and self.restarts:
+        quick = time.monotonic() - self._started_s < QUICK_S
+        self._quick_deaths = self._quick_deaths + 1 if quick else 0
+        if self._quick_deaths == QUICK_DEATHS:
+            raise RoleError(f"{self.name} has ended {QUICK_DEATHS} times in a row: {self.last_line()}")
+        if self._quick_deaths > 1:
             time.sleep(PAUSE_S)
         self.restarts += 1
+        said = f"{self.name} has ended and is started again: {self.last_line()}"
         self.start()
+        return said
 
     def ask_to_stop(self) -> None:
         """Tell the process to stop; it saves first."""
@@ -99,10 +107,9 @@ class Supervisor:
         self.roles.append(role)
         role.start()
 
-    def keep_running(self) -> None:
-        """Start again what has died."""
-        for role in self.roles:
-            role.keep_running()
+    def keep_running(self) -> list[str]:
+        """Start again what has died; return a line for each."""
+        return [said for role in self.roles if (said := role.keep_running()) is not None]
 
     def stop(self) -> None:
         """Stop all, feeds first, so that nothing is left half read."""

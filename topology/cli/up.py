@@ -115,7 +115,7 @@ class _System:
         while waiting:
             _say(f"starting the roles: waiting for {', '.join(waiting)}")
             time.sleep(1.0)
-            self.supervisor.keep_running()
+            self._keep_running()
             waiting = [name for name in waiting if not _is_well(self._ports[name])]
             if time.monotonic() > deadline:
                 raise RoleError(f"{', '.join(waiting)} did not start: see the logs in {self.settings.namespace_dir}")
@@ -143,10 +143,14 @@ class _System:
         """Start again what dies, until interrupted."""
         while True:
             time.sleep(0.5)
-            self.supervisor.keep_running()
+            self._keep_running()
             for service in (self._kafka, self._valkey):
                 if service is not None and not service.running:
                     raise EmbeddedError("an embedded service ended: see its log in the data folder, then start again")
+
+    def _keep_running(self) -> None:
+        for line in self.supervisor.keep_running():
+            _say(line)
 
     def stop(self) -> None:
         """Stop the roles, then what they need."""

@@ -222,7 +222,7 @@ def test_there_are_no_positions_where_there_is_no_file(path):
 def test_there_are_no_positions_while_the_tables_are_being_made(path):
     schema = resources.files("topology.sinks").joinpath("schema.sql").read_text()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        for statement in schema.split(";"):
+        for statement in schema.split(";\n"):
             assert read_positions(path, log="log", run=1) == {}
             connection.execute(statement)
     assert read_positions(path, log="log", run=1) == {}

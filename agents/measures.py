@@ -1,17 +1,23 @@
-"""What a role tells of itself while it runs: Prometheus metrics, and its progress per partition."""
+"""What a role tells of itself while it runs: Prometheus metrics, and its progress per partition.
+
+Where the system that this one re-imagines had a metric of the same meaning, ours has its name.
+"""
 
 from __future__ import annotations
 
+import collections
 import time
 from collections.abc import Callable
 
 import msgspec
 from prometheus_client import Counter, Gauge
 
-from topology.log.frames import CandleFrame, Frame
+from topology.log.frames import CandleFrame, Frame, IndicatorFrame, TimeframeFrame
 
 FRAMES = Counter("mdengine_frames_total", "Frames applied", ["stage"])
-ROWS = Counter("mdengine_rows_total", "Closed candles and confirmed values", ["stage"])
+CANDLES = Counter("mdengine_candles_total", "Closed 1-second candles")
+TF_CANDLES = Counter("mdengine_tf_candles_total", "Closed candles of longer timeframes", ["tf"])
+INDICATORS = Counter("mdengine_indicators_total", "Confirmed values of indicators")
 LIVE = Counter("mdengine_live_rows_total", "Values of what is still forming", ["stage"])
 DUPLICATES = Counter("mdengine_duplicate_frames_total", "Frames dropped by position", ["stage"])
 GAPS = Counter("mdengine_gap_frames_total", "Tick frames that could not be used", ["stage"])
@@ -52,8 +58,7 @@ class StageMeasures:
         self.stage = stage
         self.partitions: dict[int, PartitionProgress] = {}
         self.duplicates = DUPLICATES.labels(stage)
-        self._frames, self._rows, self._live = FRAMES.labels(stage), ROWS.labels(stage), LIVE.labels(stage)
-        self._gaps = GAPS.labels(stage)
+        self._frames, self._live, self._gaps = FRAMES.labels(stage), LIVE.labels(stage), GAPS.labels(stage)
         self._lag = lag
 
     def opened(self, partition: int, position: int | None, offset: int) -> None:
@@ -70,18 +75,26 @@ class StageMeasures:
     def closed(self, partition: int) -> None:
         """Forget a partition that was revoked."""
         self.partitions.pop(partition, None)
+        for gauge in (POSITION, SAVED, LAG):
+            gauge.remove(self.stage, partition)
 
     def applied(self, frame: Frame[msgspec.Struct]) -> None:
         """Count what a frame brought."""
         self._frames.inc()
-        self._rows.inc(len(frame.rows))
         self._live.inc(len(frame.live))
         if frame.gap:
             self._gaps.inc()
-        if isinstance(frame, CandleFrame):
-            TICKS.inc(frame.accepted)
-            LATE.inc(len(frame.late))
-            OUTSIDE.inc(frame.out_of_session)
+        match frame:
+            case CandleFrame():
+                TICKS.inc(frame.accepted)
+                LATE.inc(len(frame.late))
+                OUTSIDE.inc(frame.out_of_session)
+                CANDLES.inc(len(frame.rows))
+            case TimeframeFrame():
+                for timeframe_s, count in collections.Counter(row.timeframe_s for row in frame.rows).items():
+                    TF_CANDLES.labels(timeframe_s).inc(count)
+            case IndicatorFrame():
+                INDICATORS.inc(len(frame.rows))
 
     def saved(self, partition: int, offset: int) -> None:
         """Note a checkpoint."""

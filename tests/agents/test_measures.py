@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 import agents.measures
 from agents.measures import STILL_S, Progress, StageMeasures
-from topology.log.frames import VERSION, CandleFrame, IndicatorFrame, IndicatorValue
+from topology.log.frames import VERSION, CandleFrame, IndicatorFrame, IndicatorValue, TimeframeFrame
 from topology.market.candle import Candle
 from topology.market.seconds import LateTick
 
@@ -52,9 +52,11 @@ def test_progress_tells_position_lag_and_the_newest_clock(stage: str) -> None:
 def test_a_partition_that_was_revoked_is_no_longer_told(stage: str) -> None:
     measures = StageMeasures(stage, lambda *_: 0)
     measures.opened(0, 1, 1)
+    assert len(measures.progress()) == 1
     measures.closed(0)
     measures.read(0, 2, 2, 0)  # a record that was on its way
     assert measures.progress() == []
+    assert REGISTRY.get_sample_value("mdengine_position", {"stage": stage, "partition": "0"}) is None
 
 
 @pytest.mark.parametrize(
@@ -71,23 +73,33 @@ def test_a_reader_with_lag_that_has_not_moved_stands_still(
     assert [line.still for line in measures.progress()] == [still]
 
 
+def totals() -> list[float]:
+    names = ("ticks", "late_ticks", "out_of_session_ticks", "candles", "indicators")
+    minutes = [value("mdengine_tf_candles_total", tf=timeframe_s) for timeframe_s in (60, 300)]
+    return [*(value(f"mdengine_{name}_total") for name in names), *minutes]
+
+
+def candle_of(timeframe_s: int) -> Candle:
+    return Candle("NSE:1", timeframe_s, 0, 1, 1, 1, 1, 0, 1)
+
+
 def test_what_a_frame_brings_is_counted(stage: str) -> None:
     measures = StageMeasures(stage, lambda *_: 0)
-    candle = Candle("NSE:1", 1, 0, 1, 1, 1, 1, 0, 1)
-    ticks, late, outside = (value(f"mdengine_{name}_total") for name in ("ticks", "late_ticks", "out_of_session_ticks"))
+    candle = candle_of(1)
+    before = totals()
     frame = CandleFrame(
         VERSION, "log", 0, 1, 0, [], "spoilt", [candle] * 2, [candle] * 3,
         accepted=5, out_of_session=4, late=[LateTick("NSE:1", 0, 1)],
     )  # fmt: skip
     measures.applied(frame)
+    minutes = [candle_of(60), candle_of(300), candle_of(60)]
+    measures.applied(TimeframeFrame(VERSION, "log", 0, 1, 0, [], "", minutes, []))
     measures.applied(
         IndicatorFrame(VERSION, "log", 0, 2, 0, [], "", [IndicatorValue("NSE:1", "SMA_2", 60, 0, 1.0)], [])
     )
-    names = ("frames", "rows", "live_rows", "gap_frames")
-    assert [value(f"mdengine_{name}_total", stage=stage) for name in names] == [2, 3, 3, 1]
-    assert value("mdengine_ticks_total") - ticks == 5
-    assert value("mdengine_late_ticks_total") - late == 1
-    assert value("mdengine_out_of_session_ticks_total") - outside == 4
+    names = ("frames", "live_rows", "gap_frames")
+    assert [value(f"mdengine_{name}_total", stage=stage) for name in names] == [3, 3, 1]
+    assert [now - then for now, then in zip(totals(), before, strict=True)] == [5, 1, 4, 2, 1, 2, 1]
 
 
 def test_a_checkpoint_is_told_by_its_offset(stage: str) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+from prometheus_client import Histogram
+
 from agents.lifeline import REFUSED, end
 from topology import topics
 from topology.assembly.sink import SinkRole
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
 from topology.sinks.applied import Applied, SinkError, Source, Stored
 from topology.sinks.sqlite import Archive
+
+COMMIT = Histogram("mdengine_sqlite_commit_duration_seconds", "A batch into SQLite, from the call to its commit")
 
 
 class ArchiveRole(SinkRole):
@@ -39,6 +43,7 @@ class ArchiveRole(SinkRole):
     async def write(self, frames: list[Stored]) -> None:
         """Write a batch in one transaction, in a thread, so that the worker stays responsive."""
         try:
-            await asyncio.to_thread(self._archive.write, frames)
+            with COMMIT.time():
+                await asyncio.to_thread(self._archive.write, frames)
         except SinkError as error:
             end(str(error))

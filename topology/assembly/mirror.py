@@ -7,7 +7,7 @@ import logging
 import time
 from itertools import groupby
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
 
 from agents.lifeline import REFUSED, end
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 BREAKER = Gauge("mdengine_redis_circuit_breaker_state", "0 closed, 1 half open, 2 open")
 TRIPS = Gauge("mdengine_redis_circuit_breaker_trips_total", "How often the circuit breaker has opened")
+WRITES = Histogram("mdengine_redis_write_duration_seconds", "A batch of one topic and partition into Redis")
+FAILURES = Counter("mdengine_redis_write_failures_total", "Batches that Redis did not take; they are tried again")
 PATIENCE_S = 60.0
 FRESH_S = 2.0  # live values of a batch that waited longer for Redis are of no use to anybody
 
@@ -78,8 +80,10 @@ class MirrorRole(SinkRole):
         started_s = time.monotonic()
         while True:
             try:
-                await self._mirror.apply(frames, live=time.monotonic() - started_s < FRESH_S)
+                with WRITES.time():
+                    await self._mirror.apply(frames, live=time.monotonic() - started_s < FRESH_S)
             except MirrorAwayError as error:
+                FAILURES.inc()
                 await self._wait(error)
             except (MirrorEmptiedError, PositionError) as error:
                 end(str(error))

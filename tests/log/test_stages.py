@@ -486,7 +486,7 @@ def test_an_indicator_that_stays_goes_on_from_all_it_has_seen(spec: str, length:
 
 
 def test_an_instrument_whose_closes_do_not_fit_32_bits_is_restored_as_it_was() -> None:
-    closes = [2**40 + number for number in range(20)]
+    closes = [*range(100, 110), *(2**40 + number for number in range(20))]
     stage, restarted = IndicatorStage(LOG, RUN), IndicatorStage(LOG, RUN)
     stage.apply(0, closing(closes, CONFIGURATION, Configure(2, {60: SPECS}, {}, NSE, 1000)), live=False)
     restarted.restore(msgspec.msgpack.decode(encode(stage.state()), type=StageState[list[SeriesState]]))

@@ -25,12 +25,15 @@ class SeriesState(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Series:
-    """The newest closes of one instrument and timeframe, oldest first, and the indicators over them by their spec."""
+    """The newest closes of one instrument and timeframe, oldest first, and the indicators over them by their spec.
+
+    Closes nearly always fit 32 bits: then they take half the room in the largest row of the system.
+    """
 
     __slots__ = ("closes", "indicators")
 
-    def __init__(self, closes: Sequence[int] = ()) -> None:
-        self.closes = array("q", closes)
+    def __init__(self, closes: array[int]) -> None:
+        self.closes = closes
         self.indicators: dict[str, tuple[str, Indicator]] = {}
 
     def configure(self, specs: Sequence[str]) -> None:
@@ -42,7 +45,10 @@ class Series:
 
     def add(self, close: int) -> None:
         """Keep a close. The array grows to twice what is kept before it is cut, so that cutting stays cheap."""
-        self.closes.append(close)
+        try:
+            self.closes.append(close)
+        except OverflowError:
+            self.closes = array("q", [*self.closes, close])
         if len(self.closes) >= 2 * KEPT_CLOSES:
             del self.closes[:-KEPT_CLOSES]
 
@@ -90,7 +96,7 @@ class IndicatorStage:
     def _find(self, candle: Candle) -> Series:
         series = self._series.get((candle.instrument, candle.timeframe_s))
         if series is None:
-            series = self._series[candle.instrument, candle.timeframe_s] = Series()
+            series = self._series[candle.instrument, candle.timeframe_s] = Series(array("i"))
             series.configure(self._commanded.required().timeframes.get(candle.timeframe_s, []))
         return series
 
@@ -114,14 +120,9 @@ class IndicatorStage:
 
 
 def _packed(instrument: str, timeframe_s: int, series: Series) -> SeriesState:
-    """Pack a series. Closes nearly always fit 32 bits, which halves the largest row of the system."""
     closes = series.closes[-KEPT_CLOSES:]
-    try:
-        packed = array("i", closes)
-    except OverflowError:
-        packed = closes
     states = {spec: indicator.state() for spec, (_, indicator) in series.indicators.items()}
-    return SeriesState(instrument, timeframe_s, packed.typecode, packed.tobytes(), states)
+    return SeriesState(instrument, timeframe_s, closes.typecode, closes.tobytes(), states)
 
 
 def _unpacked(row: SeriesState) -> Series:

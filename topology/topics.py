@@ -102,7 +102,9 @@ async def read(bootstrap: str, namespace: str) -> Log:
         found = {t["topic"]: len(t["partitions"]) for t in await client.describe_topics()}
     name = topic(namespace, COMMANDS)
     if name not in found:
-        raise LogError(f"the broker at {bootstrap} has no topic {name}: run `topology topics create`")
+        simulated = topic("sim", COMMANDS) in found
+        hint = ", or say `topology --sim` for the simulated log, which is there" if simulated else ""
+        raise LogError(f"the broker at {bootstrap} has no topic {name}: run `topology topics create`{hint}")
     written = await _records(bootstrap, name)
     if not written:
         raise LogError(f"the topic {name} is empty: run `topology topics create`")

@@ -111,9 +111,11 @@ class _System:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_S
-        waiting = list(self._ports)
+        waiting, told = list(self._ports), 0
         while waiting:
-            _say(f"starting the roles: waiting for {', '.join(waiting)}")
+            if len(waiting) != told:
+                _say(f"starting the roles: waiting for {', '.join(waiting)}")
+                told = len(waiting)
             time.sleep(1.0)
             self._keep_running()
             waiting = [name for name in waiting if not _is_well(self._ports[name])]

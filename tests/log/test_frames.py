@@ -24,7 +24,7 @@ from topology.log.frames import (
     encode,
     tick_frame,
 )
-from topology.market import Candle, LateTick, Tick
+from topology.market import Baseline, Candle, Gap, LateTick, Quote, Tick
 
 CONFIGURE = Configure(7, {60: ["SMA:20", "RSI:14"], 300: []}, {"NSE:2885": "equity_cas"}, '{"name": "x"}', 1000)
 CANDLE = Candle("NSE:1594", 1, 1_669_088_700_000, 152_000, 152_105, 151_995, 152_010, 40, 3)
@@ -35,15 +35,25 @@ TICKS = TickFrame(
     VERSION, "sim-4f2a", 2, 17, 1_669_088_701_050, 7, [CONFIGURE],
     [Tick("NSE:99926000", 1_824_485, 1_669_088_701_000), Tick("NSE:1594", 152_010, 1_669_088_700_900, 5_000, 40)],
 )  # fmt: skip
+QUOTED = msgspec.structs.replace(
+    TICKS,
+    ticks=[Tick("NSE:1594", 152_010, 1_669_088_700_900, 5_000, 40, 152_100, 151_000)],
+    quotes=[Quote("NSE:1594", 1_669_088_700_900, 152_010, 5_000, 151_000, 153_000, bid=152_005, ask=152_010)],
+    gaps=[Gap(["NSE:1594"], 1_669_088_690_000), Gap(["NSE:1594"], 1_669_088_690_000, 1_669_088_700_000)],
+    baselines=[Baseline("NSE:1594", 1_669_088_699_000, 4_900)],
+)
 CANDLES = CandleFrame(
     VERSION, "sim-4f2a", 0, 41, 1_669_088_701_050, [], "", [CANDLE], [CANDLE],
     accepted=5, out_of_session=1, late=[LateTick("NSE:1594", 1_669_088_600_000, 101_000)],
 )  # fmt: skip
+MARKED = msgspec.structs.replace(
+    CANDLES, rows=[msgspec.structs.replace(CANDLE, marks=3)], gaps=QUOTED.gaps, gap_volumes={"NSE:1594": 70}
+)
 TIMEFRAMES = TimeframeFrame(VERSION, "sim-4f2a", 0, 41, 1_669_088_701_050, [], "a gap", [CANDLE], [])
 INDICATORS = IndicatorFrame(VERSION, "sim-4f2a", 0, 41, 1_669_088_701_050, [CONFIGURE], "", [VALUE], [VALUE])
 DEAD_LETTER = DeadLetter(VERSION, "sim-4f2a", 3, 41, "an empty record is no TickFrame", b"\x00\xff")
 
-GOLDEN: list[tuple[msgspec.Struct, str]] = [
+OLDER: list[tuple[msgspec.Struct, str]] = [
     (
         HEADER,
         "9401a873696d2d34663261a373696d04",
@@ -64,6 +74,44 @@ GOLDEN: list[tuple[msgspec.Struct, str]] = [
         TIMEFRAMES,
         "9901a873696d2d346632610029cf000001849d706a7a90a561206761709199a84e53453a3135393401cf000001849d706660ce00"
         "0251c0ce00025229ce000251bbce000251ca280390",
+    ),
+    (
+        INDICATORS,
+        "9901a873696d2d346632610029cf000001849d706a7a919507823c92a6534d413a3230a65253493a3134cd012c9081a84e53453a"
+        "32383835aa6571756974795f636173ad7b226e616d65223a202278227dcd03e8a09195a84e53453a31353934a6534d415f32303c"
+        "cf000001849d706660cb41028e0a000000009195a84e53453a31353934a6534d415f32303ccf000001849d706660cb41028e0a00"
+        "000000",
+    ),
+    (
+        DEAD_LETTER,
+        "9601a873696d2d346632610329bf616e20656d707479207265636f7264206973206e6f205469636b4672616d65c40200ff",
+    ),
+]
+
+GOLDEN: list[tuple[msgspec.Struct, str]] = [
+    (
+        HEADER,
+        "9401a873696d2d34663261a373696d04",
+    ),
+    (
+        QUOTED,
+        "9b01a873696d2d346632610211cf000001849d706a7a07919507823c92a6534d413a3230a65253493a3134cd012c9081a84e5345"
+        "3a32383835aa6571756974795f636173ad7b226e616d65223a202278227dcd03e89197a84e53453a31353934ce000251cacf0000"
+        "01849d7069e4cd138828ce00025224ce00024dd891dc0011a84e53453a31353934cf000001849d7069e4ce000251cacd1388ce00"
+        "024dd8ce000255a8c0c0c0ce000251c5c0ce000251cac0c0c0c0c0929391a84e53453a31353934cf000001849d703f50c09391a8"
+        "4e53453a31353934cf000001849d703f50cf000001849d7066609193a84e53453a31353934cf000001849d706278cd1324",
+    ),
+    (
+        MARKED,
+        "9e01a873696d2d346632610029cf000001849d706a7a90a0919aa84e53453a3135393401cf000001849d706660ce000251c0ce00"
+        "025229ce000251bbce000251ca280303919aa84e53453a3135393401cf000001849d706660ce000251c0ce00025229ce000251bb"
+        "ce000251ca28030005019193a84e53453a31353934cf000001849d6edfc0ce00018a88929391a84e53453a31353934cf00000184"
+        "9d703f50c09391a84e53453a31353934cf000001849d703f50cf000001849d70666081a84e53453a3135393446",
+    ),
+    (
+        TIMEFRAMES,
+        "9901a873696d2d346632610029cf000001849d706a7a90a56120676170919aa84e53453a3135393401cf000001849d706660ce00"
+        "0251c0ce00025229ce000251bbce000251ca28030090",
     ),
     (
         INDICATORS,
@@ -101,9 +149,11 @@ configures = st.builds(
     Configure, integers, st.dictionaries(st.integers(5, 86_400), st.lists(names, max_size=2), max_size=2),
     st.dictionaries(names, names, max_size=2), names, st.integers(0, 2**62),
 )  # fmt: skip
-candles = st.builds(Candle, names, *[integers] * 8)
+candles = st.builds(Candle, names, *[integers] * 9)
 values = st.builds(IndicatorValue, names, names, integers, integers, st.floats(allow_nan=False))
 lates = st.builds(LateTick, names, integers, integers)
+quotes = st.builds(Quote, names, integers, prices, quantities, *[st.none() | prices] * 5)
+gaps = st.builds(Gap, st.lists(names, max_size=2), integers, st.none() | integers)
 
 
 def lists(rows: st.SearchStrategy[msgspec.Struct]) -> st.SearchStrategy[list[msgspec.Struct]]:
@@ -115,9 +165,11 @@ any_frame = st.one_of(
     st.builds(LogHeader, st.just(VERSION), names, names, integers),
     st.builds(
         TickFrame, st.just(VERSION), names, integers, integers, integers, integers, lists(configures),
-        lists(st.builds(Tick, names, prices, integers, quantities, quantities)),
+        lists(st.builds(Tick, names, prices, integers, quantities, quantities)), lists(quotes), lists(gaps),
+        lists(st.builds(Baseline, names, integers, st.integers(0, 2**63 - 1))),
     ),
-    st.builds(CandleFrame, *common, lists(candles), lists(candles), integers, integers, lists(lates)),
+    st.builds(CandleFrame, *common, lists(candles), lists(candles), integers, integers, lists(lates),
+        lists(gaps), st.dictionaries(names, integers, max_size=2)),
     st.builds(TimeframeFrame, *common, lists(candles), lists(candles)),
     st.builds(IndicatorFrame, *common, lists(values), lists(values)),
 )  # fmt: skip
@@ -165,8 +217,13 @@ def test_bytes_that_are_no_tick_frame_are_poison_with_a_reason(record: bytes | N
 
 
 @pytest.mark.parametrize(("frame", "golden"), GOLDEN, ids=lambda value: type(value).__name__)
-def test_the_bytes_of_a_frame_are_those_that_older_logs_hold(frame: msgspec.Struct, golden: str) -> None:
+def test_the_bytes_of_a_frame_are_those_that_logs_hold(frame: msgspec.Struct, golden: str) -> None:
     assert encode(frame).hex() == golden
+    assert msgspec.msgpack.decode(bytes.fromhex(golden), type=type(frame)) == frame
+
+
+@pytest.mark.parametrize(("frame", "golden"), OLDER, ids=lambda value: type(value).__name__)
+def test_a_frame_of_an_older_log_is_read_as_what_it_meant(frame: msgspec.Struct, golden: str) -> None:
     assert msgspec.msgpack.decode(bytes.fromhex(golden), type=type(frame)) == frame
 
 

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topology.market
-from tests.reference.brute_force import Ohlc, Row, expected, indicator, recorded, trading_hours
+from tests.reference.brute_force import Ohlc, Row, expected, indian_ms, indicator, recorded, trading_hours
 from tests.reference.generated import (
     ALL_HOURS,
     END_MS,
@@ -43,7 +43,8 @@ from topology.log.frames import (
 from topology.log.indicators import IndicatorStage, SeriesState
 from topology.log.stage import StageState
 from topology.log.timeframes import TimeframeStage
-from topology.market import Candle, Tick
+from topology.market import Baseline, Candle, Gap, Tick
+from topology.market.candle import PARTIAL
 from topology.market.timeframes import TimeframesState
 
 LOG, RUN = "sim-4f2a", 3
@@ -492,6 +493,44 @@ def test_an_instrument_whose_closes_do_not_fit_32_bits_is_restored_as_it_was() -
     restarted.restore(msgspec.msgpack.decode(encode(stage.state()), type=StageState[list[SeriesState]]))
     following = closing([2**40, 5, 7], position=1)
     assert encode(restarted.apply(1, following, live=False)) == encode(stage.apply(1, following, live=False))
+
+
+# -- Gaps
+
+
+def test_a_gap_and_what_a_snapshot_tells_pass_through_the_stages() -> None:
+    stock, open_ms = "NSE:2885", indian_ms(date(2022, 11, 28), "09:15")
+    chain = Chain()
+    chain.apply(encode(frame(0, [Tick(stock, 100, open_ms, 1000)], open_ms, commands=[CONFIGURATION])))
+    opened = Gap([stock], open_ms + 1000)
+    chain.apply(encode(msgspec.structs.replace(frame(1, [], open_ms + 90_000), gaps=[opened])))
+    told = msgspec.structs.replace(
+        frame(2, [Tick(stock, 110, open_ms + 95_500, 1500)], open_ms + 200_000),
+        gaps=[Gap([stock], open_ms + 1000, open_ms + 95_000)],
+        baselines=[Baseline(stock, open_ms + 94_000, 1400)],
+    )
+    made = chain.apply(encode(told))
+    assert made.candles.gap_volumes == {stock: 400}
+    assert [(row.volume, row.marks) for row in made.candles.rows] == [(100, 0)]
+    assert {row.timeframe_s: row.marks for row in made.timeframes.rows} == {7: PARTIAL, 120: PARTIAL}
+    assert made.candles.gaps == told.gaps
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "reason"),
+    [
+        ({"gaps": [Gap(["NSE:x"], 0)]}, "instrument 'NSE:x'"),
+        ({"baselines": [Baseline("1:2885", indian_ms(date(2022, 11, 28), "10:00"), 5)]}, "must be written 'NSE:2885'"),
+        ({"baselines": [Baseline("NSE:2885", 0, 5)]}, "does not cover the time 0"),
+    ],
+)
+def test_a_gap_or_snapshot_that_breaks_the_rules_poisons_its_frame(spoilt: dict[str, Any], reason: str) -> None:
+    chain = Chain()
+    chain.apply(encode(frame(0, [], commands=[CONFIGURATION])))
+    known = chain.knowledge()
+    made = chain.apply(encode(msgspec.structs.replace(frame(1, []), **spoilt)))
+    assert reason in made.candles.gap
+    assert chain.knowledge() == known
 
 
 # -- Recorded days

@@ -39,7 +39,8 @@ DAY_MS = 1_669_088_700_000
 
 
 def candle(instrument, position, *, timeframe_s, close):
-    return Candle(instrument, timeframe_s, DAY_MS + position * timeframe_s * 1000, 100, 110, 90, close, 5, 3)
+    start_ms = DAY_MS + position * timeframe_s * 1000
+    return Candle(instrument, timeframe_s, start_ms, 100, 110, 90, close, 5, 3, 3 if timeframe_s > 1 else 0)
 
 
 def stored(stage, position, *, offset=None, partition=0, run=1, log="log", close=105, rows=1):
@@ -146,10 +147,10 @@ def test_a_row_has_every_column_in_paise_and_epoch_seconds(archive, path):
     archive.write([stored(CANDLES, 0, partition=2), stored(TIMEFRAMES, 1), stored(INDICATORS, 1, close=100)])
 
     assert rows(path, "SELECT * FROM candles_1s") == [
-        ("NSE", "20", 1669088700, 100, 110, 90, 105, 5, 3, "live", 2, 0),
+        ("NSE", "20", 1669088700, 100, 110, 90, 105, 5, 3, "live", 0, 2, 0),
     ]
     assert rows(path, "SELECT * FROM candles_tf") == [
-        ("NSE", "00", 60, 1669088760, 100, 110, 90, 105, 5, 3, "live", 0, 0, 1),
+        ("NSE", "00", 60, 1669088760, 100, 110, 90, 105, 5, 3, "live", 0, 3, 0, 1),
     ]
     assert rows(path, "SELECT * FROM indicators") == [("NSE", "00", "SMA_9", 60, 1669088760, 100 / 3, 0, 1)]
 

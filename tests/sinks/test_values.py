@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from topology.log.frames import IndicatorValue
-from topology.market.candle import Candle
+from topology.market.candle import EXTREME, PARTIAL, Candle
+from topology.market.quotes import Quote
 from topology.market.ticks import Tick
 from topology.sinks.values import candle_json, indicator_json, tick_json
 
@@ -15,7 +16,7 @@ OPEN_MS = 1_669_088_700_000
 def test_a_tick_of_an_index_has_no_volume_and_quantity_zero():
     tick = Tick(NIFTY, 1824995, OPEN_MS + 250)
 
-    assert tick_json(tick, position=7, partition=2) == (
+    assert tick_json(tick, None, position=7, partition=2) == (
         b'{"token":"99926000","exchange":"NSE","price":1824995,"qty":0,"tick_ts":1669088700250,"position":7,"partition":2}'
     )
 
@@ -23,9 +24,42 @@ def test_a_tick_of_an_index_has_no_volume_and_quantity_zero():
 def test_a_tick_of_a_stock_has_the_volume_of_its_day():
     tick = Tick("NSE:2885", 255510, OPEN_MS, day_volume=1200, quantity=25)
 
-    assert tick_json(tick, position=7, partition=2) == (
+    assert tick_json(tick, None, position=7, partition=2) == (
         b'{"token":"2885","exchange":"NSE","price":255510,"qty":25,"tick_ts":1669088700000,"position":7,"partition":2,'
         b'"day_volume":1200}'
+    )
+
+
+def test_a_quote_travels_along_with_the_tick_or_alone():
+    tick = Tick("NSE:2885", 255510, OPEN_MS, day_volume=1200, quantity=25)
+    quote = Quote("NSE:2885", OPEN_MS + 5, 255500, 1300, 255000, 256000, 254000, 253000, 255200, bid=255495, ask=255515)
+    told = (
+        b'"position":7,"partition":2,"day_volume":1300,"day_open":255000,"day_high":256000,"day_low":254000,'
+        b'"previous_close":253000,"average_price":255200,"bid":255495,"ask":255515}'
+    )
+
+    assert tick_json(tick, quote, position=7, partition=2) == (
+        b'{"token":"2885","exchange":"NSE","price":255510,"qty":25,"tick_ts":1669088700000,' + told
+    )
+    assert tick_json(None, quote, position=7, partition=2) == (
+        b'{"token":"2885","exchange":"NSE","price":255500,"qty":0,"tick_ts":1669088700005,' + told
+    )
+
+
+def test_every_field_of_a_quote_has_its_place():
+    fields = [field.name for field in msgspec.structs.fields(Quote)]
+    quote = Quote("NSE:2885", OPEN_MS, **{name: number for number, name in enumerate(fields[2:], 1)})
+    shown = msgspec.json.decode(tick_json(None, quote, position=0, partition=0))
+
+    assert {shown.get(name, shown.get(f"day_{name}")) for name in fields[2:]} == set(range(1, len(fields) - 1))
+    assert [shown.get(f"day_{name}") for name in ("open", "high", "low")] == [3, 4, 5]
+
+
+def test_a_candle_says_what_is_special_about_it():
+    candle = Candle(NIFTY, 60, OPEN_MS, 1824995, 1825010, 1824990, 1825000, 30, 4, PARTIAL | EXTREME)
+
+    assert candle_json(candle, forming=False, position=7, partition=2).endswith(
+        b'"partition":2,"partial":true,"hl_from_day":true}'
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 
 import msgspec
@@ -11,8 +11,11 @@ from topology import indicators
 from topology.log.frames import VERSION, CandleFrame, Configure, FrameError, Poison, TickFrame
 from topology.log.stage import Commanded, StageState, kept
 from topology.market.calendar import IST, Calendar, CalendarError
+from topology.market.gaps import Baseline
 from topology.market.instruments import Instrument, InstrumentError, default_class
-from topology.market.seconds import LONG_AGO, SecondCandles, SecondsState
+from topology.market.seconds import SecondCandles, SecondsState
+from topology.market.series import LONG_AGO
+from topology.market.ticks import Tick
 
 
 class CandlesCore(msgspec.Struct, array_like=True, frozen=True):
@@ -56,6 +59,10 @@ class CandleStage:
             self._configure(configuration)
         if self._candles is None:  # an empty frame: `_check` refuses ticks before a configuration
             return self._frame(frame.commands)
+        for gap in frame.gaps:
+            self._candles.interrupt(gap)
+        for baseline in frame.baselines:
+            self._candles.rebase(baseline)
         closed, late, accepted, outside = self._candles.apply(frame.ticks, self._clock_ms)
         self._touched.update([tick.instrument for tick in frame.ticks])
         forming = []
@@ -64,7 +71,8 @@ class CandleStage:
             self._touched.clear()
         return CandleFrame(
             VERSION, self.log, self.run, position, self._clock_ms, frame.commands, "",
-            rows=closed, live=forming, accepted=accepted, out_of_session=outside, late=late,
+            rows=closed, live=forming, accepted=accepted, out_of_session=outside, late=late, gaps=frame.gaps,
+            gap_volumes=self._candles.gap_volumes(),
         )  # fmt: skip
 
     def _check(self, frame: TickFrame) -> None:
@@ -73,7 +81,7 @@ class CandleStage:
             raise FrameError(f"the frame belongs to log {frame.log}, not to {self.log}")
         configuration = self._commanded.newest(frame.commands)
         if configuration is None:
-            if frame.ticks:
+            if frame.ticks or frame.gaps or frame.baselines:
                 raise FrameError("the log holds no configuration before these ticks")
             return
         calendar = self._calendar(configuration)
@@ -81,11 +89,15 @@ class CandleStage:
         if configuration is not self._commanded.configuration:
             _check_configuration(configuration, calendar, known)
         first_ms, end_ms = _midnight_ms(calendar.first_day), _midnight_ms(calendar.last_day + timedelta(days=1))
-        for tick in frame.ticks:
-            if not first_ms <= tick.time_ms < end_ms:
-                raise FrameError(f"the calendar does not cover the time {tick.time_ms} of {tick.instrument}")
-            if tick.instrument not in known:
-                _check_instrument(tick.instrument, configuration, calendar)
+        everything: Sequence[Tick | Baseline] = [*frame.ticks, *frame.baselines] if frame.baselines else frame.ticks
+        for told in everything:
+            if not first_ms <= told.time_ms < end_ms:
+                raise FrameError(f"the calendar does not cover the time {told.time_ms} of {told.instrument}")
+            if told.instrument not in known:
+                _check_instrument(told.instrument, configuration, calendar)
+        for instrument in (name for gap in frame.gaps for name in gap.instruments):
+            if instrument not in known:
+                _check_instrument(instrument, configuration, calendar)
 
     def _calendar(self, configuration: Configure) -> Calendar:
         if self._candles is not None and self._candles.calendar.text == configuration.calendar:

@@ -13,6 +13,8 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 
 from topology.market.candle import Candle
+from topology.market.gaps import Baseline, Gap
+from topology.market.quotes import Quote
 from topology.market.seconds import LateTick
 from topology.market.ticks import Tick
 
@@ -72,7 +74,10 @@ class IndicatorValue(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class TickFrame(msgspec.Struct, array_like=True, frozen=True):
-    """The ticks of one partition, collected for a few milliseconds. Ticks apply in order, then the clock.
+    """The ticks of one partition, collected for a few milliseconds. They apply in order, then the clock.
+
+    Before them apply the ``gaps`` that began or ended, and the ``baselines`` that snapshots told. ``quotes`` holds the
+    newest quote of each instrument that has one in this frame; candles are not made of them.
 
     ``epoch`` and ``sequence`` number the frames of a feed, per partition: a frame that is not above the last one
     counts as empty. ``commanded`` is the id of the last command that this partition has been given.
@@ -86,6 +91,9 @@ class TickFrame(msgspec.Struct, array_like=True, frozen=True):
     commanded: int
     commands: list[Configure]
     ticks: list[Tick]
+    quotes: list[Quote] = []
+    gaps: list[Gap] = []
+    baselines: list[Baseline] = []
 
 
 Row = TypeVar("Row")
@@ -109,11 +117,16 @@ class Frame(msgspec.Struct, Generic[Row], array_like=True, frozen=True):
 
 
 class CandleFrame(Frame[Candle], array_like=True, frozen=True):
-    """A record of ``candles_1s``: closed 1-second candles, and what became of the ticks of this frame."""
+    """A record of ``candles_1s``: closed 1-second candles, and what became of the ticks of this frame.
+
+    ``gap_volumes`` are the quantities, by instrument, that were found to have been traded in gaps.
+    """
 
     accepted: int = 0
     out_of_session: int = 0
     late: list[LateTick] = []
+    gaps: list[Gap] = []
+    gap_volumes: dict[str, int] = {}
 
 
 class TimeframeFrame(Frame[Candle], array_like=True, frozen=True):

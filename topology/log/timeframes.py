@@ -23,6 +23,9 @@ class TimeframeStage:
         if (configuration := self._commanded.news(frame.commands)) is not None:
             self._configure(configuration)
         candles = self._candles
+        if candles is not None:
+            for gap in frame.gaps:
+                candles.interrupt(gap)
         return TimeframeFrame(
             VERSION, self.log, self.run, position, frame.clock_ms, frame.commands, frame.gap,
             rows=[] if candles is None else candles.apply(frame.rows, frame.clock_ms),

@@ -2,18 +2,23 @@
 
 from topology.market.calendar import Calendar, CalendarError
 from topology.market.candle import Candle
+from topology.market.gaps import Baseline, Gap
 from topology.market.instruments import Instrument, InstrumentError
+from topology.market.quotes import Quote
 from topology.market.seconds import LateTick, SecondCandles
 from topology.market.ticks import Tick
 from topology.market.timeframes import TimeframeCandles
 
 __all__ = [
+    "Baseline",
     "Calendar",
     "CalendarError",
     "Candle",
+    "Gap",
     "Instrument",
     "InstrumentError",
     "LateTick",
+    "Quote",
     "SecondCandles",
     "Tick",
     "TimeframeCandles",

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
+PARTIAL = 1  # a mark: the feed saw nothing for a part of the candle
+EXTREME = 2  # a mark: high or low is one of the day that no tick has shown
+
 
 class Candle(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A candle of ``timeframe_s`` seconds, named by its start; the close of the session may cut it short.
 
     Prices are in the exchange's minor unit (paise), ``start_ms`` in milliseconds since the epoch, UTC.
-    ``volume`` is the quantity traded, 0 for an index; ``count`` is the number of ticks.
+    ``volume`` is the quantity traded, 0 for an index; ``count`` is the number of ticks. ``marks`` says what is special
+    about it: the sum of ``PARTIAL`` and ``EXTREME`` as they apply.
     """
 
     instrument: str
@@ -21,3 +25,4 @@ class Candle(msgspec.Struct, array_like=True, frozen=True, gc=False):
     close: int
     volume: int
     count: int
+    marks: int = 0

@@ -15,11 +15,10 @@ import msgspec
 
 from topology.market.calendar import Calendar, Span
 from topology.market.candle import Candle
+from topology.market.gaps import Baseline, Gap
 from topology.market.instruments import default_class
+from topology.market.series import LONG_AGO, SECOND_MS, OpenCandle, Series, SeriesState
 from topology.market.ticks import Tick
-
-SECOND_MS = 1000
-LONG_AGO = -(1 << 62)
 
 
 class LateTick(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -30,87 +29,11 @@ class LateTick(msgspec.Struct, array_like=True, frozen=True, gc=False):
     late_by_ms: int
 
 
-class OpenCandle(msgspec.Struct, array_like=True, gc=False):
-    """A 1-second candle that still takes ticks. Open and close are the first and last by time, then by arrival."""
-
-    start_ms: int
-    first_ms: int
-    last_ms: int
-    open: int
-    high: int
-    low: int
-    close: int
-    volume: int
-    count: int
-
-    @classmethod
-    def of(cls, tick: Tick, volume: int) -> OpenCandle:
-        """Open a candle with its first tick and the quantity traded."""
-        start_ms, price = tick.time_ms - tick.time_ms % SECOND_MS, tick.price
-        return cls(start_ms, tick.time_ms, tick.time_ms, price, price, price, price, volume, 1)
-
-    def add(self, tick: Tick, volume: int) -> None:
-        """Take a tick of this second and the quantity traded."""
-        price, time_ms = tick.price, tick.time_ms
-        if price > self.high:
-            self.high = price
-        elif price < self.low:
-            self.low = price
-        if time_ms >= self.last_ms:
-            self.last_ms, self.close = time_ms, price
-        elif time_ms < self.first_ms:
-            self.first_ms, self.open = time_ms, price
-        self.volume += volume
-        self.count += 1
-
-    def candle(self, instrument: str) -> Candle:
-        """Return the candle as it stands."""
-        return Candle(instrument, 1, self.start_ms, self.open, self.high, self.low, self.close, self.volume, self.count)
-
-
-class SeriesState(msgspec.Struct, array_like=True, frozen=True):
-    """What is kept of one instrument (see :class:`Series`)."""
-
-    instrument: str
-    newest_ms: int
-    closed_ms: int
-    session_ms: int
-    volume: int | None
-    open: list[OpenCandle]
-
-
 class SecondsState(msgspec.Struct, array_like=True, frozen=True):
     """Everything that :class:`SecondCandles` knows, as a value."""
 
     clock_ms: int
     series: list[SeriesState]
-
-
-class Series:
-    """What is known of one instrument: its newest tick, its day volume so far and its open candles, oldest first."""
-
-    __slots__ = (
-        "closed_ms", "closes_at_ms", "instrument", "instrument_class", "newest_ms", "open", "session_ms", "span",
-        "volume",
-    )  # fmt: skip
-
-    def __init__(self, instrument: str, instrument_class: str) -> None:
-        self.instrument = instrument
-        self.instrument_class = instrument_class
-        self.span = Span(0, 0, None)
-        self.session_ms = LONG_AGO  # the open of the session that `volume` belongs to
-        self.newest_ms = LONG_AGO
-        self.closed_ms = LONG_AGO  # seconds up to here closed under an earlier lateness; a higher one opens none again
-        self.closes_at_ms = LONG_AGO  # a tick at or after this time closes the oldest open candle
-        self.volume: int | None = None  # cumulative day volume seen so far
-        self.open: list[OpenCandle] = []
-
-    def traded(self, tick: Tick) -> int:
-        """Return the quantity traded since the last tick; the first tick of a session is only the baseline."""
-        if tick.day_volume is None:
-            return 0
-        known, self.volume = self.volume, max(self.volume or 0, tick.day_volume)
-        return 0 if known is None else self.volume - known
 
 
 class SecondCandles:
@@ -124,6 +47,7 @@ class SecondCandles:
         self.series: dict[str, Series] = {}
         self._seconds: list[int] = []  # a heap of the keys of `_opened`
         self._opened: dict[int, list[Series]] = {}  # the series that opened a candle at this second
+        self._gap_volumes: dict[str, int] = {}
         self.configure(calendar, classes=classes, lateness_ms=lateness_ms)
 
     def configure(self, calendar: Calendar, *, classes: Mapping[str, str] | None = None, lateness_ms: int) -> None:
@@ -156,7 +80,7 @@ class SecondCandles:
             time_ms = tick.time_ms
             if series.open and 0 <= time_ms - series.open[-1].start_ms < SECOND_MS and time_ms < series.closes_at_ms:
                 # The way of nearly all ticks: into the newest open candle, closing nothing.
-                series.open[-1].add(tick, series.traded(tick))
+                series.open[-1].add(tick, self._traded(series, tick))
                 if time_ms > series.newest_ms:
                     series.newest_ms = time_ms
                 accepted += 1
@@ -171,6 +95,38 @@ class SecondCandles:
             self.clock_ms = clock_ms
             self._close_by_clock(closed)
         return closed, late, accepted, outside
+
+    def interrupt(self, gap: Gap) -> None:
+        """Note a gap, or its end: before the ticks that come after it."""
+        for instrument in gap.instruments:
+            series = self.series.get(instrument) or self._add(instrument)
+            series.interrupt(gap)
+
+    def rebase(self, baseline: Baseline) -> None:
+        """Take the volume over that a snapshot tells. What was traded since the last tick is a gap's, no candle's."""
+        series = self.series.get(baseline.instrument) or self._add(baseline.instrument)
+        if self._in_session(series, baseline.time_ms):
+            series.enter()
+            series.resumed = True
+            self._volume(series, baseline.day_volume)
+
+    def gap_volumes(self) -> dict[str, int]:
+        """Return the quantities found to have been traded in gaps since this was last asked, by instrument."""
+        found, self._gap_volumes = self._gap_volumes, {}
+        return found
+
+    def _traded(self, series: Series, tick: Tick) -> int:
+        return 0 if tick.day_volume is None else self._volume(series, tick.day_volume)
+
+    def _volume(self, series: Series, day_volume: int) -> int:
+        """Return what is a candle's of the quantity traded since the volume was last told."""
+        traded = series.traded(day_volume)
+        if not series.resumed:
+            return traded
+        series.resumed = False
+        if traded:
+            self._gap_volumes[series.instrument] = self._gap_volumes.get(series.instrument, 0) + traded
+        return 0
 
     def forming(self, instruments: Iterable[str]) -> list[Candle]:
         """Return the open candles of these instruments, oldest first each."""
@@ -200,15 +156,12 @@ class SecondCandles:
 
     def _take(self, series: Series, tick: Tick, closed: list[Candle]) -> None:
         """Take a tick that may close older candles, open one, or belong to one that isn't the newest."""
-        session = series.span.session
-        assert session is not None
-        if session.open_ms > series.session_ms:
-            series.session_ms, series.volume = session.open_ms, None
+        session = series.enter()
         if tick.time_ms > series.newest_ms:
             series.newest_ms = tick.time_ms
             self._close_until(series, tick.time_ms - self.lateness_ms, closed)
         # A tick of the session before, after the next has begun, says nothing about the volume of either.
-        volume = series.traded(tick) if session.close_ms > series.session_ms else 0
+        volume = self._traded(series, tick) if session.close_ms > series.session_ms else 0
         start_ms = tick.time_ms - tick.time_ms % SECOND_MS
         for index, candle in enumerate(series.open):
             if candle.start_ms == start_ms:
@@ -221,6 +174,7 @@ class SecondCandles:
             self._open(series, len(series.open), OpenCandle.of(tick, volume))
 
     def _open(self, series: Series, index: int, candle: OpenCandle) -> None:
+        candle.marks |= series.misses(candle.start_ms)
         series.open.insert(index, candle)
         self._schedule(series)
         opened = self._opened.get(candle.start_ms)
@@ -250,13 +204,7 @@ class SecondCandles:
 
     def state(self) -> SecondsState:
         """Return everything that is known, as a value for :meth:`restore`."""
-        return SecondsState(
-            self.clock_ms,
-            [
-                SeriesState(s.instrument, s.newest_ms, s.closed_ms, s.session_ms, s.volume, list(map(copy, s.open)))
-                for s in self.series.values()
-            ],
-        )
+        return SecondsState(self.clock_ms, [series.state() for series in self.series.values()])
 
     def restore(self, state: SecondsState) -> None:
         """Take over what :meth:`state` returned, in place of what is known."""
@@ -264,8 +212,7 @@ class SecondCandles:
         self.series, self._seconds, self._opened = {}, [], {}
         for kept in state.series:
             series = self._add(kept.instrument)
-            series.newest_ms, series.closed_ms = kept.newest_ms, kept.closed_ms
-            series.session_ms, series.volume = kept.session_ms, kept.volume
+            series.restore(kept)
             for candle in kept.open:
                 self._open(series, len(series.open), copy(candle))
 

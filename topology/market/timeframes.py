@@ -14,9 +14,10 @@ from heapq import heappop, heappush
 import msgspec
 
 from topology.market.calendar import Calendar, NotCovered, Span
-from topology.market.candle import Candle
+from topology.market.candle import PARTIAL, Candle
+from topology.market.gaps import Gap
 from topology.market.instruments import default_class
-from topology.market.seconds import LONG_AGO
+from topology.market.series import LONG_AGO
 
 
 class FormingCandle(msgspec.Struct, array_like=True, gc=False):
@@ -32,6 +33,7 @@ class FormingCandle(msgspec.Struct, array_like=True, gc=False):
     close: int
     volume: int
     count: int
+    marks: int = 0
 
     def add(self, second: Candle) -> None:
         """Take the next second."""
@@ -42,6 +44,7 @@ class FormingCandle(msgspec.Struct, array_like=True, gc=False):
         self.close = second.close
         self.volume += second.volume
         self.count += second.count
+        self.marks |= second.marks
 
     def candle(self) -> Candle:
         """Return the candle as it stands."""
@@ -55,6 +58,7 @@ class FormingCandle(msgspec.Struct, array_like=True, gc=False):
             self.close,
             self.volume,
             self.count,
+            self.marks,
         )
 
 
@@ -63,6 +67,7 @@ class TimeframesState(msgspec.Struct, array_like=True, frozen=True):
 
     clock_ms: int
     forming: list[FormingCandle]
+    gaps: dict[str, tuple[int, int]] = {}
 
 
 class TimeframeCandles:
@@ -81,6 +86,7 @@ class TimeframeCandles:
         self._ends: list[int] = []  # a heap of the keys of `_ending`
         self._ending: dict[int, list[FormingCandle]] = {}  # candles by their end; some may have closed before it
         self._spans: dict[str, Span] = {}
+        self._gaps: dict[str, tuple[int, int]] = {}  # start and end of the newest one of each instrument
         self.configure(calendar, timeframes_s, classes=classes, lateness_ms=lateness_ms)
 
     def configure(
@@ -107,6 +113,20 @@ class TimeframeCandles:
             self._close_by_clock(closed)
         return closed
 
+    def interrupt(self, gap: Gap) -> None:
+        """Note a gap, or its end: before the seconds that come after it."""
+        for instrument in gap.instruments:
+            self._gaps[instrument] = gap.from_ms, gap.end_ms
+            for timeframe_s in self.timeframes_s:
+                if (candle := self._forming.get((instrument, timeframe_s))) is not None:
+                    self._mark(candle)
+
+    def _mark(self, candle: FormingCandle) -> FormingCandle:
+        gap = self._gaps.get(candle.instrument)
+        if gap is not None and gap[0] < candle.end_ms and candle.start_ms < gap[1]:
+            candle.marks |= PARTIAL
+        return candle
+
     def forming(self, open_seconds: Iterable[Candle]) -> list[Candle]:
         """Return the forming candles that these open seconds belong to, as if the seconds had closed now."""
         found: dict[tuple[str, int, int], FormingCandle] = {}
@@ -119,7 +139,7 @@ class TimeframeCandles:
                 if candle is None and (kept := self._forming.get(key[:2])) and kept.start_ms == start_ms:
                     candle = found[key] = copy(kept)
                 if candle is None:
-                    found[key] = _first(second, timeframe_s, start_ms, close_ms)
+                    found[key] = self._mark(_first(second, timeframe_s, start_ms, close_ms))
                 else:
                     candle.add(second)
         return [candle.candle() for candle in found.values()]
@@ -135,7 +155,7 @@ class TimeframeCandles:
                 continue
             if candle is not None:
                 closed.append(candle.candle())
-            self._keep(_first(second, timeframe_s, start_ms, close_ms))
+            self._keep(self._mark(_first(second, timeframe_s, start_ms, close_ms)))
 
     def _session(self, second: Candle) -> tuple[int, int]:
         """Return open and close of the session that a second lies in."""
@@ -177,11 +197,11 @@ class TimeframeCandles:
 
     def state(self) -> TimeframesState:
         """Return everything that is known, as a value for :meth:`restore`."""
-        return TimeframesState(self.clock_ms, [copy(candle) for candle in self._forming.values()])
+        return TimeframesState(self.clock_ms, [copy(candle) for candle in self._forming.values()], dict(self._gaps))
 
     def restore(self, state: TimeframesState) -> None:
         """Take over what :meth:`state` returned, in place of what is known."""
-        self.clock_ms = state.clock_ms
+        self.clock_ms, self._gaps = state.clock_ms, dict(state.gaps)
         self._rebuild(copy(candle) for candle in state.forming)
 
 
@@ -202,6 +222,7 @@ def _first(second: Candle, timeframe_s: int, start_ms: int, close_ms: int) -> Fo
         second.close,
         second.volume,
         second.count,
+        second.marks,
     )
 
 

@@ -17,12 +17,12 @@ _MOVE = "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 
 # REPLACE: after a rebuild the rows come again, and what the later run found stands.
 _INSERT_SECONDS = """
 INSERT OR REPLACE INTO candles_1s
-(exchange, token, ts, open, high, low, close, volume, ticks_count, partition, position)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+(exchange, token, ts, open, high, low, close, volume, ticks_count, marks, partition, position)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_TIMEFRAMES = """
 INSERT OR REPLACE INTO candles_tf
-(exchange, token, tf, ts, open, high, low, close, volume, count, partition, position)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+(exchange, token, tf, ts, open, high, low, close, volume, count, marks, partition, position)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_INDICATORS = """
 INSERT OR REPLACE INTO indicators (exchange, token, name, tf, ts, value, partition, position)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -92,8 +92,8 @@ def _timeframes(frame: TimeframeFrame, partition: int, position: int) -> list[Ro
     ]
 
 
-def _traded(candle: Candle) -> tuple[int, int, int, int, int, int]:
-    return candle.open, candle.high, candle.low, candle.close, candle.volume, candle.count
+def _traded(candle: Candle) -> tuple[int, ...]:
+    return candle.open, candle.high, candle.low, candle.close, candle.volume, candle.count, candle.marks
 
 
 def _indicators(frame: IndicatorFrame, partition: int, position: int) -> list[Row]:

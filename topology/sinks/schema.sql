@@ -1,7 +1,8 @@
 -- The archive: prices in paise, times in epoch seconds UTC, indicator values as float64.
--- partition and position name the tick frame that caused a row.
+-- partition and position name the tick frame that caused a row. marks: 1 where the feed saw nothing for a part of the
+-- candle, 2 where high or low is one of the day that no tick has shown, 3 for both.
 
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 CREATE TABLE IF NOT EXISTS candles_1s (
     exchange TEXT NOT NULL,
@@ -14,6 +15,7 @@ CREATE TABLE IF NOT EXISTS candles_1s (
     volume INTEGER NOT NULL,
     ticks_count INTEGER NOT NULL,
     source TEXT NOT NULL DEFAULT 'live',
+    marks INTEGER NOT NULL,
     partition INTEGER NOT NULL,
     position INTEGER NOT NULL,
     PRIMARY KEY (exchange, token, ts)
@@ -32,6 +34,7 @@ CREATE TABLE IF NOT EXISTS candles_tf (
     count INTEGER NOT NULL,
     source TEXT NOT NULL DEFAULT 'live',
     revision INTEGER NOT NULL DEFAULT 0,
+    marks INTEGER NOT NULL,
     partition INTEGER NOT NULL,
     position INTEGER NOT NULL,
     PRIMARY KEY (exchange, token, tf, ts)

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 from topology.sinks.applied import NOTHING, Applied, SinkError, Source, Stored, Written, is_mine, news
 from topology.sinks.rows import SELECT_POSITIONS, Batch, Counts
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SLICE_S = 1.0
 
 _logger = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from topology.log.frames import CandleFrame, IndicatorFrame, IndicatorValue, TickFrame, TimeframeFrame
 from topology.market.candle import Candle
+from topology.market.quotes import Quote
 from topology.market.ticks import Tick
 from topology.sinks.applied import Stored
 from topology.sinks.values import candle_json, indicator_json, tick_json
@@ -109,11 +110,14 @@ class Streams:
 
 
 def _newest_ticks(frames: Iterable[Stored]) -> list[Command]:
-    newest: dict[str, tuple[Tick, Stored]] = {}
+    """The newest tick of each instrument and its newest quote, which is also there when nothing was traded."""
+    ticks: dict[str, tuple[Tick, Stored]] = {}
+    quotes: dict[str, tuple[Quote, Stored]] = {}
     for stored in frames:
         if isinstance(stored.frame, TickFrame):
-            newest |= {tick.instrument: (tick, stored) for tick in sorted(stored.frame.ticks, key=_time)}
-    return [_tick(tick, stored) for tick, stored in newest.values()]
+            ticks |= {tick.instrument: (tick, stored) for tick in sorted(stored.frame.ticks, key=_time)}
+            quotes |= {quote.instrument: (quote, stored) for quote in sorted(stored.frame.quotes, key=_time)}
+    return [_tick(ticks.get(name), quotes.get(name)) for name in {**ticks, **quotes}]
 
 
 def _newest_live(frames: Iterable[Stored]) -> list[Command]:
@@ -130,13 +134,16 @@ def _newest_live(frames: Iterable[Stored]) -> list[Command]:
     return list(newest.values())
 
 
-def _time(tick: Tick) -> int:
-    return tick.time_ms
+def _time(told: Tick | Quote) -> int:
+    return told.time_ms
 
 
-def _tick(tick: Tick, stored: Stored) -> Command:
-    data = tick_json(tick, position=stored.position, partition=stored.partition)
-    return Command("set", "tick", tick.instrument, data)
+def _tick(tick: tuple[Tick, Stored] | None, quote: tuple[Quote, Stored] | None) -> Command:
+    found = tick or quote
+    assert found is not None
+    newest, stored = found
+    data = tick_json(tick and tick[0], quote and quote[0], position=stored.position, partition=stored.partition)
+    return Command("set", "tick", newest.instrument, data)
 
 
 def _candle(candle: Candle, stored: Stored, *, forming: bool) -> Command:

@@ -9,14 +9,19 @@ from __future__ import annotations
 import msgspec
 
 from topology.log.frames import IndicatorValue
-from topology.market.candle import Candle
+from topology.market.candle import EXTREME, PARTIAL, Candle
+from topology.market.quotes import Quote
 from topology.market.ticks import Tick
 
 _encode = msgspec.json.Encoder().encode
 
 
-class TickJson(msgspec.Struct, frozen=True, gc=False):
-    """A tick. ``qty`` is the last trade's quantity, 0 where there is none; an index has no ``day_volume``."""
+class TickJson(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A tick, and the quote that came with it. ``qty`` is the last trade's quantity, 0 where there is none.
+
+    Fields that the source does not tell, as the volume of an index, are left out; those of the quote are named as in
+    :class:`topology.market.quotes.Quote`, but for the prices of the day.
+    """
 
     token: str
     exchange: str
@@ -25,11 +30,24 @@ class TickJson(msgspec.Struct, frozen=True, gc=False):
     tick_ts: int
     position: int
     partition: int
-    day_volume: int | msgspec.UnsetType = msgspec.UNSET
+    day_volume: int | None = None
+    day_open: int | None = None
+    day_high: int | None = None
+    day_low: int | None = None
+    previous_close: int | None = None
+    average_price: int | None = None
+    bid: int | None = None
+    bid_quantity: int | None = None
+    ask: int | None = None
+    ask_quantity: int | None = None
+    open_interest: int | None = None
+    upper_circuit: int | None = None
+    lower_circuit: int | None = None
+    last_traded_ms: int | None = None
 
 
 class SecondCandleJson(msgspec.Struct, frozen=True, gc=False):
-    """A 1-second candle, which calls the number of its ticks ``ticks_count``."""
+    """A 1-second candle, which calls the number of its ticks ``ticks_count``; else as `CandleJson`."""
 
     token: str
     exchange: str
@@ -44,10 +62,16 @@ class SecondCandleJson(msgspec.Struct, frozen=True, gc=False):
     forming: bool
     position: int
     partition: int
+    partial: bool | msgspec.UnsetType = msgspec.UNSET
+    hl_from_day: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class CandleJson(msgspec.Struct, frozen=True, gc=False):
-    """A candle of ``tf`` seconds; ``forming`` while its seconds have not all closed."""
+    """A candle of ``tf`` seconds; ``forming`` while its seconds have not all closed.
+
+    ``partial`` is there where the feed saw nothing for a part of it, ``hl_from_day`` where high or low is one of the
+    day that no tick has shown.
+    """
 
     token: str
     exchange: str
@@ -62,6 +86,8 @@ class CandleJson(msgspec.Struct, frozen=True, gc=False):
     forming: bool
     position: int
     partition: int
+    partial: bool | msgspec.UnsetType = msgspec.UNSET
+    hl_from_day: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class IndicatorJson(msgspec.Struct, frozen=True, gc=False):
@@ -89,11 +115,33 @@ def split(instrument: str) -> tuple[str, str]:
     return exchange, token
 
 
-def tick_json(tick: Tick, *, position: int, partition: int) -> bytes:
-    """The JSON of a tick."""
-    exchange, token = split(tick.instrument)
-    volume = msgspec.UNSET if tick.day_volume is None else tick.day_volume
-    return _encode(TickJson(token, exchange, tick.price, tick.quantity or 0, tick.time_ms, position, partition, volume))
+def tick_json(tick: Tick | None, quote: Quote | None, *, position: int, partition: int) -> bytes:
+    """The JSON of a tick, with the newest quote of its instrument where there is one; or that of a quote alone."""
+    newest = tick or quote
+    assert newest is not None
+    exchange, token = split(newest.instrument)
+    quantity = (tick.quantity if tick is not None else None) or 0
+    volumes = [told.day_volume for told in (tick, quote) if told is not None and told.day_volume is not None]
+    of_the_day = () if quote is None else _of_the_day(quote)
+    return _encode(
+        TickJson(
+            token,
+            exchange,
+            newest.price,
+            quantity,
+            newest.time_ms,
+            position,
+            partition,
+            max(volumes, default=None),
+            *of_the_day,
+        )
+    )
+
+
+def _of_the_day(quote: Quote) -> tuple[int | None, ...]:
+    """Return the fields of a quote from ``open`` on, in the order of `TickJson`."""
+    fields: tuple[int | None, ...] = msgspec.structs.astuple(quote)
+    return fields[4:]
 
 
 def candle_json(candle: Candle, *, forming: bool, position: int, partition: int) -> bytes:
@@ -115,6 +163,8 @@ def candle_json(candle: Candle, *, forming: bool, position: int, partition: int)
             forming,
             position,
             partition,
+            bool(candle.marks & PARTIAL) or msgspec.UNSET,
+            bool(candle.marks & EXTREME) or msgspec.UNSET,
         )
     )
 

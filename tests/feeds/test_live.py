@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from topology.feeds import Content
 from topology.feeds.live import HEARTBEAT_MS, LiveFeed
 from topology.log.position import partition_of
-from topology.market.ticks import Tick
+from topology.market import Baseline, Gap, Quote, Tick
 
 PARTITIONS = 2
 FRAME_MS = 50
@@ -52,7 +53,7 @@ class Written(NamedTuple):
     """A frame, when it was written and with which clock."""
 
     at_ms: int
-    clock_ms: int
+    clock_ms: int | None
     ticks: list[Tick]
 
 
@@ -62,10 +63,12 @@ class Writer:
     def __init__(self, loop: Jumping, write_s: float = 0.0) -> None:
         self.log = SimpleNamespace(header=SimpleNamespace(partitions=PARTITIONS))
         self.frames: dict[int, list[Written]] = defaultdict(list)
+        self.contents: list[Content] = []
         self._loop, self._write_s = loop, write_s
 
-    async def write_partition(self, partition: int, ticks: list[Tick], clock_ms: int) -> None:
-        self.frames[partition].append(Written(self._loop.now_ms(), clock_ms, ticks))
+    async def write_partition(self, partition: int, content: Content, clock_ms: int | None) -> None:
+        self.frames[partition].append(Written(self._loop.now_ms(), clock_ms, content.ticks))
+        self.contents.append(content)
         await asyncio.sleep(self._write_s)
 
 
@@ -162,3 +165,30 @@ def test_a_tick_that_comes_while_a_frame_is_written_does_not_wait_for_the_next_c
     lane = written([(at_ms, NIFTY)], for_ms=3000, write_s=0.03)[partition_of(NIFTY, PARTITIONS)]
     (sent_ms,) = [frame.at_ms - START_MS for frame in lane if frame.ticks]
     assert sent_ms - at_ms <= 2 * FRAME_MS
+
+
+def test_what_applies_before_ticks_stays_behind_those_that_came_before() -> None:
+    loop = Jumping()
+    writer = Writer(loop)
+
+    async def scenario() -> None:
+        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms)  # type: ignore[arg-type]
+        live.add([Tick(NIFTY, 1, 0)])
+        live.quote([Quote(NIFTY, 0, 1), Quote(NIFTY, 1, 2)])
+        live.interrupt(Gap([NIFTY, TCS], 5))
+        live.interrupt(Gap([NIFTY], 5, 9))
+        live.rebase([Baseline(NIFTY, 9, 100)])
+        live.add([Tick(NIFTY, 2, 10)])
+        running = asyncio.create_task(live.run())
+        await asyncio.sleep(0.5)
+        running.cancel()
+
+    _run(loop, scenario())
+    lane = partition_of(NIFTY, PARTITIONS)
+    first, second, other = (content for content in writer.contents if content)
+    if lane:
+        first, second, other = second, other, first
+    assert first == Content([Tick(NIFTY, 1, 0)], {NIFTY: Quote(NIFTY, 1, 2)})
+    assert second == Content([Tick(NIFTY, 2, 10)], {}, [Gap([NIFTY], 5), Gap([NIFTY], 5, 9)], [Baseline(NIFTY, 9, 100)])
+    assert other == Content(gaps=[Gap([TCS], 5)])
+    assert [frame.clock_ms is None for frame in writer.frames[lane]][:2] == [True, False]

@@ -11,6 +11,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka
+from topology.feeds import Content
 from topology.feeds.writer import DAY_MS, MAX_ROWS, StaleSourceError, TickLogWriter
 from topology.log.candles import CandleStage
 from topology.log.frames import TICK_FRAME, TICKS, Configure, TickFrame
@@ -108,7 +109,7 @@ async def test_a_later_writer_takes_a_higher_epoch_and_counts_from_nought(log: W
 async def test_the_epoch_is_above_that_of_every_partition_also_one_from_the_future(log: WrittenLog) -> None:
     async with await log.writer() as ahead:
         ahead._epoch += 10**9
-        await ahead.write_partition(1, [], OPEN_MS)
+        await ahead.write_partition(1, Content(), OPEN_MS)
     async with await log.writer() as writer:
         await writer.write([], OPEN_MS, everywhere=True)
     (first,), (*_, last) = await log.frames(0), await log.frames(1)
@@ -135,7 +136,7 @@ async def test_commands_that_were_not_copied_are_copied_after_a_restart_and_othe
     slower = await log.command(allowed_lateness_ms=2000)
     slowest = await log.command(allowed_lateness_ms=3000)
     async with await log.writer() as writer:
-        await writer.write_partition(0, [], OPEN_MS)  # partition 1 gets nothing before the writer dies
+        await writer.write_partition(0, Content(), OPEN_MS)  # partition 1 gets nothing before the writer dies
     async with await log.writer() as writer:
         await writer.write([], OPEN_MS, everywhere=True)
         await writer.write([], OPEN_MS, everywhere=True)
@@ -161,7 +162,7 @@ async def test_the_configuration_is_there_again_with_the_first_frame_of_each_day
     midnight_ms = OPEN_MS // DAY_MS * DAY_MS + DAY_MS
     async with await log.writer() as writer:
         for clock_ms in (OPEN_MS, midnight_ms - 1, midnight_ms, midnight_ms + 1, midnight_ms + DAY_MS):
-            await writer.write_partition(0, [], clock_ms)
+            await writer.write_partition(0, Content(), clock_ms)
         configuration = writer.log.configuration
     repeated = [frame.commands == [configuration] for frame in await log.frames(0)]
     assert repeated == [True, False, True, False, True]
@@ -175,8 +176,8 @@ async def test_a_large_batch_is_cut_and_only_its_last_frame_brings_the_new_clock
     log: WrittenLog, rows: int, sizes: list[int]
 ) -> None:
     async with await log.writer() as writer:
-        await writer.write_partition(0, [], OPEN_MS)
-        await writer.write_partition(0, ticks(rows), OPEN_MS + 5000)
+        await writer.write_partition(0, Content(), OPEN_MS)
+        await writer.write_partition(0, Content(ticks(rows)), OPEN_MS + 5000)
     _, *frames = await log.frames(0)
     assert [len(frame.ticks) for frame in frames] == sizes
     assert [frame.clock_ms for frame in frames] == [OPEN_MS] * (len(sizes) - 1) + [OPEN_MS + 5000]
@@ -187,9 +188,9 @@ async def test_the_clock_never_goes_back_and_is_the_time_of_the_record(log: Writ
     clocks = [None, OPEN_MS, OPEN_MS - 1, None, OPEN_MS + 7]
     async with await log.writer() as writer:
         for clock_ms in clocks:
-            await writer.write_partition(0, [], clock_ms)
+            await writer.write_partition(0, Content(), clock_ms)
     async with await log.writer() as writer:
-        await writer.write_partition(0, [], OPEN_MS)
+        await writer.write_partition(0, Content(), OPEN_MS)
     records = await log.records(0)
     assert [record.timestamp for record in records] == [0, OPEN_MS, OPEN_MS, OPEN_MS, OPEN_MS + 7, OPEN_MS + 7]
     assert [frame.clock_ms for frame in await log.frames(0)] == [record.timestamp for record in records]
@@ -198,7 +199,7 @@ async def test_the_clock_never_goes_back_and_is_the_time_of_the_record(log: Writ
 async def test_a_source_that_is_older_than_the_log_is_refused(log: WrittenLog) -> None:
     async with await log.writer() as writer:
         writer.refuse_older(0)  # nothing is there yet
-        await writer.write_partition(1, [], OPEN_MS)
+        await writer.write_partition(1, Content(), OPEN_MS)
         with pytest.raises(StaleSourceError, match=f"at {OPEN_MS} ms already"):
             writer.refuse_older(OPEN_MS - 1)
     async with await log.writer() as writer:

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from topology.market.gaps import Baseline, Gap
+from topology.market.quotes import Quote
 from topology.market.ticks import Tick
 
 
@@ -24,3 +27,17 @@ class Batch(NamedTuple):
     ticks: list[Tick]
     clock_ms: int | None
     day_end: bool
+
+
+@dataclass(slots=True)
+class Content:
+    """What a frame of one partition holds: gaps and baselines apply before the ticks. ``quotes`` is by instrument."""
+
+    ticks: list[Tick] = field(default_factory=list)
+    quotes: dict[str, Quote] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+    baselines: list[Baseline] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything in it."""
+        return bool(self.ticks or self.quotes or self.gaps or self.baselines)

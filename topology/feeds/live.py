@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from topology.feeds import Content
 from topology.feeds.writer import TickLogWriter
 from topology.log.position import partition_of
+from topology.market.gaps import Baseline, Gap
+from topology.market.quotes import Quote
 from topology.market.ticks import Tick
 
 HEARTBEAT_MS = 1000
 
 
 class LiveFeed:
-    """Collects ticks by partition. A frame leaves at once after a quiet moment, then at most every ``frame_ms``.
+    """Collects what comes in by partition. A frame leaves at once after a quiet moment, then every ``frame_ms`` at most.
 
     ``now_ms`` is the feed's clock, milliseconds since the epoch: each frame carries it.
     """
@@ -22,24 +25,55 @@ class LiveFeed:
     def __init__(self, writer: TickLogWriter, *, frame_ms: int, now_ms: Callable[[], int]) -> None:
         self._writer, self._frame_ms, self._now_ms = writer, frame_ms, now_ms
         partitions = writer.log.header.partitions
-        self._waiting: list[list[Tick]] = [[] for _ in range(partitions)]
+        self._waiting: list[list[Content]] = [[] for _ in range(partitions)]
         self._written_ms = [0] * partitions
-        self._news = asyncio.Event()  # a partition in which nothing waited has a tick
+        self._news = asyncio.Event()  # a partition in which nothing waited has something
 
     def add(self, ticks: Iterable[Tick]) -> None:
         """Take ticks as they come in."""
         for tick in ticks:
-            waiting = self._waiting[partition_of(tick.instrument, len(self._waiting))]
-            if not waiting:
-                self._news.set()
-            waiting.append(tick)
+            self._newest(tick.instrument).ticks.append(tick)
+
+    def quote(self, quotes: Iterable[Quote]) -> None:
+        """Take quotes as they come in: the newest of an instrument replaces the one before."""
+        for quote in quotes:
+            self._newest(quote.instrument).quotes[quote.instrument] = quote
+
+    def interrupt(self, gap: Gap) -> None:
+        """Note a gap, or its end, after all that has come in so far."""
+        parts: dict[int, list[str]] = {}
+        for instrument in gap.instruments:
+            parts.setdefault(partition_of(instrument, len(self._waiting)), []).append(instrument)
+        for partition, instruments in parts.items():
+            self._before_ticks(partition).gaps.append(Gap(instruments, gap.from_ms, gap.to_ms))
+
+    def rebase(self, baselines: Iterable[Baseline]) -> None:
+        """Take what snapshots told of the volume, after all that has come in so far."""
+        for baseline in baselines:
+            partition = partition_of(baseline.instrument, len(self._waiting))
+            self._before_ticks(partition).baselines.append(baseline)
+
+    def _newest(self, instrument: str) -> Content:
+        waiting = self._waiting[partition_of(instrument, len(self._waiting))]
+        return waiting[-1] if waiting else self._started(waiting)
+
+    def _before_ticks(self, partition: int) -> Content:
+        """Return the content that is next to be filled, a new one where the last has ticks: they came before."""
+        waiting = self._waiting[partition]
+        return waiting[-1] if waiting and not waiting[-1].ticks else self._started(waiting)
+
+    def _started(self, waiting: list[Content]) -> Content:
+        if not waiting:
+            self._news.set()
+        waiting.append(Content())
+        return waiting[-1]
 
     async def run(self) -> None:
         """Write frames for as long as the feed is up."""
         partitions = range(len(self._waiting))
         while True:
             await self._write_due()
-            # Only now: ticks have come in while frames were being written.
+            # Only now: more has come in while frames were being written.
             self._news.clear()
             next_ms = min(map(self._due_ms, partitions))
             with suppress(TimeoutError):
@@ -48,12 +82,14 @@ class LiveFeed:
 
     async def _write_due(self) -> None:
         """Write every partition whose time has come."""
-        for partition, ticks in enumerate(self._waiting):
+        for partition, contents in enumerate(self._waiting):
             now_ms = self._now_ms()
             if self._due_ms(partition) <= now_ms:
                 self._waiting[partition] = []
                 self._written_ms[partition] = now_ms
-                await self._writer.write_partition(partition, ticks, now_ms)
+                for content in contents[:-1]:
+                    await self._writer.write_partition(partition, content, None)
+                await self._writer.write_partition(partition, contents[-1] if contents else Content(), now_ms)
 
     def _due_ms(self, partition: int) -> int:
         return self._written_ms[partition] + (self._frame_ms if self._waiting[partition] else HEARTBEAT_MS)

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import RecordMetadata
 
 from topology import topics
+from topology.feeds import Content
 from topology.log.frames import TICK_FRAME, TICKS, VERSION, Configure, TickFrame, encode
 from topology.log.position import partition_of
 from topology.market.ticks import Tick
@@ -103,22 +104,23 @@ class TickLogWriter:
         for tick in ticks:
             rows.setdefault(partition_of(tick.instrument, len(self._lanes)), []).append(tick)
         for partition in range(len(self._lanes)) if everywhere else rows:
-            await self.write_partition(partition, rows.get(partition, []), clock_ms)
+            await self.write_partition(partition, Content(rows.get(partition, [])), clock_ms)
 
-    async def write_partition(self, partition: int, ticks: list[Tick], clock_ms: int | None) -> None:
-        """Write the ticks of one partition, and the clock with the last of its frames."""
+    async def write_partition(self, partition: int, content: Content, clock_ms: int | None) -> None:
+        """Write what one partition is to hold; the clock and the quotes with the last of its frames."""
         lane = self._lanes[partition]
-        remaining = iter(ticks)
-        chunk = list(islice(remaining, MAX_ROWS))
+        remaining = iter(content.ticks)
+        frame = Content(list(islice(remaining, MAX_ROWS)), gaps=content.gaps, baselines=content.baselines)
         while following := list(islice(remaining, MAX_ROWS)):
-            await self._send(partition, lane, chunk)
-            chunk = following
+            await self._send(partition, lane, frame)
+            frame = Content(following)
         if clock_ms is not None:
             lane.clock_ms = max(lane.clock_ms, clock_ms)
             self.clock_ms = max(self.clock_ms, clock_ms)
-        await self._send(partition, lane, chunk)
+        frame.quotes = content.quotes
+        await self._send(partition, lane, frame)
 
-    async def _send(self, partition: int, lane: _Lane, ticks: list[Tick]) -> None:
+    async def _send(self, partition: int, lane: _Lane, content: Content) -> None:
         day = lane.clock_ms // DAY_MS
         if day != lane.day:
             # A log that is pruned to here starts with this frame: it must hold the configuration again.
@@ -133,7 +135,10 @@ class TickLogWriter:
             lane.clock_ms,
             lane.commanded,
             lane.commands,
-            ticks,
+            content.ticks,
+            list(content.quotes.values()),
+            content.gaps,
+            content.baselines,
         )
         previous = self._sent.get(partition)
         if previous is not None and previous.done():

@@ -17,7 +17,7 @@ HEARTBEAT_MS = 1000
 
 
 class LiveFeed:
-    """Collects what comes in by partition. A frame leaves at once after a quiet moment, then every ``frame_ms`` at most.
+    """Collects what comes in by partition. A frame leaves at once after a quiet moment, then one every ``frame_ms``.
 
     ``now_ms`` is the feed's clock, milliseconds since the epoch: each frame carries it.
     """

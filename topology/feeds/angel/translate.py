@@ -1,0 +1,206 @@
+"""The broker's packets to ticks, quotes and baselines. Pure: the time of receipt is passed in.
+
+The feed is a stream of snapshots with a cumulative volume, no trade tape. Hence the rules:
+
+- A packet of a stock whose volume has not moved is a refresh of its quote: nothing was traded, so it is no tick. An
+  index has no volume: each of its packets is a tick.
+- A packet that came before, field by field, is a repeat and nothing.
+- The first packet after a subscription is a snapshot of the last state, however old that is. Where its exchange time is
+  old it tells the volume so far (a baseline) and the last price (a quote), and is no tick.
+- Any other exchange time that is far from the time of receipt is wrong, and the time of receipt takes its place.
+- Where the day's high or low has moved and no price has shown it, the tick carries it: it was traded in between.
+  Not with the first packet after a subscription, which can't tell when.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from topology.feeds.angel.packets import Level, Packet, SnapQuote, levels, token_text
+from topology.feeds.angel.packets import Quote as QuotePacket
+from topology.market.gaps import Baseline
+from topology.market.instruments import EXCHANGES, default_class
+from topology.market.quotes import Quote
+from topology.market.ticks import Tick
+
+OLD_MS = 5000  # an exchange time further than this from the time of receipt is old, or wrong
+AHEAD_MS = 1000  # and so is one that is further than this in the future
+REMEMBERED = 8  # packets of an instrument, to know repeats by
+
+
+class Told(NamedTuple):
+    """What a packet tells; None where it tells nothing of the kind."""
+
+    tick: Tick | None = None
+    quote: Quote | None = None
+    baseline: Baseline | None = None
+
+
+NOTHING = Told()
+
+
+class _Known:
+    """What has been seen of an instrument since the socket was opened; ``volume`` and extremes are those of the day."""
+
+    __slots__ = ("fresh", "high", "instrument", "low", "newest_ms", "recent", "traded", "traded_s", "volume")
+
+    def __init__(self, instrument: str) -> None:
+        self.instrument = instrument
+        self.traded = default_class(instrument) != "index"
+        self.recent: deque[tuple[int, int, int, int]] = deque(maxlen=REMEMBERED)
+        self.fresh = True  # no packet since the subscription
+        self.volume = self.high = self.low = self.traded_s = self.newest_ms = 0
+
+
+class Translator:
+    """Translates the packets of the instruments that one socket has subscribed (``"NSE:2885"``).
+
+    ``counts`` says how often something was left out or mended: ``unknown_instrument``, ``no_price``, ``repeat``,
+    ``refresh``, ``old_snapshot``, ``clamped``, ``reordered``, ``crossed`` (a best bid above the best ask).
+    """
+
+    def __init__(self, instruments: Iterable[str]) -> None:
+        self.counts: Counter[str] = Counter()
+        self._known = {instrument: _Known(instrument) for instrument in instruments}
+        self._by_wire: dict[tuple[int, bytes], _Known | None] = {}
+
+    def subscribed(self) -> None:
+        """Note that the instruments were subscribed again: the next packet of each is a snapshot."""
+        for known in self._known.values():
+            known.fresh = True
+
+    def translate(self, packet: Packet, received_ms: int) -> Told:
+        """Say what a packet tells; ``received_ms`` is when it came, in milliseconds since the epoch."""
+        known = self._find(packet)
+        if known is None:
+            return self._nothing("unknown_instrument")
+        if packet.price <= 0:
+            return self._nothing("no_price")
+        volume = packet.day_volume if known.traded and isinstance(packet, QuotePacket | SnapQuote) else 0
+        mark = (packet.sequence, packet.exchange_ms, packet.price, volume)
+        if mark in known.recent:
+            return self._nothing("repeat")
+        known.recent.append(mark)
+        return self._told(known, packet, received_ms)
+
+    def _told(self, known: _Known, packet: Packet, received_ms: int) -> Told:
+        fresh, known.fresh = known.fresh, False
+        time_ms = packet.exchange_ms
+        old = time_ms < received_ms - OLD_MS
+        if isinstance(packet, QuotePacket | SnapQuote):
+            if fresh and old:
+                self.counts["old_snapshot"] += 1
+                return self._snapshot(known, packet)
+            is_tick = self._has_traded(known, packet) or fresh or not known.traded
+            high, low = self._extremes(known, packet, fresh=fresh)
+        else:
+            if fresh and old:
+                return self._nothing("old_snapshot")
+            is_tick, high, low = True, None, None
+        if old or time_ms > received_ms + AHEAD_MS:
+            self.counts["clamped"] += 1
+            time_ms = received_ms
+        elif time_ms < known.newest_ms:
+            self.counts["reordered"] += 1
+        known.newest_ms = max(known.newest_ms, time_ms)
+        if not is_tick:
+            self.counts["refresh"] += 1
+        return Told(
+            self._tick(known, packet, time_ms, high=high, low=low) if is_tick else None,
+            self._quote(known, packet, time_ms) if isinstance(packet, QuotePacket | SnapQuote) else None,
+        )
+
+    def _find(self, packet: Packet) -> _Known | None:
+        wire = packet.exchange, packet.token
+        try:
+            return self._by_wire[wire]
+        except KeyError:
+            known = self._known.get(f"{EXCHANGES.get(packet.exchange, '?')}:{token_text(packet.token)}")
+            if known is not None:  # what nobody subscribed is not kept: its number has no bound
+                self._by_wire[wire] = known
+            return known
+
+    def _nothing(self, why: str) -> Told:
+        self.counts[why] += 1
+        return NOTHING
+
+    def _snapshot(self, known: _Known, packet: QuotePacket | SnapQuote) -> Told:
+        self._has_traded(known, packet)
+        self._extremes(known, packet, fresh=True)
+        volume = max(packet.day_volume, 0)
+        baseline = Baseline(known.instrument, packet.exchange_ms, volume) if known.traded else None
+        return Told(None, self._quote(known, packet, packet.exchange_ms), baseline)
+
+    def _has_traded(self, known: _Known, packet: QuotePacket | SnapQuote) -> bool:
+        """Say whether something was traded since the packet before, as volume and time of the last trade tell."""
+        traded = packet.day_volume != known.volume
+        known.volume = max(known.volume, packet.day_volume)
+        if isinstance(packet, SnapQuote):
+            traded = traded or packet.last_traded_s > known.traded_s
+            known.traded_s = max(known.traded_s, packet.last_traded_s)
+        return traded
+
+    def _extremes(
+        self, known: _Known, packet: QuotePacket | SnapQuote, *, fresh: bool
+    ) -> tuple[int | None, int | None]:
+        """Return the day's high and low where they have moved since the packet before and its price is not them."""
+        high, low = packet.high, packet.low
+        moved_high = not fresh and high > known.high and high > packet.price
+        moved_low = not fresh and 0 < low < (known.low or low) and low < packet.price
+        known.high = max(known.high, high)
+        known.low = min(known.low, low) if known.low and low > 0 else max(known.low, low)
+        return high if moved_high else None, low if moved_low else None
+
+    def _tick(self, known: _Known, packet: Packet, time_ms: int, *, high: int | None, low: int | None) -> Tick:
+        if not known.traded or not isinstance(packet, QuotePacket | SnapQuote):
+            return Tick(known.instrument, packet.price, time_ms, high=high, low=low)
+        volume, quantity = max(packet.day_volume, 0), max(packet.quantity, 0)
+        return Tick(known.instrument, packet.price, time_ms, volume, quantity, high, low)
+
+    def _quote(self, known: _Known, packet: QuotePacket | SnapQuote, time_ms: int) -> Quote:
+        quote = Quote(
+            known.instrument,
+            time_ms,
+            packet.price,
+            max(packet.day_volume, 0) if known.traded else None,
+            _told(packet.open),
+            _told(packet.high),
+            _told(packet.low),
+            _told(packet.close),
+            _told(packet.average_price),
+        )
+        return self._deepened(quote, packet, known) if isinstance(packet, SnapQuote) else quote
+
+    def _deepened(self, quote: Quote, packet: SnapQuote, known: _Known) -> Quote:
+        """Add what only the largest packets tell: the best prices, open interest and circuit limits."""
+        buys, sells = levels(packet)
+        bid, bid_quantity = max(((level.price, level.quantity) for level in buys if level.quantity > 0), default=(0, 0))
+        ask, ask_quantity = min(
+            ((level.price, level.quantity) for level in sells if level.quantity > 0), default=(0, 0)
+        )
+        if 0 < ask < bid:
+            self.counts["crossed"] += 1
+        return msgspec.structs.replace(
+            quote,
+            bid=_told(bid),
+            bid_quantity=_told(bid_quantity),
+            ask=_told(ask),
+            ask_quantity=_told(ask_quantity),
+            open_interest=packet.open_interest if known.traded and packet.open_interest >= 0 else None,
+            upper_circuit=_told(packet.upper_circuit),
+            lower_circuit=_told(packet.lower_circuit),
+            last_traded_ms=_told(packet.last_traded_s * 1000),
+        )
+
+
+def _offers(found: Iterable[Level]) -> list[tuple[int, int]]:
+    return [(level.price, level.quantity) for level in found if level.quantity > 0 and level.price > 0]
+
+
+def _told(number: int) -> int | None:
+    """Return what the broker tells; it writes 0 where it has nothing to tell."""
+    return number if number > 0 else None

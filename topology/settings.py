@@ -23,6 +23,7 @@ LIVE, SIM = NAMESPACES = ("live", "sim")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 CHECKPOINT_MS = {"candles": 1_000, "timeframes": 5_000, "indicators": 10_000}
 OLDEST_JAVA = 17
+MASTER_URL = "https://margincalculator.angelbroking.com/OpenAPI_File/files/OpenAPIScripMaster.json"
 
 
 class SettingsError(ValueError):
@@ -38,6 +39,25 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         """Give ``host:port``."""
         return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """The broker account, ``ANGEL_*``: what is not set is empty. Where its servers are: others only for a simulator."""
+
+    api_key: str = field(repr=False)
+    client_code: str = field(repr=False)
+    password: str = field(repr=False)
+    totp_secret: str = field(repr=False)
+    api_url: str
+    feed_url: str
+    master_url: str
+
+    @property
+    def missing(self) -> list[str]:
+        """The variables that a login needs and that are not set."""
+        needed = ("api_key", "client_code", "password", "totp_secret")
+        return [f"ANGEL_{name.upper()}" for name in needed if not getattr(self, name)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +86,13 @@ class Settings:
     redis_streams_mb: int
     calendar_file: Path | None
     metrics_addr: Address
+    account: Account
+    subscribe_tokens: str
+    feed_standby: bool
+    tick_server_addr: Address
+    notify_webhook_url: str = field(repr=False)
+    telegram_bot_token: str = field(repr=False)
+    telegram_chat_id: str = field(repr=False)
     session_timeout_s: int
     log_level: str
     java_home: Path | None
@@ -96,6 +123,13 @@ class Settings:
             redis_streams_mb=read.whole("REDIS_STREAMS_MB", 2_048, low=1, high=1_048_576),
             calendar_file=read.file("CALENDAR_FILE"),
             metrics_addr=read.address("METRICS_ADDR", ":9091"),
+            account=read.account(),
+            subscribe_tokens=read.text("SUBSCRIBE_TOKENS", "1:99926000"),
+            feed_standby=read.one_of("FEED_STANDBY", ("0", "1")) == "1",
+            tick_server_addr=read.address("TICK_SERVER_ADDR", ":9001"),
+            notify_webhook_url=read.url("NOTIFY_WEBHOOK_URL", "", "https", "http"),
+            telegram_bot_token=read.text("TELEGRAM_BOT_TOKEN", ""),
+            telegram_chat_id=read.text("TELEGRAM_CHAT_ID", ""),
             session_timeout_s=read.whole("SESSION_TIMEOUT_S", 20, low=2, high=300),
             log_level=read.one_of("LOG_LEVEL", LOG_LEVELS, default="INFO"),
             java_home=_usable_java(read.text("JAVA_HOME", "")),
@@ -168,6 +202,24 @@ class _Variables:
         if scheme != "kafka" or None in addresses:
             raise _wrong("BROKER_URL", value, allowed="kafka://host:port, several as kafka://host:port,host:port")
         return "kafka://" + ",".join(map(str, addresses))
+
+    def url(self, name: str, default: str, *schemes: str) -> str:
+        value = self.text(name, default)
+        if value and not re.fullmatch(rf"(?:{'|'.join(schemes)})://[^\s/]+(?:/\S*)?", value):
+            # The value is not shown: a webhook's address is a secret.
+            raise SettingsError(f"{name} is wrong: it must start with {' or '.join(f'{s}://' for s in schemes)}")
+        return value.rstrip("/")
+
+    def account(self) -> Account:
+        return Account(
+            api_key=self.text("ANGEL_API_KEY", ""),
+            client_code=self.text("ANGEL_CLIENT_CODE", ""),
+            password=self.text("ANGEL_PASSWORD", ""),
+            totp_secret=self.text("ANGEL_TOTP_SECRET", ""),
+            api_url=self.url("ANGEL_API_URL", "https://apiconnect.angelone.in", "https", "http"),
+            feed_url=self.url("ANGEL_FEED_URL", "wss://smartapisocket.angelone.in/smart-stream", "wss", "ws"),
+            master_url=self.url("ANGEL_MASTER_URL", MASTER_URL, "https", "http"),
+        )
 
     def file(self, name: str) -> Path | None:
         value = self.text(name, "")

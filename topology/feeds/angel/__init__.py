@@ -1,0 +1,1 @@
+"""Angel One SmartAPI as a feed: its binary packets (``packets``)."""

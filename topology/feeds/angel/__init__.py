@@ -1,1 +1,1 @@
-"""Angel One SmartAPI as a feed: its binary packets (``packets``)."""
+"""Angel One SmartAPI as a feed: its packets (``packets``), and how often it may be asked (``limits``, ``backoff``)."""

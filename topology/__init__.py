@@ -9,6 +9,7 @@ A tick's way, file by file:
     topology/indicators one file each: pure
     tables/             the row of each stage and partition that survives           tables/state.py
     topology/sinks/     SQLite and Redis
+    topology/notifiers/ people are told: webhook, Telegram                          notifiers/notifications.py
     web/                /metrics and /health
 
 `topology/settings.py` reads the environment, `topology/topics.py` knows the topics on the broker,

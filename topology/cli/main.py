@@ -20,6 +20,7 @@ COMMANDS = {
     "tail": "print the frames of a topic as JSON lines",
     "topics": "make the topics of a log",
     "configure": "apply the environment's timeframes, indicators and calendar to the log",
+    "doctor": "check what a first live morning trips over",
     "calendar": "show when the market is open on a day",
     "prune": "remove what is older than LOG_KEEP_DAYS from the log",
 }

@@ -1,0 +1,156 @@
+"""The broker's client, smartapi-python, with what it does to its host mended; the rest of the project sees only this.
+
+Observed in 1.5.5: its import asks the internet for our address; its constructors make a folder for logs wherever they
+run and write passwords and tokens into it; its socket doesn't verify TLS, comes back by itself after a deliberate close
+and gives up after one failure; an unusual answer of the broker ends in a KeyError. `tests/feeds/angel/test_sdk.py`
+holds all of that.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import requests
+import websocket
+
+from topology.feeds.angel.answers import BrokerError, UnreachableError, checked
+from topology.settings import Account
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise OSError("the client asks for its address at import")
+
+
+_get, requests.get = requests.get, _refuse  # type: ignore[assignment] # only while it is imported
+logging.disable(logging.CRITICAL)
+try:
+    from SmartApi import smartConnect, smartExceptions, smartWebSocketV2
+finally:
+    logging.disable(logging.NOTSET)
+    requests.get = _get
+
+KNOWN_SMARTAPI = "1.5.5"
+PING_EVERY_S, PONG_WITHIN_S = 10, 5
+TOKENS_A_MESSAGE = 200
+"""Instruments in one subscription message; a thousand at once are a long line."""
+
+# No file, no folder, no line: what the client would log holds secrets.
+_SILENT = logging.Logger("smartapi", logging.CRITICAL + 1)
+for _module in (smartConnect, smartWebSocketV2):
+    _module.logger = _SILENT
+    _module.logzero = SimpleNamespace(logfile=lambda *_, **__: None)
+    _module.os = SimpleNamespace(path=os.path, makedirs=lambda *_, **__: None)
+
+
+class Rest(smartConnect.SmartConnect):  # type: ignore[misc] # it has no types
+    """The broker's REST calls, for threads. Each raises BrokerError in place of an answer that isn't a success."""
+
+    def __init__(self, account: Account, *, timeout_s: float = 7.0) -> None:
+        super().__init__(account.api_key, root=account.api_url, timeout=timeout_s)
+        self._rootUrl = account.api_url
+        self._secrets = [account.api_key, account.password, account.totp_secret]
+
+    def _request(self, route: str, method: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            answer = super()._request(route, method, parameters)
+        except requests.RequestException as error:
+            # Not from it: its text may hold the request, and that our secrets.
+            raise UnreachableError(f"the broker can't be reached ({type(error).__name__})") from None
+        except smartExceptions.SmartAPIException as error:
+            answer = {"status": False, "message": str(error)}
+        except (KeyError, AttributeError, TypeError):
+            answer = None
+        return checked(answer, route=route, secrets=[*self._secrets, *self._tokens()])
+
+    def _tokens(self) -> list[str]:
+        return [token for token in (self.access_token, self.refresh_token, self.feed_token) if token]
+
+
+class Socket(smartWebSocketV2.SmartWebSocketV2):  # type: ignore[misc] # it has no types
+    """One connection to the market data socket: `connect` returns when it is over, and is called once.
+
+    The callbacks are called in the thread that calls `connect`: ``on_packet`` with each binary message as it came,
+    ``on_text`` with each text (a pong, or an error as JSON), ``on_alive`` when anything at all came, ``on_state`` with
+    ``open`` and then once with ``closed`` or ``error`` and a reason without secrets.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        tokens: Mapping[str, str],
+        *,
+        on_packet: Callable[[bytes], None],
+        on_text: Callable[[str], None],
+        on_alive: Callable[[], None],
+        on_state: Callable[[str, str], None],
+    ) -> None:
+        super().__init__(tokens["jwt"], account.api_key, account.client_code, tokens["feed"], max_retry_attempt=0)
+        self.ROOT_URI = account.feed_url
+        self.input_request_dict: dict[int, Any] = {}  # the class shares its own among all
+        self._packet, self._text, self._alive, self._state = on_packet, on_text, on_alive, on_state
+        self._ended = False
+
+    def connect(self) -> None:
+        """Connect, and hand over what comes until the connection is over."""
+        headers = {
+            "Authorization": self.auth_token,
+            "x-api-key": self.api_key,
+            "x-client-code": self.client_code,
+            "x-feed-token": self.feed_token,
+        }
+        self.wsapp = websocket.WebSocketApp(
+            self.ROOT_URI,
+            header=headers,
+            on_open=lambda _: self._state("open", ""),
+            on_data=self._received,
+            on_error=lambda _, error: self._end("error", _reason(error)),
+            on_close=lambda _, code, text: self._end("closed", f"{code or ''} {text or ''}".strip()),
+            on_pong=lambda *_: self._alive(),
+        )
+        try:
+            self.wsapp.run_forever(
+                sslopt={"cert_reqs": ssl.CERT_REQUIRED, "check_hostname": True},
+                ping_interval=PING_EVERY_S,
+                ping_timeout=PONG_WITHIN_S,
+            )
+        finally:
+            self._end("closed", "")
+
+    def close_connection(self) -> None:
+        """Close the connection, from any thread."""
+        self.wsapp.close()
+
+    def subscribe_all(self, mode: int, tokens: Mapping[int, Iterable[str]]) -> None:
+        """Subscribe tokens by exchange number in a mode, some at a time."""
+        for exchange, wanted in tokens.items():
+            names = list(wanted)
+            for start in range(0, len(names), TOKENS_A_MESSAGE):
+                some = [{"exchangeType": exchange, "tokens": names[start : start + TOKENS_A_MESSAGE]}]
+                self.subscribe("subscribe1", mode, json.loads(json.dumps(some)))  # it keeps and changes what it gets
+
+    def _received(self, _: object, data: bytes | str, kind: int, __: object) -> None:
+        self._alive()
+        if kind == websocket.ABNF.OPCODE_BINARY:
+            self._packet(data if isinstance(data, bytes) else data.encode())
+        else:
+            self._text(data if isinstance(data, str) else data.decode(errors="replace"))
+
+    def _end(self, state: str, why: str) -> None:
+        if not self._ended:
+            self._ended = True
+            self._state(state, why)
+
+
+def _reason(error: object) -> str:
+    """Say why a connection ended, without what the error quotes: headers hold tokens."""
+    if isinstance(error, websocket.WebSocketBadStatusException):
+        return f"refused with HTTP {error.status_code}"
+    if isinstance(error, BrokerError):
+        return str(error)
+    return type(error).__name__

@@ -1,0 +1,124 @@
+"""A session with the broker: log in, know when to do so again, log out. Calls run in threads, at the broker's pace."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, TypeVar
+
+import pyotp
+
+from topology.feeds.angel.answers import BrokerError, LoginRefusedError, RateLimitedError
+from topology.feeds.angel.backoff import LOGIN_S, Backoff
+from topology.feeds.angel.limits import Limits
+from topology.feeds.angel.sdk import Rest
+from topology.settings import Account
+
+logger = logging.getLogger(__name__)
+
+REFUSALS = 3  # of the credentials, after which nothing is tried any more: the account locks
+CODE_S = 30  # how long a TOTP code is good; one that was used is refused until the next
+
+Result = TypeVar("Result")
+
+
+class CredentialsError(Exception):
+    """The credentials are refused, again and again, or are not there. One line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a login gives. None of it is ever shown."""
+
+    jwt: str = field(repr=False)
+    refresh: str = field(repr=False)
+    feed: str = field(repr=False)
+
+
+class Session:
+    """The session of one account. ``now_ms`` is the time of day, ``sleep`` waits by it; ``told`` hears of failures.
+
+    `login` comes back with a session, however long that takes; it raises CredentialsError where another try would
+    lock the account.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        limits: Limits,
+        *,
+        now_ms: Callable[[], int],
+        sleep: Callable[[float], Awaitable[None]],
+        told: Callable[[str], None],
+        random: Random,
+    ) -> None:
+        if account.missing:
+            raise CredentialsError(f"no login without {', '.join(account.missing)}: set them")
+        self.tokens: Tokens | None = None
+        self._account, self._limits = account, limits
+        self._now_ms, self._sleep, self._told = now_ms, sleep, told
+        self._rest = Rest(account)
+        self._backoff = Backoff(LOGIN_S, random)
+        self._refusals = 0
+        self._used_code = -1  # the time step of the newest TOTP code that was used
+
+    async def login(self) -> Tokens:
+        """Log in, as often as it takes."""
+        while True:
+            try:
+                self.tokens = await self._try_login()
+            except BrokerError as error:
+                await self._failed(error)
+            else:
+                self._refusals = 0
+                self._backoff.reset()
+                return self.tokens
+
+    async def logout(self) -> None:
+        """End the session. One that has ended already, or a broker that isn't there, is no error."""
+        self.tokens = None
+        try:
+            await self.call("logout", lambda: self._rest.terminateSession(self._account.client_code))
+        except BrokerError as error:
+            logger.info("the logout did not work: %s", error)
+
+    async def call(self, endpoint: str, work: Callable[[], Result]) -> Result:
+        """Make a call when it is this endpoint's turn, in a thread. Raises BrokerError."""
+        await self._limits.turn(endpoint)
+        try:
+            return await asyncio.to_thread(work)
+        except RateLimitedError:
+            self._limits.refused(endpoint)
+            raise
+
+    async def _try_login(self) -> Tokens:
+        await self._limits.turn("getProfile")  # the client asks for the profile too
+        code = await self._code()
+        made: dict[str, Any] = await self.call(
+            "login", lambda: self._rest.generateSession(self._account.client_code, self._account.password, code)
+        )
+        data = made["data"]
+        return Tokens(data["jwtToken"], data["refreshToken"], data["feedToken"])
+
+    async def _code(self) -> str:
+        """Return a TOTP code that has not been used yet."""
+        while (step := self._now_ms() // 1000 // CODE_S) <= self._used_code:
+            await self._sleep((step + 1) * CODE_S - self._now_ms() / 1000)
+        self._used_code = step
+        return pyotp.TOTP(self._account.totp_secret).at(step * CODE_S)
+
+    async def _failed(self, error: BrokerError) -> None:
+        if isinstance(error, LoginRefusedError):
+            self._refusals += 1
+            if self._refusals == REFUSALS:
+                raise CredentialsError(
+                    f"the broker has refused the login {REFUSALS} times: {error}. Nothing more is tried, since that "
+                    "locks the account: check ANGEL_CLIENT_CODE, ANGEL_PASSWORD, ANGEL_TOTP_SECRET and the clock"
+                ) from None
+        wait_s = self._backoff.next_s()
+        logger.warning("login failed: %s; next try in %.0f s", error, wait_s)
+        self._told(str(error))
+        await self._sleep(wait_s)

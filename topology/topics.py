@@ -15,6 +15,7 @@ from topology.log.frames import (
     CANDLES,
     COMMANDS,
     DEAD_LETTERS,
+    FEED_EVENTS,
     HEADER,
     INDICATORS,
     TICKS,
@@ -26,6 +27,7 @@ from topology.log.frames import (
 )
 
 PARTITIONED = (TICKS, CANDLES, TIMEFRAMES, INDICATORS, DEAD_LETTERS)
+SINGLE = (COMMANDS, FEED_EVENTS)
 MAX_RECORD_BYTES = 16 * 1024 * 1024
 FIRST_BLOCK, LARGEST_BLOCK = 16, 8192  # records, when a partition is read from its end
 _FOREVER = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
@@ -64,7 +66,7 @@ def topic(namespace: str, stage: str) -> str:
 
 async def present(bootstrap: str, namespace: str) -> set[str]:
     """Return the topics of a log that the broker has."""
-    names = {topic(namespace, stage) for stage in (*PARTITIONED, COMMANDS)}
+    names = {topic(namespace, stage) for stage in (*PARTITIONED, *SINGLE)}
     async with admin(bootstrap) as client:
         return names & set(await client.list_topics())
 
@@ -73,7 +75,7 @@ async def create(bootstrap: str, namespace: str, partitions: int, configuration:
     """Make the topics that lack, and the log's header and first configuration. What is there stays as it is."""
     async with admin(bootstrap) as client:
         wanted = [NewTopic(topic(namespace, stage), partitions, 1, topic_configs=_CONFIG) for stage in PARTITIONED]
-        wanted.append(NewTopic(topic(namespace, COMMANDS), 1, 1, topic_configs=_CONFIG))
+        wanted += [NewTopic(topic(namespace, stage), 1, 1, topic_configs=_CONFIG) for stage in SINGLE]
         existing = set(await client.list_topics())
         lacking = [new for new in wanted if new.name not in existing]
         if lacking:
@@ -109,15 +111,15 @@ async def read(bootstrap: str, namespace: str) -> Log:
     if not written:
         raise LogError(f"the topic {name} is empty: run `topology topics create`")
     header = HEADER.decode(written[0].value)
-    for stage in PARTITIONED:
-        count = found.get(topic(namespace, stage), 0)
+    for stage in (*PARTITIONED, FEED_EVENTS):
+        count, right = found.get(topic(namespace, stage), 0), 1 if stage in SINGLE else header.partitions
         if count == 0:
             raise LogError(
                 f"the broker at {bootstrap} has no topic {topic(namespace, stage)}: run `topology topics create`"
             )
-        if count != header.partitions:
+        if count != right:
             raise LogError(
-                f"the topic {topic(namespace, stage)} has {count} partitions where its log has {header.partitions}: "
+                f"the topic {topic(namespace, stage)} has {count} partitions where it must have {right}: "
                 "delete it and run `topology topics create`"
             )
     if len(written) < 2:

@@ -17,11 +17,13 @@ from topology.log.frames import (
     COMMANDS,
     DEAD_LETTERS,
     DERIVED,
+    FEED_EVENTS,
     HEADER,
     TICK_FRAME,
     TICKS,
     Configure,
     DeadLetter,
+    FeedEvent,
     Format,
     FrameError,
 )
@@ -33,13 +35,14 @@ EXAMPLE = """examples:
   topology tail indicators --instrument NSE:99926000 --follow
   topology tail candles_1s --from-start --count 100 | jq -c '.rows[]'"""
 NEWEST = 10
-FILTERED = ("ticks", "rows", "live", "late")
+FILTERED = ("ticks", "quotes", "baselines", "rows", "live", "late")
 """The fields of frames that hold rows of instruments."""
 
 _DECODERS: dict[str, Callable[[bytes], msgspec.Struct]] = {
     TICKS: TICK_FRAME.decode,
     **{stage: format_.decode for stage, format_ in DERIVED.items()},
     DEAD_LETTERS: Format(DeadLetter).decode,
+    FEED_EVENTS: Format(FeedEvent).decode,
 }
 
 
@@ -74,7 +77,7 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run the command; return its exit code."""
-    if arguments.instrument and arguments.topic in (COMMANDS, DEAD_LETTERS):
+    if arguments.instrument and arguments.topic in (*topics.SINGLE, DEAD_LETTERS):
         arguments.refuse(f"argument --instrument: {arguments.topic} holds no rows of instruments")
     asyncio.run(_tail(arguments, settings))
     return 0
@@ -150,7 +153,7 @@ async def _tail(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def _places(log: topics.Log, wanted: Wanted) -> list[TopicPartition]:
-    partitions = 1 if wanted.stage == COMMANDS else log.header.partitions
+    partitions = 1 if wanted.stage in topics.SINGLE else log.header.partitions
     chosen = [partition_of(wanted.instrument, partitions)] if wanted.instrument else range(partitions)
     return [TopicPartition(log.topic(wanted.stage), partition) for partition in chosen]
 

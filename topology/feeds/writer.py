@@ -12,17 +12,19 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Self
 
+import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import RecordMetadata
 
 from topology import topics
 from topology.feeds import Content
-from topology.log.frames import TICK_FRAME, TICKS, VERSION, Configure, TickFrame, encode
+from topology.log.frames import FEED_EVENTS, TICK_FRAME, TICKS, VERSION, Configure, FeedEvent, TickFrame, encode
 from topology.log.position import partition_of
 from topology.market.ticks import Tick
 
 MAX_ROWS = 1000  # ticks in a frame
 DAY_MS = 86_400_000
+EVENTS = -1  # stands for the partition of the events where deliveries are kept by partition
 
 
 class StaleSourceError(Exception):
@@ -149,6 +151,13 @@ class TickLogWriter:
         lane.sequence += 1
         lane.commands = []
         self.frames += 1
+
+    async def event(self, event: FeedEvent) -> None:
+        """Write an event of the feed, beside the frames."""
+        record = encode(msgspec.structs.replace(event, version=VERSION, log=self.log.header.log))
+        self._sent[EVENTS] = await self._producer.send(
+            self.log.topic(FEED_EVENTS), record, partition=0, timestamp_ms=max(event.at_ms, 0)
+        )
 
     async def flush(self) -> None:
         """Wait until everything is delivered; raise what could not be."""

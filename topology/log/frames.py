@@ -21,7 +21,7 @@ from topology.market.ticks import Tick
 VERSION = 1
 
 TICKS, CANDLES, TIMEFRAMES, INDICATORS = "ticks", "candles_1s", "candles_tf", "indicators"
-COMMANDS, DEAD_LETTERS = "commands", "dead_letters"
+COMMANDS, DEAD_LETTERS, FEED_EVENTS = "commands", "dead_letters", "feed_events"
 
 
 TimeframeSeconds = Annotated[int, msgspec.Meta(ge=5, le=86_400)]
@@ -146,6 +146,25 @@ class DeadLetter(msgspec.Struct, array_like=True, frozen=True):
     position: int
     reason: str
     record: bytes
+
+
+class FeedEvent(msgspec.Struct, array_like=True, frozen=True):
+    """A record of ``feed_events``: something that happened to a feed, at ``at_ms`` by its clock.
+
+    ``kind`` is ``login_failed``, ``connected``, ``disconnected``, ``stale``, ``gap``, ``resumed`` or ``rejected``.
+    ``socket`` is the number of the connection, None where it is about all. A gap has its bounds, in milliseconds since
+    the epoch, and the number of its ``instruments``; ``detail`` is for people.
+    """
+
+    version: int
+    log: str
+    at_ms: int
+    kind: str
+    socket: int | None
+    detail: str
+    from_ms: int | None = None
+    to_ms: int | None = None
+    instruments: int = 0
 
 
 AnyFrame = TypeVar("AnyFrame", bound=msgspec.Struct)

@@ -1,0 +1,96 @@
+"""One connection to the broker's socket: its thread, and what comes over it, brought to the event loop in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from topology.feeds.angel.sdk import Socket
+from topology.feeds.angel.session import Tokens
+from topology.settings import Account
+
+
+class Came(NamedTuple):
+    """A packet as it came, and when: milliseconds since the epoch."""
+
+    received_ms: int
+    data: bytes
+
+
+class Connection:
+    """A connection that is made once. Made and used in the event loop; `news` is set when something has come.
+
+    ``packets`` and ``texts`` hold what has come and is not taken yet. `ended` is why the connection is over, None while
+    it is not; ``alive_ms`` is when anything came last.
+    """
+
+    def __init__(self, account: Account, tokens: Tokens, *, now_ms: Callable[[], int]) -> None:
+        self.packets: deque[Came] = deque()
+        self.texts: deque[str] = deque()
+        self.news = asyncio.Event()
+        self.opened, self.ended = False, ""
+        self.alive_ms = now_ms()
+        self._now_ms, self._loop = now_ms, asyncio.get_running_loop()
+        self._waking = False
+        self._socket = Socket(
+            account,
+            {"jwt": tokens.jwt, "feed": tokens.feed},
+            on_packet=self._packet,
+            on_text=self._text,
+            on_alive=self._alive,
+            on_state=self._state,
+        )
+        self._thread = threading.Thread(target=self._socket.connect, name="angel-socket", daemon=True)
+        self._thread.start()
+
+    async def subscribe(self, mode: int, tokens: Mapping[int, Iterable[str]]) -> None:
+        """Ask for the packets of these tokens, by exchange number. `ended` says if the connection ends meanwhile."""
+        try:
+            await asyncio.to_thread(self._socket.subscribe_all, mode, tokens)
+        except Exception as error:
+            self.ended = self.ended or type(error).__name__
+
+    def take(self) -> list[Came]:
+        """Take every packet that has come so far."""
+        taken = []
+        while self.packets:
+            taken.append(self.packets.popleft())
+        return taken
+
+    def close(self) -> None:
+        """End the connection. Its thread ends by itself."""
+        self.ended = self.ended or "closed by us"
+        self._socket.close_connection()
+
+    # In the thread of the socket:
+
+    def _packet(self, data: bytes) -> None:
+        self.packets.append(Came(self._now_ms(), data))
+        self._wake()
+
+    def _text(self, text: str) -> None:
+        self.texts.append(text)
+        self._wake()
+
+    def _alive(self) -> None:
+        self.alive_ms = self._now_ms()
+
+    def _state(self, state: str, why: str) -> None:
+        if state == "open":
+            self.opened = True
+        else:
+            self.ended = self.ended or why or state
+        self._wake()
+
+    def _wake(self) -> None:
+        """Wake the event loop, once for all that comes until it wakes."""
+        if not self._waking:
+            self._waking = True
+            self._loop.call_soon_threadsafe(self._woken)
+
+    def _woken(self) -> None:
+        self._waking = False
+        self.news.set()

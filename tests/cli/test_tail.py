@@ -85,7 +85,8 @@ def test_the_count_is_of_the_newest_or_from_the_start_of_the_oldest(topology, se
 def test_fields_have_their_names_and_a_calendar_is_shown_by_its_version(topology, settings, twenty):
     first = frames(topology(settings, "tail", "ticks", "--count", "20"))[0]
     assert first["ticks"][0] == {
-        "instrument": NIFTY, "price": 100, "time_ms": OPEN_MS, "day_volume": None, "quantity": None
+        "instrument": NIFTY, "price": 100, "time_ms": OPEN_MS, "day_volume": None, "quantity": None,
+        "high": None, "low": None,
     }  # fmt: skip
     (command,) = first["commands"]
     assert command["timeframes"] == {"60": ["SMA:2", "EMA:2"], "300": ["SMA:2", "EMA:2"]}

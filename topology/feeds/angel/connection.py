@@ -28,6 +28,7 @@ class Connection:
     """
 
     def __init__(self, account: Account, tokens: Tokens, *, now_ms: Callable[[], int]) -> None:
+        self.tokens = tokens
         self.packets: deque[Came] = deque()
         self.texts: deque[str] = deque()
         self.news = asyncio.Event()

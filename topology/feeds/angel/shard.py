@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 OPENS_WITHIN_S = 20.0
 LOOKS_EVERY_S = 1.0
+SILENT = f"the socket is {Health.SILENT}"
+SILENT_SOCKETS = 3  # in a row, after which a new session is tried
 _NUMBERS = {name: number for number, name in EXCHANGES.items()}
 
 
@@ -48,9 +50,15 @@ class Events(Protocol):
     """Takes what happens to a shard."""
 
     def __call__(
-        self, kind: str, detail: str = "", *, socket: int, from_ms: int | None = None, to_ms: int | None = None,
+        self,
+        kind: str,
+        detail: str = "",
+        *,
+        socket: int | None = None,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
         instruments: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Note an event; see :class:`topology.log.frames.FeedEvent`."""
 
 
@@ -69,7 +77,7 @@ class Shard:
         live: LiveFeed,
         clock: Clock,
         connect: Callable[[], Awaitable[Connection]],
-        renew: Callable[[], Awaitable[Tokens]],
+        renew: Callable[[Tokens], Awaitable[Tokens]],
         open_since_ms: Callable[[], int | None],
         events: Events,
         since_ms: int,
@@ -86,6 +94,7 @@ class Shard:
         has_index = any(default_class(instrument) == "index" for instrument in self._instruments)
         self._usual_ms = INDEX_MS if has_index else OTHERS_MS
         self._gap_from_ms: int | None = None
+        self._silent_sockets = 0
 
     async def run(self) -> None:
         """Keep the socket open."""
@@ -98,9 +107,14 @@ class Shard:
                 connection.close()
             self._interrupt(why)
             self._events("disconnected", why, socket=self._number)
-            if why.endswith(("HTTP 401", "HTTP 403")):
-                await self._renew()
+            if self._needs_login(why):
+                await self._renew(connection.tokens)
             await self._clock.sleep(self._backoff.next_s())
+
+    def _needs_login(self, why: str) -> bool:
+        """Say whether the session is dead: the broker says so, or socket after socket brings no data."""
+        self._silent_sockets = self._silent_sockets + 1 if why == SILENT else 0
+        return why.endswith(("HTTP 401", "HTTP 403")) or self._silent_sockets == SILENT_SOCKETS
 
     def end(self) -> None:
         """Note that the day is over: what comes from here on is missing."""

@@ -1,0 +1,117 @@
+"""The broker's feed, unattended: log in before each open, stream, and stop at the close, day after day."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+
+from topology.feeds.angel.connection import Connection
+from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
+from topology.feeds.angel.limits import Limits
+from topology.feeds.angel.session import Session, Tokens
+from topology.feeds.angel.shard import Events, Shard, Wanted
+from topology.feeds.clock import Clock
+from topology.feeds.live import LiveFeed
+from topology.market.calendar import Calendar
+from topology.market.instruments import default_class
+from topology.settings import Account
+
+logger = logging.getLogger(__name__)
+
+LOGIN_BEFORE_MS = 5 * 60_000  # the open: 09:10 where it is 09:15
+CONNECT_BEFORE_MS = 60_000
+STAY_AFTER_MS = 10_000  # the close, for what is on its way
+
+
+class AngelFeed:
+    """Feeds ``live`` from the broker. ``shards`` are the subscriptions of each socket.
+
+    ``classes`` names the instrument class where :func:`default_class` is not enough. `run` raises CredentialsError
+    when the broker refuses the credentials for good, and NotCovered where the calendar ends.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        shards: Sequence[Sequence[Wanted]],
+        *,
+        live: LiveFeed,
+        calendar: Calendar,
+        classes: Mapping[str, str],
+        clock: Clock,
+        limits: Limits,
+        events: Events,
+        since_ms: int,
+        random: Random,
+    ) -> None:
+        self._account, self._calendar, self._clock = account, calendar, clock
+        self._session = Session(
+            account,
+            limits,
+            now_ms=clock.now_ms,
+            sleep=clock.sleep,
+            told=lambda why: events("login_failed", why),
+            random=random,
+        )
+        self._renewing = asyncio.Lock()
+        self._classes: set[str] = set()
+        self.shards = []
+        for number, wanted in enumerate(shards):
+            names = [str(one.instrument) for one in wanted]
+            of_shard = {classes.get(name) or default_class(name) for name in names}
+            self._classes |= of_shard
+            self.shards.append(
+                Shard(
+                    number,
+                    wanted,
+                    live=live,
+                    clock=clock,
+                    connect=self._connected,
+                    renew=self._renewed,
+                    open_since_ms=self._opener(of_shard),
+                    events=events,
+                    since_ms=since_ms,
+                    random=random,
+                )
+            )
+
+    async def run(self) -> None:
+        """Feed day after day."""
+        while True:
+            hours = next_hours(self._calendar, self._classes, self._clock.now_ms())
+            await self._clock.sleep_until(hours.open_ms - LOGIN_BEFORE_MS)
+            await self._session.login()
+            logger.info("logged in")
+            await self._clock.sleep_until(hours.open_ms - CONNECT_BEFORE_MS)
+            await self._day(hours)
+            await self._session.logout()
+
+    async def _day(self, hours: Hours) -> None:
+        running = [asyncio.create_task(shard.run()) for shard in self.shards]
+        over = asyncio.create_task(self._clock.sleep_until(hours.close_ms + STAY_AFTER_MS))
+        try:
+            done, _ = await asyncio.wait([*running, over], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # raises what a shard could not go on with
+        finally:
+            for task in (*running, over):
+                task.cancel()
+            await asyncio.gather(*running, over, return_exceptions=True)
+        for shard in self.shards:
+            shard.end()
+
+    async def _connected(self) -> Connection:
+        tokens = self._session.tokens or await self._renewed(None)
+        return Connection(self._account, tokens, now_ms=self._clock.now_ms)
+
+    async def _renewed(self, dead: Tokens | None = None) -> Tokens:
+        """Return new tokens in place of the dead ones: several sockets may notice, one logs in."""
+        async with self._renewing:
+            if self._session.tokens is None or self._session.tokens is dead:
+                return await self._session.login()
+            return self._session.tokens
+
+    def _opener(self, classes: set[str]) -> Callable[[], int | None]:
+        return lambda: open_since_ms(self._calendar, classes, self._clock.now_ms())

@@ -21,6 +21,7 @@ COMMANDS = {
     "topics": "make the topics of a log",
     "configure": "apply the environment's timeframes, indicators and calendar to the log",
     "calendar": "show when the market is open on a day",
+    "instruments": "fetch the broker's instruments, and find them by symbol, name or token",
     "prune": "remove what is older than LOG_KEEP_DAYS from the log",
 }
 """What there is, each a module of this name beside this one: ``add(subparsers)``, ``run(arguments, settings)``."""
@@ -43,6 +44,7 @@ _EXPLAINED = (
     ("topology.feeds", "FeedError"),
     ("topology.feeds.writer", "StaleSourceError"),
     ("topology.market.calendar", "CalendarError"),
+    ("topology.market.instruments", "InstrumentError"),
     ("topology.sinks.applied", "SinkError"),
     ("topology.embedded.child", "EmbeddedError"),
     ("topology.cli.supervisor", "RoleError"),

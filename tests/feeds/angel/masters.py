@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count, islice, product
+from pathlib import Path
+
+from topology.feeds.angel.listing import read_row
+from topology.feeds.angel.listings import write
 
 Row = dict[str, str]
 EXPIRIES = ("24NOV2026", "01DEC2026", "08DEC2026", "29DEC2026", "25JAN2027", "30MAR2027")
@@ -81,6 +85,15 @@ SMALL: list[Row] = [
     row("NCDEX", "700", "GUARSEED20NOV26", "GUARSEED10", expiry="20NOV2026", instrumenttype="FUTCOM"),
     row("NCO", "249862", "CRUDEOIL26NOV6000CE", "CRUDEOIL", expiry="18NOV2026", instrumenttype="OPTFUT"),
 ]  # fmt: skip
+
+
+LISTED = [row for row in SMALL if row["exch_seg"] != "NCO" and row["token"].isdigit()]
+
+
+def keep(path: Path, rows: Iterable[Row]) -> Path:
+    """Write a copy of a master, as an update leaves it."""
+    write(path, map(read_row, rows), left_out={}, fetched_at_ms=0, source="a test", accept=lambda copy: None)
+    return path
 
 
 def large(size: int = 150_000) -> Iterator[Row]:

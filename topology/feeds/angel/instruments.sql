@@ -27,12 +27,13 @@ CREATE INDEX symbols ON listings (symbol_key);
 CREATE INDEX stocks ON listings (stock_key) WHERE stock_key <> '';
 CREATE INDEX names ON listings (name_key, option);
 
--- The words of each listing, and the same text by every three characters: for words within words.
+-- The words of each listing, and the same text, after a space, by every three characters: for words within words.
 CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = none, tokenize = "ascii tokenchars '&'");
 CREATE VIRTUAL TABLE parts USING fts5 (text, content = '', tokenize = 'trigram');
 
 CREATE TABLE origin (
     fetched_at_ms INTEGER NOT NULL,
     source TEXT NOT NULL,
-    left_out TEXT NOT NULL
+    left_out TEXT NOT NULL,
+    listings INTEGER NOT NULL
 );

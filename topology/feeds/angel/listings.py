@@ -14,13 +14,16 @@ from typing import Any
 
 from topology.feeds import FeedError
 from topology.feeds.angel.listing import Listing
-from topology.feeds.angel.search import find, key_of, order_of, words_of_listing
+from topology.feeds.angel.search import find, find_alike, key_of, order_of, words_of_listing
 from topology.market.instruments import Instrument
 
 FILE_NAME = "instruments.db"
 """The file's name in the folder of the namespace: a simulator's instruments are none of the broker's."""
 
 SCHEMA_VERSION = 1
+NEAREST = 3
+
+_CANDIDATES = 50
 
 _COLUMNS = (
     "exchange, token, symbol, name, expiry, strike, lot_size, tick_size, instrument_type, price_divisor, "
@@ -102,8 +105,18 @@ class Listings:
         """Return what a text finds, the best first: the rule stands in `topology.feeds.angel.search`."""
         with self._explained():
             places = find(self._database, text, limit)
-        found = [self._where("place = :place", place=place) for place in places]
-        return [listing for (listing,) in found]
+        return [self._at(place) for place in places]
+
+    def nearest(self, symbol: str, exchange: str | None = None) -> list[Listing]:
+        """Return up to three listings that may be meant by a symbol that isn't there, the likeliest first."""
+        with self._explained():
+            places = find(self._database, symbol, _CANDIDATES) or find_alike(self._database, symbol, _CANDIDATES)
+        found = map(self._at, places)
+        return [listing for listing in found if exchange in (None, listing.instrument.exchange)][:NEAREST]
+
+    def _at(self, place: int) -> Listing:
+        (listing,) = self._where("place = :place", place=place)
+        return listing
 
     def _where(self, condition: str, **parameters: str | int | None) -> list[Listing]:
         with self._explained():
@@ -116,8 +129,7 @@ class Listings:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         if version != SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"its format is {version}, this program's {SCHEMA_VERSION}")
-        (count,) = self._database.execute("SELECT count(*) FROM listings").fetchone()
-        fetched_at_ms, source, left_out = self._database.execute("SELECT * FROM origin").fetchone()
+        fetched_at_ms, source, left_out, count = self._database.execute("SELECT * FROM origin").fetchone()
         return fetched_at_ms, source, json.loads(left_out), count
 
     @contextmanager
@@ -138,12 +150,13 @@ def write(
     fetched_at_ms: int,
     source: str,
     accept: Callable[[Listings], None],
-) -> None:
+) -> int:
     """Make a new copy from listings in any order, and put it in the place of the one at ``path`` if it is accepted.
 
     ``left_out`` is asked when the last listing has been taken. ``accept`` is given the new copy before anybody else
     sees it, and refuses it by raising. Whatever is raised, the old copy stays as it was. The first of several listings
-    of an instrument counts. Memory doesn't grow with their number. Raises FeedError while another one is being made.
+    of an instrument counts. Memory doesn't grow with their number. Returns how many they are. Raises FeedError
+    while another copy is being made, and where it can't be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     new, staging = path.with_suffix(".new"), path.with_suffix(".rows")
@@ -151,30 +164,42 @@ def write(
         for file in (new, staging):
             file.unlink(missing_ok=True)
             made.callback(file.unlink, missing_ok=True)
-        with closing(sqlite3.connect(new, isolation_level=None)) as database:
-            database.executescript(_PREPARE)
-            database.executescript(resources.files(__package__).joinpath("instruments.sql").read_text(encoding="utf-8"))
-            database.execute("ATTACH ? AS staging", [str(staging)])
-            database.executescript(_STAGING)
-            _fill(database, listings)
-            database.execute("INSERT INTO origin VALUES (?, ?, ?)", [fetched_at_ms, source, json.dumps(left_out)])
-            database.execute("COMMIT")
+        try:
+            with closing(sqlite3.connect(new, isolation_level=None)) as database:
+                _prepare(database, staging)
+                count = _fill(database, listings)
+                origin = [fetched_at_ms, source, json.dumps(left_out), count]
+                database.execute("INSERT INTO origin VALUES (?, ?, ?, ?)", origin)
+                database.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise FeedError(f"{path} can't be written ({error}): see to it that there is room") from error
         with Listings(new) as copy:
             accept(copy)
         new.replace(path)
+    return count
 
 
-def _fill(database: sqlite3.Connection, listings: Iterable[Listing]) -> None:
+def _prepare(database: sqlite3.Connection, staging: Path) -> None:
+    database.executescript(_PREPARE)
+    database.executescript(resources.files(__package__).joinpath("instruments.sql").read_text(encoding="utf-8"))
+    database.execute("ATTACH ? AS staging", [str(staging)])
+    database.executescript(_STAGING)
+
+
+def _fill(database: sqlite3.Connection, listings: Iterable[Listing]) -> int:
+    """Write the listings; return how many they are."""
     database.executemany(f"INSERT OR IGNORE INTO rows VALUES ({_marks(_STAGED)})", map(_staged, listings))
     database.execute(_WITH_DERIVATIVES)
     # Places are given in the order of the rows, so that a search which asks for the first few needs not sort them all.
     rows = database.execute(f"SELECT {_STORED}, words FROM rows ORDER BY sorted_by")
+    place = 0
     for place, (*row, words) in enumerate(rows, 1):
         database.execute(f"INSERT INTO listings VALUES (?, {_marks(_STORED)})", [place, *row])
         database.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", [place, words])
         database.execute("INSERT INTO parts (rowid, text) VALUES (?, ?)", [place, f" {words}"])
     for index in ("words", "parts"):
         database.execute(f"INSERT INTO {index} ({index}) VALUES ('optimize')")
+    return place
 
 
 def _marks(columns: str) -> str:

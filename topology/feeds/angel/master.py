@@ -7,9 +7,10 @@ part of the instruments for hours: then the last good copy stays.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import ijson
@@ -44,42 +45,46 @@ class Update:
     left_out: dict[str, int]
 
 
-def update(url: str, path: Path, *, wanted: Iterable[Instrument], now: datetime) -> Update:
+@contextmanager
+def last_copy(path: Path) -> Iterator[Listings | None]:
+    """Open the last copy at a path for as long as the block lasts; one that can't be read counts as none."""
+    try:
+        copy = Listings.opened(path)
+    except FeedError:
+        copy = None
+    with copy or nullcontext():
+        yield copy
+
+
+def update(url: str, path: Path, *, before: Listings | None, wanted: Collection[Instrument], now: datetime) -> Update:
     """Fetch the master and keep it at ``path``, for `Listings` to read.
 
-    ``wanted`` are the subscribed instruments: one that the last copy has and that hasn't expired since must be there.
-    Raises FeedError for anything else than a good master; then the last copy stays as it was.
+    ``before`` is the `last_copy`, ``wanted`` the subscribed instruments: those that the last copy has and that haven't
+    expired since must be in the new one. Raises FeedError for anything else than a good master; then the last copy
+    stays as it was.
     """
-    before = _before(path)
-    try:
-        return _update(url, path, before=before, wanted=list(wanted), now=now)
-    except (Refused, ijson.JSONError) as error:
-        reason = (
-            f"is no JSON, or was cut ({str(error).splitlines()[0]})" if isinstance(error, ijson.JSONError) else error
-        )
-        stays = f"the last good copy stays, fetched {_when(before)}" if before else "and there is no copy yet"
-        raise FeedError(f"the instrument master of {url} {reason}: {stays}; try again later") from None
-    finally:
-        if before:
-            before.close()
-
-
-def _update(url: str, path: Path, *, before: Listings | None, wanted: list[Instrument], now: datetime) -> Update:
     left_out: Counter[str] = Counter()
 
     def accept(copy: Listings) -> None:
-        _check(copy, before=before, wanted=wanted, now=now)
+        if not copy.count:
+            raise Refused("holds no instruments")
+        if before is not None:
+            _compare(copy, before, wanted=wanted, today=now.astimezone(IST).date())
 
-    write(
-        path,
-        _listings(_chunks(url), left_out),
-        left_out=left_out,
-        fetched_at_ms=int(now.timestamp() * 1000),
-        source=url,
-        accept=accept,
-    )
-    with Listings(path) as kept:
-        return Update(count=kept.count, count_before=before.count if before else None, left_out=kept.left_out)
+    try:
+        count = write(
+            path,
+            _listings(_chunks(url), left_out),
+            left_out=left_out,
+            fetched_at_ms=int(now.timestamp() * 1000),
+            source=url,
+            accept=accept,
+        )
+    except (Refused, ijson.JSONError) as error:
+        reason = error if isinstance(error, Refused) else f"is no JSON, or was cut ({_first_line(error)})"
+        stays = f"the copy of {_when(before)} stays" if before else "there is no copy yet"
+        raise FeedError(f"the instrument master of {url} {reason}; {stays}, try again later") from None
+    return Update(count=count, count_before=before.count if before else None, left_out=dict(left_out))
 
 
 def _chunks(url: str) -> Iterator[bytes]:
@@ -105,15 +110,10 @@ def _listings(chunks: Iterator[bytes], left_out: Counter[str]) -> Iterator[Listi
             left_out[str(error)] += 1
 
 
-def _check(copy: Listings, *, before: Listings | None, wanted: list[Instrument], now: datetime) -> None:
-    """Raise Refused for a copy that is no good."""
-    if not copy.count:
-        raise Refused("holds no instruments")
-    if before is None:
-        return
+def _compare(copy: Listings, before: Listings, *, wanted: Collection[Instrument], today: date) -> None:
+    """Raise Refused for a copy that is worse than the last one."""
     if copy.count < before.count * SMALLEST_PART:
         raise Refused(f"holds {copy.count:,} instruments, where the last one has {before.count:,}")
-    today = now.astimezone(IST).date()
     had = [listing for instrument in wanted if (listing := before.get(instrument))]
     gone = [known for known in had if (known.expiry or today) >= today and not copy.get(known.instrument)]
     if gone:
@@ -121,16 +121,12 @@ def _check(copy: Listings, *, before: Listings | None, wanted: list[Instrument],
         raise Refused(f"lacks {len(gone)} that SUBSCRIBE_TOKENS names and the last one has ({names})")
 
 
-def _before(path: Path) -> Listings | None:
-    """Open the last copy; one that can't be read is replaced like none."""
-    try:
-        return Listings.opened(path)
-    except FeedError:
-        return None
-
-
 def _when(copy: Listings) -> str:
     return f"{datetime.fromtimestamp(copy.fetched_at_ms / 1000, IST):%Y-%m-%d %H:%M} IST"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _cause(error: BaseException) -> str:

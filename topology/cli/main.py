@@ -22,6 +22,7 @@ COMMANDS = {
     "configure": "apply the environment's timeframes, indicators and calendar to the log",
     "doctor": "check what a first live morning trips over",
     "calendar": "show when the market is open on a day",
+    "instruments": "fetch the broker's instruments, and find them by symbol, name or token",
     "prune": "remove what is older than LOG_KEEP_DAYS from the log",
 }
 """What there is, each a module of this name beside this one: ``add(subparsers)``, ``run(arguments, settings)``."""
@@ -44,6 +45,7 @@ _EXPLAINED = (
     ("topology.feeds", "FeedError"),
     ("topology.feeds.writer", "StaleSourceError"),
     ("topology.market.calendar", "CalendarError"),
+    ("topology.market.instruments", "InstrumentError"),
     ("topology.sinks.applied", "SinkError"),
     ("topology.embedded.child", "EmbeddedError"),
     ("topology.cli.supervisor", "RoleError"),

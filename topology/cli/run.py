@@ -20,6 +20,8 @@ from rich.table import Table
 
 from topology.cli.private import Ends, PrivatePipeline
 from topology.feeds import FeedError
+from topology.feeds.angel.listings import FILE_NAME
+from topology.feeds.angel.symbols import resolve_at
 from topology.feeds.fields import day_start_ms
 from topology.feeds.files import Recording, scan
 from topology.feeds.writer import TickLogWriter
@@ -61,7 +63,9 @@ def add(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".csv or .csv.gz; any order of days")
-    parser.add_argument("--instrument", metavar="I", help="what files without an instrument column hold: NSE:99926000")
+    parser.add_argument(
+        "--instrument", metavar="I", help="what files without an instrument column hold: NSE:99926000, or its symbol"
+    )
     parser.add_argument(
         "--archive", type=Path, metavar="OUT.db", help="keep the candles and values in this SQLite file"
     )
@@ -85,9 +89,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.archive is not None and arguments.archive.exists():
         raise FeedError(f"{arguments.archive} is there already: name another file with --archive, or delete it")
     calendar = Calendar.parse(settings.calendar_text())
+    instrument = arguments.instrument
+    if instrument is not None:
+        instrument = str(resolve_at(instrument, settings.namespace_dir / FILE_NAME))
     with _Screen(shown=not arguments.json) as screen:
         screen.step("reading the files")
-        recording = scan(arguments.files, arguments.instrument, covered=calendar.covered)
+        recording = scan(arguments.files, instrument, covered=calendar.covered)
         outcome = _process(recording, calendar, arguments, settings, screen)
     if arguments.json:
         print(msgspec.json.encode(outcome).decode())

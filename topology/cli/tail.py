@@ -13,6 +13,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from topology import topics
 from topology.cli import at_least_one
 from topology.configuration import label
+from topology.feeds.angel.listings import FILE_NAME
+from topology.feeds.angel.symbols import resolve_at
 from topology.log.frames import (
     COMMANDS,
     DEAD_LETTERS,
@@ -28,7 +30,7 @@ from topology.log.frames import (
     FrameError,
 )
 from topology.log.position import partition_of
-from topology.market.instruments import Instrument, InstrumentError
+from topology.market.instruments import InstrumentError
 from topology.settings import Settings
 
 EXAMPLE = """examples:
@@ -66,7 +68,9 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "topic", metavar="TOPIC", choices=[*_DECODERS, COMMANDS], help=", ".join([*_DECODERS, COMMANDS])
     )
-    parser.add_argument("--instrument", type=_instrument, metavar="I", help="this instrument only: NSE:99926000")
+    parser.add_argument(
+        "--instrument", metavar="I", help="this instrument only: NSE:99926000, or its symbol (`topology instruments`)"
+    )
     parser.add_argument("--from-start", action="store_true", help="begin with the oldest frame, not the newest ones")
     parser.add_argument(
         "--count", type=at_least_one, metavar="N", help=f"this many frames (default {NEWEST}; with --from-start all)"
@@ -77,8 +81,14 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run the command; return its exit code."""
-    if arguments.instrument and arguments.topic in (*topics.SINGLE, DEAD_LETTERS):
-        arguments.refuse(f"argument --instrument: {arguments.topic} holds no rows of instruments")
+    if arguments.instrument is not None:
+        if arguments.topic in (*topics.SINGLE, DEAD_LETTERS):
+            arguments.refuse(f"argument --instrument: {arguments.topic} holds no rows of instruments")
+        try:
+            instrument = resolve_at(arguments.instrument, settings.namespace_dir / FILE_NAME)
+        except InstrumentError as error:
+            arguments.refuse(f"argument --instrument: {error}")
+        arguments.instrument = str(instrument)
     asyncio.run(_tail(arguments, settings))
     return 0
 
@@ -126,13 +136,6 @@ def _named(value: object) -> object:
 
 def _json(line: dict[str, object]) -> str:
     return msgspec.json.encode(line).decode()
-
-
-def _instrument(text: str) -> str:
-    try:
-        return str(Instrument.parse(text))
-    except InstrumentError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 async def _tail(arguments: argparse.Namespace, settings: Settings) -> None:

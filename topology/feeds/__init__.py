@@ -1,6 +1,7 @@
 """Feeds: where ticks come from. A source yields batches; the writer cuts them into frames for the tick log.
 
 ``files`` recorded days (on ``lines``, the bytes; ``rows``, a line; ``fields``, a value), ``walk`` a demonstration.
+``subscriptions`` says what a live feed asks for.
 """
 
 from __future__ import annotations

@@ -1,0 +1,125 @@
+"""What to subscribe to, as `SUBSCRIBE_TOKENS` says it, and how that is spread over the broker's sockets.
+
+``1:99926000,1:2885:snap,RELIANCE-EQ:ltp,@more.txt``: an instrument (exchange and token, or a symbol where there is an
+instrument master), then, if wanted, a mode: ``ltp``, ``quote`` (the default) or ``snap``. A file has entries separated
+by lines or commas, and comments from ``#`` to the end of a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from topology.feeds import FeedError
+from topology.feeds.angel.listings import Listings
+from topology.feeds.angel.packets import MODES, QUOTE
+from topology.feeds.angel.symbols import EXCHANGES_BY_TEXT, resolve
+from topology.market.instruments import Instrument, InstrumentError
+
+VARIABLE = "SUBSCRIBE_TOKENS"
+SOCKETS = 3
+SOCKET_SIZE = 1_000
+MOST = SOCKETS * SOCKET_SIZE
+"""Instruments: the broker takes 1,000 on a socket, and three sockets of an account."""
+
+_NAMES = {mode: name for name, mode in MODES.items()}
+
+
+class SubscriptionError(FeedError):
+    """`SUBSCRIBE_TOKENS` can't be used; the message is one line that names the entry and says what is wrong with it."""
+
+
+class Subscription(NamedTuple):
+    """An instrument and the mode of its packets, one of `packets.MODES`."""
+
+    instrument: Instrument
+    mode: int
+
+
+class _Entry(NamedTuple):
+    text: str
+    place: str
+
+
+def read(text: str, listings: Listings | None) -> list[Subscription]:
+    """Return what the text of the variable asks for, each instrument once, in its order.
+
+    With a master every instrument must be in it. Raises SubscriptionError: for what is no instrument, an unknown mode,
+    a symbol with no or several matches, an instrument that stands there in two modes, a file that can't be read, no
+    entry at all, or more than 3,000 instruments.
+    """
+    modes: dict[Instrument, int] = {}
+    for entry in _entries(text):
+        instrument, mode = _subscription(entry, listings)
+        if listings is not None and listings.get(instrument) is None:
+            raise SubscriptionError(
+                f"{entry.place}: {entry.text!r} names {instrument}, which the instrument master doesn't have: "
+                "look for it with `topology instruments search`"
+            )
+        if modes.setdefault(instrument, mode) != mode:
+            both = f"{_NAMES[modes[instrument]]} and {_NAMES[mode]}"
+            raise SubscriptionError(f"{entry.place}: {instrument} stands there twice, as {both}: leave one out")
+    if not modes:
+        raise SubscriptionError(f"{VARIABLE} names no instrument: write one, such as 1:99926000")
+    if len(modes) > MOST:
+        raise SubscriptionError(f"{VARIABLE} names {len(modes):,} instruments: the broker sends {MOST:,} at most")
+    return [Subscription(instrument, mode) for instrument, mode in modes.items()]
+
+
+def named(text: str, listings: Listings | None) -> list[Instrument]:
+    """Return the instruments that the text of the variable names, without the entries that `read` would refuse.
+
+    Raises SubscriptionError for a file that can't be read.
+    """
+    found = []
+    for entry in _entries(text):
+        try:
+            found.append(_subscription(entry, listings).instrument)
+        except SubscriptionError:
+            continue  # who subscribes is told
+    return found
+
+
+def spread(subscriptions: Sequence[Subscription]) -> list[list[Subscription]]:
+    """Deal subscriptions out to as few sockets as hold them, in turn: no socket has over one more than another.
+
+    The same list is always spread the same way. Raises ValueError for more than 3,000.
+    """
+    if len(subscriptions) > MOST:
+        raise ValueError(f"{len(subscriptions)} subscriptions are more than {MOST}")
+    sockets = -(-len(subscriptions) // SOCKET_SIZE)
+    return [list(subscriptions[first::sockets]) for first in range(sockets)]
+
+
+def _entries(text: str) -> Iterator[_Entry]:
+    for part in map(str.strip, text.split(",")):
+        if part.startswith("@"):
+            yield from _entries_of_file(part[1:].strip())
+        elif part:
+            yield _Entry(part, VARIABLE)
+
+
+def _entries_of_file(name: str) -> Iterator[_Entry]:
+    try:
+        lines = Path(name).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SubscriptionError(f"{VARIABLE}: the file of '@{name}' can't be read: {reason}") from None
+    for number, line in enumerate(lines, 1):
+        for part in map(str.strip, line.partition("#")[0].split(",")):
+            if part:
+                yield _Entry(part, f"{name}, line {number}")
+
+
+def _subscription(entry: _Entry, listings: Listings | None) -> Subscription:
+    instrument, colon, last = entry.text.rpartition(":")
+    mode = MODES.get(last.strip().lower()) if colon else None
+    if colon and mode is None and not last.strip().isdigit() and instrument.strip().upper() not in EXCHANGES_BY_TEXT:
+        raise SubscriptionError(
+            f"{entry.place}: {entry.text!r} has an unknown mode {last.strip()!r}: it must be {', '.join(MODES)}"
+        )
+    try:
+        return Subscription(resolve(instrument if mode else entry.text, listings), mode or QUOTE)
+    except InstrumentError as error:
+        raise SubscriptionError(f"{entry.place}: {error}") from None

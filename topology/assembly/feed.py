@@ -1,40 +1,51 @@
-"""The role `feed`: a source's ticks into the tick log. It is the only writer of the clock."""
+"""The role `feed`: the broker's ticks into the tick log. It is the only writer of the clock."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import nullcontext
+from ipaddress import ip_address
+from random import Random
+from urllib.parse import urlsplit
 
 from faust.types import TP, EventT
+from prometheus_client import Gauge
 
 from agents.lifeline import REFUSED, end
 from agents.measures import Progress
 from agents.stages import attach
 from topology import topics, upstream
 from topology.assembly.base import Companions, RoleApp
+from topology.assembly.happenings import Happenings
+from topology.feeds import FeedError
+from topology.feeds import subscriptions as subscribing
+from topology.feeds.angel.feed import AngelFeed
+from topology.feeds.angel.limits import Limits
+from topology.feeds.angel.listings import FILE_NAME, Listings
+from topology.feeds.angel.session import CredentialsError
+from topology.feeds.clock import SYSTEM, Clock
 from topology.feeds.live import LiveFeed
-from topology.feeds.walk import DEMONSTRATION, RandomWalk
 from topology.feeds.writer import StaleSourceError, TickLogWriter
 from topology.log.frames import COMMANDS
-from topology.settings import SIM, Settings
+from topology.market import Calendar, CalendarError
+from topology.notifiers import Notifications, channels_of
+from topology.settings import SIM, Account, Settings, SettingsError
 from web import health
 
-STEP_S = 0.5  # between two ticks of an instrument of the demonstration
-
-
-def now_ms() -> int:
-    """Return the time of day, in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
+PACKETS = Gauge("mdengine_feed_packets_total", "Packets that came, and those that were special, by how", ["what"])
+FAREWELL_S = 10.0  # for the notice that nothing more is tried
 
 
 class FeedRole:
-    """The demonstration: a random walk, SIMULATED, clock = now. It feeds a simulated log only."""
+    """The broker's feed, of the real broker or of one that is simulated."""
 
     def __init__(self, app: RoleApp, settings: Settings) -> None:
         self._settings = settings
         self._companions = Companions(settings)
         self._log = ""
         self._writer: TickLogWriter | None = None
+        self._feed: AngelFeed | None = None
         commands = topics.topic(settings.namespace, COMMANDS)
 
         attach(app, "feed", [commands], self._copy)
@@ -42,17 +53,52 @@ class FeedRole:
         health.add(app, self._health)
 
     async def start(self, log: topics.Log) -> None:
-        """Take the log's partitions over and start to write."""
-        if log.header.namespace != SIM:
-            end(f"the demonstration feeds simulated logs only: set TOPOLOGY_NAMESPACE={SIM}", code=REFUSED)
+        """Take the log's partitions over and start to write. What can't be used ends the process with one line."""
+        settings, clock = self._settings, SYSTEM
+        _refuse_to_mix(settings.account, simulated=log.header.namespace == SIM)
         self._log = log.header.log
-        self._writer = await TickLogWriter(self._settings.bootstrap, log).__aenter__()
         try:
-            self._writer.refuse_older(now_ms())
-        except StaleSourceError as error:
+            notifications = Notifications(channels_of(settings), time.monotonic)
+            with Listings.opened(settings.namespace_dir / FILE_NAME) or nullcontext() as listings:
+                wanted = subscribing.read(settings.subscribe_tokens, listings)
+            self._writer = writer = await TickLogWriter(settings.bootstrap, log).__aenter__()
+            writer.refuse_older(clock.now_ms())
+            live = LiveFeed(writer, frame_ms=settings.frame_ms, now_ms=clock.now_ms)
+            happenings = Happenings(writer, clock, notifications, simulated=log.header.namespace == SIM)
+            self._feed = self._made(log, wanted, live=live, clock=clock, happenings=happenings)
+        except (FeedError, StaleSourceError, CalendarError, CredentialsError, SettingsError) as error:
             end(str(error), code=REFUSED)
-        live = LiveFeed(self._writer, frame_ms=self._settings.frame_ms, now_ms=now_ms)
-        self._companions.start([live.run(), self._walk(live)])
+        self._companions.start([live.run(), happenings.run(), notifications.run(), self._run(self._feed)])
+
+    def _made(
+        self,
+        log: topics.Log,
+        wanted: list[subscribing.Subscription],
+        *,
+        live: LiveFeed,
+        clock: Clock,
+        happenings: Happenings,
+    ) -> AngelFeed:
+        assert self._writer is not None
+        return AngelFeed(
+            self._settings.account,
+            subscribing.spread(wanted),
+            live=live,
+            calendar=Calendar.parse(log.configuration.calendar),
+            classes=log.configuration.classes,
+            clock=clock,
+            limits=Limits(time.monotonic),
+            events=happenings,
+            since_ms=self._writer.clock_ms or clock.now_ms(),
+            random=Random(),
+        )
+
+    async def _run(self, feed: AngelFeed) -> None:
+        try:
+            await feed.run()
+        except (CredentialsError, CalendarError) as error:
+            await asyncio.sleep(FAREWELL_S)
+            end(str(error), code=REFUSED)
 
     async def close(self) -> None:
         """Deliver what was written."""
@@ -65,12 +111,6 @@ class FeedRole:
         if self._writer is not None:
             await self._writer.__aexit__()
 
-    async def _walk(self, live: LiveFeed) -> None:
-        walk = RandomWalk(DEMONSTRATION, seed=now_ms())
-        while True:
-            live.add(walk.ticks(now_ms()))
-            await asyncio.sleep(STEP_S)
-
     async def _copied(self, _tp: TP, _log_end: int) -> int:
         """Return the id of the newest command that the writer has been given at its start."""
         return 0 if self._writer is None else self._writer.log.configuration.id
@@ -82,6 +122,26 @@ class FeedRole:
 
     def _health(self) -> health.Health:
         clock_ms = 0 if self._writer is None else self._writer.clock_ms
-        running = now_ms() - clock_ms < 5000
+        running = SYSTEM.now_ms() - clock_ms < 5000
         line = Progress("feed", -1, None if self._writer is None else self._writer.frames, 0, clock_ms, not running)
+        for what, count in (self._feed.counted() if self._feed is not None else {}).items():
+            PACKETS.labels(what).set(count)
         return health.Health("feed", "running" if running else "standing still", self._log, [line])
+
+
+def _refuse_to_mix(account: Account, *, simulated: bool) -> None:
+    """Simulated data never gets into a live log, nor live data into a simulated one: the addresses tell which it is."""
+    for name, url in (("ANGEL_API_URL", account.api_url), ("ANGEL_FEED_URL", account.feed_url)):
+        if _is_here(urlsplit(url).hostname or "") != simulated:
+            end(
+                f"{name} leads to {'the real broker' if simulated else 'this machine, where a simulator is'}, but the "
+                f"log is a {'simulated' if simulated else 'live'} one: set {name} or TOPOLOGY_NAMESPACE",
+                code=REFUSED,
+            )
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
@@ -46,7 +47,7 @@ class AngelFeed:
         since_ms: int,
         random: Random,
     ) -> None:
-        self._account, self._calendar, self._clock = account, calendar, clock
+        self._account, self._calendar, self._clock, self._events = account, calendar, clock, events
         self._session = Session(
             account,
             limits,
@@ -88,6 +89,13 @@ class AngelFeed:
             await self._day(hours)
             await self._session.logout()
 
+    def counted(self) -> Counter[str]:
+        """Return how many packets came over all sockets, and how often something was special about one."""
+        counts: Counter[str] = Counter()
+        for shard in self.shards:
+            counts += shard.counted()
+        return counts
+
     async def _day(self, hours: Hours) -> None:
         running = [asyncio.create_task(shard.run()) for shard in self.shards]
         over = asyncio.create_task(self._clock.sleep_until(hours.close_ms + STAY_AFTER_MS))
@@ -101,6 +109,8 @@ class AngelFeed:
             await asyncio.gather(*running, over, return_exceptions=True)
         for shard in self.shards:
             shard.end()
+        told = [f"{what.replace('_', ' ')}: {count:,}" for what, count in sorted(self.counted().items())]
+        self._events("day", ", ".join(told))
 
     async def _connected(self) -> Connection:
         tokens = self._session.tokens or await self._renewed(None)

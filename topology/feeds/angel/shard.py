@@ -83,7 +83,7 @@ class Shard:
         since_ms: int,
         random: Random,
     ) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()  # of packets: what came, and what could not be read, by reason
         self.newest_ms = since_ms  # up to here nothing is missing
         self._number, self._wanted = number, wanted
         self._instruments = [str(one.instrument) for one in wanted]
@@ -110,6 +110,10 @@ class Shard:
             if self._needs_login(why):
                 await self._renew(connection.tokens)
             await self._clock.sleep(self._backoff.next_s())
+
+    def counted(self) -> Counter[str]:
+        """Return how many packets came, and how often something was special about one."""
+        return self.counts + self._translator.counts
 
     def _needs_login(self, why: str) -> bool:
         """Say whether the session is dead: the broker says so, or socket after socket brings no data."""
@@ -182,6 +186,7 @@ class Shard:
         ticks: list[Tick] = []
         quotes: list[Quote] = []
         baselines: list[Baseline] = []
+        self.counts["received"] += len(came)
         for received_ms, data in came:
             try:
                 packet = parse(data)

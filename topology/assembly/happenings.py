@@ -1,0 +1,69 @@
+"""What happens to a feed: told in the log's ``feed_events``, in metrics and to people."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import NoReturn
+
+from prometheus_client import Counter
+
+from topology.feeds.clock import Clock
+from topology.feeds.writer import TickLogWriter
+from topology.log.frames import VERSION, FeedEvent
+from topology.notifiers import Kind, Notice, Notifications
+
+logger = logging.getLogger(__name__)
+
+EVENTS = Counter("mdengine_feed_events_total", "What happened to the feed", ["kind"])
+RECONNECTS = Counter("mdengine_ws_reconnects_total", "Sockets of the feed that were opened again")
+TITLES = {
+    "login_failed": (Kind.LOGIN_FAILED, "The broker's login fails"),
+    "stale": (Kind.FEED_STALE, "The feed is stale"),
+    "disconnected": (Kind.FEED_STALE, "The feed is disconnected"),
+    "gap": (Kind.RECOVERED, "The feed has data again"),
+    "day": (Kind.DAY_SUMMARY, "The market is closed"),
+}
+"""The events that people are told of."""
+
+
+class Happenings:
+    """Takes the events of a feed. They are written in the order in which they happen, by `run`."""
+
+    def __init__(self, writer: TickLogWriter, clock: Clock, notifications: Notifications, *, simulated: bool) -> None:
+        self._writer, self._clock, self._notifications, self._simulated = writer, clock, notifications, simulated
+        self._waiting: asyncio.Queue[FeedEvent] = asyncio.Queue()
+        self._seen: set[int] = set()  # sockets that have been connected
+
+    def __call__(
+        self,
+        kind: str,
+        detail: str = "",
+        *,
+        socket: int | None = None,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        instruments: int = 0,
+    ) -> None:
+        """Note an event; see `FeedEvent`."""
+        at_ms = self._clock.now_ms()
+        EVENTS.labels(kind).inc()
+        if kind == "connected" and socket is not None:
+            RECONNECTS.inc(socket in self._seen)
+            self._seen.add(socket)
+        logger.info("feed: %s", kind, extra={"socket": socket, "detail": detail, "from_ms": from_ms, "to_ms": to_ms})
+        self._waiting.put_nowait(
+            FeedEvent(VERSION, self._writer.log.header.log, at_ms, kind, socket, detail, from_ms, to_ms, instruments)
+        )
+        if kind in TITLES:
+            about, title = TITLES[kind]
+            self._notifications.tell(Notice(about, title, detail or _lasted(from_ms, to_ms), at_ms, self._simulated))
+
+    async def run(self) -> NoReturn:
+        """Write the events, for as long as the feed is up."""
+        while True:
+            await self._writer.event(await self._waiting.get())
+
+
+def _lasted(from_ms: int | None, to_ms: int | None) -> str:
+    return "" if from_ms is None or to_ms is None else f"It was without for {(to_ms - from_ms) / 1000:.0f} s."

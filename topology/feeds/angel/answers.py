@@ -56,7 +56,7 @@ def checked(answer: object, *, route: str, secrets: Iterable[str]) -> dict[str, 
         raise UnreachableError("the broker's answer can't be read")
     if answer.get("status", answer.get("success")) is True:
         return answer
-    code = str(answer.get("errorcode") or answer.get("errorCode") or "")
+    code = "".join(str(answer.get("errorcode") or answer.get("errorCode") or "").split())[:20]
     message = str(answer.get("message") or "the broker gives no reason")
     limited = is_refusal(message, code=code)
     for secret in filter(None, secrets):

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyotp
 
-from topology.feeds.angel.answers import BrokerError, LoginRefusedError, RateLimitedError
+from topology.feeds.angel.answers import BrokerError, LoginRefusedError, RateLimitedError, UnreachableError
 from topology.feeds.angel.backoff import LOGIN_S, Backoff
 from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.sdk import Rest
@@ -93,15 +93,17 @@ class Session:
         except RateLimitedError:
             self._limits.refused(endpoint)
             raise
+        except (KeyError, TypeError, AttributeError):  # the client trips over it
+            raise UnreachableError("the broker's answer lacks what it must have") from None
 
     async def _try_login(self) -> Tokens:
         await self._limits.turn("getProfile")  # the client asks for the profile too
         code = await self._code()
-        made: dict[str, Any] = await self.call(
-            "login", lambda: self._rest.generateSession(self._account.client_code, self._account.password, code)
-        )
-        data = made["data"]
-        return Tokens(data["jwtToken"], data["refreshToken"], data["feedToken"])
+        return await self.call("login", lambda: self._tokens(code))
+
+    def _tokens(self, code: str) -> Tokens:
+        data = self._rest.generateSession(self._account.client_code, self._account.password, code)["data"]
+        return Tokens(str(data["jwtToken"]), str(data["refreshToken"]), str(data["feedToken"]))
 
     async def _code(self) -> str:
         """Return a TOTP code that has not been used yet."""

@@ -109,6 +109,13 @@ async def test_what_is_no_refusal_of_the_credentials_does_not_count(opened: Call
     assert len(broker.codes) == 5
 
 
+async def test_an_answer_that_the_client_trips_over_is_another_try(opened: Callable[..., Any]) -> None:
+    session, broker, told = opened(TypeError("'NoneType' object is not subscriptable"), KeyError("status"))
+    await session.login()
+    assert len(broker.codes) == 3
+    assert told == ["the broker's answer lacks what it must have"] * 2
+
+
 async def test_a_logout_that_does_not_work_is_no_error(opened: Callable[..., Any]) -> None:
     session, broker, _ = opened()
     await session.login()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -48,11 +48,13 @@ class Update:
 @contextmanager
 def last_copy(path: Path) -> Iterator[Listings | None]:
     """Open the last copy at a path for as long as the block lasts; one that can't be read counts as none."""
-    try:
-        copy = Listings.opened(path)
-    except FeedError:
-        copy = None
-    with copy or nullcontext():
+    with ExitStack() as stack:
+        try:
+            copy = Listings.opened(path)
+            if copy is not None:
+                stack.enter_context(copy).verify()
+        except FeedError:
+            copy = None
         yield copy
 
 

@@ -92,7 +92,7 @@ def test_a_smaller_limit_cuts_the_end_off_and_nothing_is_found_twice(listings, t
 
 def test_a_long_text_is_cut_and_not_an_error(listings):
     assert listings.search("nifty " * 10_000)
-    assert listings.search("a " * 10_000) == []
+    assert listings.search("qx " * 10_000) == []
     assert listings.nearest("qwertz" * 10_000) == []
 
 

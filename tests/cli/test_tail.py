@@ -5,13 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.feeds.angel.masters import LISTED, keep
 from topology.cli.tail import of_instrument
+from topology.feeds.angel.listings import FILE_NAME
 from topology.log.frames import VERSION, CandleFrame, TickFrame
 from topology.log.position import partition_of
 from topology.market.candle import Candle
@@ -102,6 +105,15 @@ def test_an_instrument_is_looked_for_through_all_that_there_is(topology, setting
     for options in ([], ["--from-start"]):
         (frame,) = frames(topology(settings, "tail", "ticks", "--instrument", "1:99926000", *options))
         assert [tick["instrument"] for tick in frame["ticks"]] == [NIFTY]
+
+
+def test_an_instrument_goes_by_its_symbol_where_there_is_a_master(topology, settings, written, tmp_path):
+    settings = replace(settings, data_dir=tmp_path)
+    keep(settings.namespace_dir / FILE_NAME, LISTED)
+    ticks = [Tick(NIFTY, 100, OPEN_MS), Tick(SBIN, 1, OPEN_MS)]
+    written.write(partition_of(SBIN, 2), written.frame(OPEN_MS, ticks, written.log.commands))
+    (frame,) = frames(topology(settings, "tail", "ticks", "--instrument", "sbin-eq"))
+    assert [tick["instrument"] for tick in frame["ticks"]] == [SBIN]
 
 
 def test_commands_begin_with_the_header_of_the_log(topology, settings, written):

@@ -12,7 +12,7 @@ import msgspec
 
 from topology.cli import at_least_one
 from topology.feeds import FeedError, subscriptions
-from topology.feeds.angel.listing import Listing
+from topology.feeds.angel.listing import Listing, rupees
 from topology.feeds.angel.listings import FILE_NAME, Listings
 from topology.feeds.angel.symbols import resolve
 from topology.market.calendar import IST
@@ -100,9 +100,9 @@ def described(listing: Listing) -> dict[str, str]:
         "class": listing.instrument_class,
         "type": listing.instrument_type or "cash",
         "expiry": str(listing.expiry or ""),
-        "strike": _rupees(listing.strike, listing.price_divisor),
+        "strike": _price(listing.strike, listing.price_divisor),
         "lot": str(listing.lot_size),
-        "tick": _rupees(listing.tick_size, listing.price_divisor),
+        "tick": _price(listing.tick_size, listing.price_divisor),
         "prices": f"1/{listing.price_divisor:,} rupee",
     }
     return {what: value for what, value in said.items() if value}
@@ -177,8 +177,10 @@ def _copy(listings: Listings, now: datetime) -> str:
 
 
 def _counted(reasons: Mapping[str, int]) -> str:
-    return ", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items(), key=lambda item: -item[1]))
+    return ", ".join(
+        f"{number:,} {reason}" for reason, number in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    )
 
 
-def _rupees(price: int | None, divisor: int) -> str:
-    return "" if price is None else f"₹{price / divisor:,.7g}" if price % divisor else f"₹{price // divisor:,}"
+def _price(price: int | None, divisor: int) -> str:
+    return "" if price is None else f"₹{rupees(price, divisor)}"

@@ -90,6 +90,12 @@ def test_a_smaller_limit_cuts_the_end_off_and_nothing_is_found_twice(listings, t
     assert len({listing.instrument for listing in everything}) == len(everything)
 
 
+def test_a_long_text_is_cut_and_not_an_error(listings):
+    assert listings.search("nifty " * 10_000)
+    assert listings.search("qx " * 10_000) == []
+    assert listings.nearest("qwertz" * 10_000) == []
+
+
 @given(st.text())
 def test_any_text_can_be_searched_for(listings, typed):
     assert isinstance(listings.search(typed, limit=3), list)

@@ -28,7 +28,9 @@ CREATE INDEX stocks ON listings (stock_key) WHERE stock_key <> '';
 CREATE INDEX names ON listings (name_key, option);
 
 -- The words of each listing, and the same text, after a space, by every three characters: for words within words.
-CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = none, tokenize = "ascii tokenchars '&'");
+CREATE VIRTUAL TABLE words USING fts5 (
+    text, content = '', detail = none, prefix = '1 2', tokenize = "ascii tokenchars '&'"
+);
 CREATE VIRTUAL TABLE parts USING fts5 (text, content = '', tokenize = 'trigram');
 
 CREATE TABLE origin (

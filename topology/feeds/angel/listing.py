@@ -82,6 +82,15 @@ def price_divisor(exchange: str) -> int:
     return 10_000_000 if exchange == "CDE" else 100
 
 
+def rupees(price: int, divisor: int) -> str:
+    """Return a price in rupees, with no more decimals than it has.
+
+    >>> rupees(2_500_000, 100), rupees(832_500_000, 10_000_000)
+    ('25000', '83.25')
+    """
+    return f"{price / divisor:.7f}".rstrip("0").rstrip(".")
+
+
 def read_row(row: Mapping[str, object]) -> Listing:
     """Read a row. Raises ListingError: ``segment NCO``, ``token that is no number``, ``broken row``."""
     segment = _text(row, "exch_seg")

@@ -32,8 +32,11 @@ _COLUMNS = (
 _STORED = f"{_COLUMNS}, symbol_key, stock_key, name_key, option"
 _STAGED = f"{_STORED}, words, sorted_by"
 _NAMED = """
-    (symbol_key = :key OR stock_key = :key AND stock_key <> '' OR name_key = :key AND instrument_class = 'index')
-    AND (exchange = :exchange OR :exchange IS NULL)"""
+    (
+        symbol_key = :key
+        OR stock_key = :key AND stock_key <> ''
+        OR name_key = :key AND NOT option AND instrument_class = 'index'
+    ) AND (exchange = :exchange OR :exchange IS NULL)"""
 # The files are thrown away unless all of it succeeds: one transaction that reaches the disk, without a way back.
 _PREPARE = "PRAGMA journal_mode = OFF; PRAGMA temp_store = MEMORY;"
 _STAGING = f"""
@@ -83,6 +86,13 @@ class Listings:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    def verify(self) -> None:
+        """Read the whole file, which takes about a second. Raises FeedError where a part of it is damaged."""
+        with self._explained():
+            (found,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
 
     def get(self, instrument: Instrument) -> Listing | None:
         """Return the listing of an instrument; None where the master has none."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ CONNECT_S, SILENCE_S = 10, 30
 _SHOWN = 5
 
 
-class Refused(Exception):  # noqa: N818 - it reads as what it says; nobody outside sees it
+class _Refused(Exception):  # noqa: N818 - it reads as what it says
     """What was fetched is no good; the message is the reason."""
 
 
@@ -48,11 +48,13 @@ class Update:
 @contextmanager
 def last_copy(path: Path) -> Iterator[Listings | None]:
     """Open the last copy at a path for as long as the block lasts; one that can't be read counts as none."""
-    try:
-        copy = Listings.opened(path)
-    except FeedError:
-        copy = None
-    with copy or nullcontext():
+    with ExitStack() as stack:
+        try:
+            copy = Listings.opened(path)
+            if copy is not None:
+                stack.enter_context(copy).verify()
+        except FeedError:
+            copy = None
         yield copy
 
 
@@ -67,7 +69,7 @@ def update(url: str, path: Path, *, before: Listings | None, wanted: Collection[
 
     def accept(copy: Listings) -> None:
         if not copy.count:
-            raise Refused("holds no instruments")
+            raise _Refused("holds no instruments")
         if before is not None:
             _compare(copy, before, wanted=wanted, today=now.astimezone(IST).date())
 
@@ -80,8 +82,8 @@ def update(url: str, path: Path, *, before: Listings | None, wanted: Collection[
             source=url,
             accept=accept,
         )
-    except (Refused, ijson.JSONError) as error:
-        reason = error if isinstance(error, Refused) else f"is no JSON, or was cut ({_first_line(error)})"
+    except (_Refused, ijson.JSONError) as error:
+        reason = error if isinstance(error, _Refused) else f"is no JSON, or was cut ({_first_line(error)})"
         stays = f"the copy of {_when(before)} stays" if before else "there is no copy yet"
         raise FeedError(f"the instrument master of {url} {reason}; {stays}, try again later") from None
     return Update(count=count, count_before=before.count if before else None, left_out=dict(left_out))
@@ -92,14 +94,14 @@ def _chunks(url: str) -> Iterator[bytes]:
     try:
         with requests.get(url, stream=True, timeout=(CONNECT_S, SILENCE_S)) as response:
             if response.status_code != requests.codes.ok:
-                raise Refused(f"can't be had (HTTP {response.status_code})")
+                raise _Refused(f"can't be had (HTTP {response.status_code})")
             for chunk in response.iter_content(CHUNK_BYTES):
                 size += len(chunk)
                 if size > LARGEST_BYTES:
-                    raise Refused(f"has more than {LARGEST_BYTES:,} bytes")
+                    raise _Refused(f"has more than {LARGEST_BYTES:,} bytes")
                 yield chunk
     except requests.RequestException as error:
-        raise Refused(f"can't be had ({_cause(error)})") from None
+        raise _Refused(f"can't be had ({_cause(error)})") from None
 
 
 def _listings(chunks: Iterator[bytes], left_out: Counter[str]) -> Iterator[Listing]:
@@ -111,14 +113,14 @@ def _listings(chunks: Iterator[bytes], left_out: Counter[str]) -> Iterator[Listi
 
 
 def _compare(copy: Listings, before: Listings, *, wanted: Collection[Instrument], today: date) -> None:
-    """Raise Refused for a copy that is worse than the last one."""
+    """Refuse a copy that is worse than the last one."""
     if copy.count < before.count * SMALLEST_PART:
-        raise Refused(f"holds {copy.count:,} instruments, where the last one has {before.count:,}")
+        raise _Refused(f"holds {copy.count:,} instruments, where the last one has {before.count:,}")
     had = [listing for instrument in wanted if (listing := before.get(instrument))]
     gone = [known for known in had if (known.expiry or today) >= today and not copy.get(known.instrument)]
     if gone:
         names = ", ".join(f"{listing.instrument} {listing.symbol}" for listing in gone[:_SHOWN])
-        raise Refused(f"lacks {len(gone)} that SUBSCRIBE_TOKENS names and the last one has ({names})")
+        raise _Refused(f"lacks {len(gone)} that SUBSCRIBE_TOKENS names and the last one has ({names})")
 
 
 def _when(copy: Listings) -> str:

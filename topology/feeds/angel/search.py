@@ -27,7 +27,10 @@ from collections.abc import Iterator
 from datetime import date
 from functools import cache
 
-from topology.feeds.angel.listing import CASH, MONTHS, Listing
+from topology.feeds.angel.listing import CASH, MONTHS, Listing, rupees
+
+LONGEST_TEXT = 200
+"""Characters; what follows them is not looked for."""
 
 SHORTEST_PART = 3
 """Letters: the index of parts has every three characters that follow each other, spaces before words among them."""
@@ -39,7 +42,7 @@ _BY_KEY = """
     SELECT place FROM (
         SELECT place FROM listings WHERE symbol_key = :key
         UNION SELECT place FROM listings WHERE stock_key = :key AND stock_key <> ''
-        UNION SELECT place FROM listings WHERE name_key = :key AND instrument_class = 'index'
+        UNION SELECT place FROM listings WHERE name_key = :key AND NOT option AND instrument_class = 'index'
     ) ORDER BY place LIMIT :limit"""
 _BY_START = """
     SELECT place FROM (
@@ -78,7 +81,7 @@ def words_of_listing(listing: Listing) -> str:
     if listing.expiry:
         words += _words_of_expiry(listing.expiry)
     if listing.strike:
-        words.append(f"{listing.strike / listing.price_divisor:g}".replace(".", ""))
+        words += words_of(rupees(listing.strike, listing.price_divisor))
     return " ".join(dict.fromkeys(words))
 
 
@@ -111,7 +114,7 @@ def _group(listing: Listing) -> int:
 def find(database: sqlite3.Connection, text: str, limit: int) -> list[int]:
     """Return the places of what a text finds, the best first. Nothing is found by a text without letters and digits."""
     found: dict[int, None] = {}
-    for statement, parameters in _tiers(text):
+    for statement, parameters in _tiers(text[:LONGEST_TEXT]):
         if len(found) >= limit:
             break
         # The tier may begin with what better ones have found already.
@@ -122,7 +125,7 @@ def find(database: sqlite3.Connection, text: str, limit: int) -> list[int]:
 
 def find_alike(database: sqlite3.Connection, text: str, limit: int) -> list[int]:
     """Return the places of what shares most with a text that finds nothing, by every three characters of it."""
-    key = key_of(text)
+    key = key_of(text[:LONGEST_TEXT])
     parts = {key[start : start + SHORTEST_PART] for start in range(len(key) - SHORTEST_PART + 1)}
     if not parts:
         return []

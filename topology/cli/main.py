@@ -20,6 +20,7 @@ COMMANDS = {
     "tail": "print the frames of a topic as JSON lines",
     "topics": "make the topics of a log",
     "configure": "apply the environment's timeframes, indicators and calendar to the log",
+    "simulate": "play the broker, SIMULATED: login, REST, instruments and the market data socket",
     "doctor": "check what a first live morning trips over",
     "calendar": "show when the market is open on a day",
     "instruments": "fetch the broker's instruments, and find them by symbol, name or token",
@@ -48,6 +49,7 @@ _EXPLAINED = (
     ("topology.market.instruments", "InstrumentError"),
     ("topology.sinks.applied", "SinkError"),
     ("topology.embedded.child", "EmbeddedError"),
+    ("topology.simulator.faults", "FaultError"),
     ("topology.cli.supervisor", "RoleError"),
 )
 

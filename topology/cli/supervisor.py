@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,17 +24,15 @@ class RoleError(Exception):
     """A role can't run here; the message is its own last line."""
 
 
-class RoleProcess:
-    """A role as a child process in a session of its own; what it logs is added to the file ``log``."""
+class Process:
+    """A child process in a session of its own; what it writes is added to the file ``log``."""
 
-    def __init__(
-        self, name: str, *, role: str, env: Mapping[str, str], log: Path, options: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, name: str, command: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
         self.name, self.log = name, log
         self.restarts = 0
         self._quick_deaths = 0
-        self._command = [sys.executable, "-m", "faust", "-A", "topology", "worker", *options]
-        self._env = {**os.environ, **env, "TOPOLOGY_ROLE": role}
+        self._command = command
+        self._env = {**os.environ, **env}
         self._guard: subprocess.Popen[bytes] | None = None
         self._started_s = 0.0
 
@@ -96,13 +94,23 @@ class RoleProcess:
         return _message(lines[-1]) if lines else f"ended without a word; see {self.log}"
 
 
+class RoleProcess(Process):
+    """A role as a child process; ``options`` are those of `faust worker`."""
+
+    def __init__(
+        self, name: str, *, role: str, env: Mapping[str, str], log: Path, options: tuple[str, ...] = ()
+    ) -> None:
+        command = [sys.executable, "-m", "faust", "-A", "topology", "worker", *options]
+        super().__init__(name, command, env={**env, "TOPOLOGY_ROLE": role}, log=log)
+
+
 class Supervisor:
     """Roles in the order in which they are started; they are stopped in the same order, feed before what it feeds."""
 
     def __init__(self) -> None:
-        self.roles: list[RoleProcess] = []
+        self.roles: list[Process] = []
 
-    def start(self, role: RoleProcess) -> None:
+    def start(self, role: Process) -> None:
         """Start a role and look after it from here on."""
         self.roles.append(role)
         role.start()

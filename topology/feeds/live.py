@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+import msgspec
+
 from topology.feeds import Content
 from topology.feeds.writer import TickLogWriter
 from topology.log.position import partition_of
@@ -45,7 +47,7 @@ class LiveFeed:
         for instrument in gap.instruments:
             parts.setdefault(partition_of(instrument, len(self._waiting)), []).append(instrument)
         for partition, instruments in parts.items():
-            self._before_ticks(partition).gaps.append(Gap(instruments, gap.from_ms, gap.to_ms))
+            self._before_ticks(partition).gaps.append(msgspec.structs.replace(gap, instruments=instruments))
 
     def rebase(self, baselines: Iterable[Baseline]) -> None:
         """Take what snapshots told of the volume, after all that has come in so far."""
@@ -72,7 +74,7 @@ class LiveFeed:
         """Write frames for as long as the feed is up."""
         partitions = range(len(self._waiting))
         while True:
-            await self._write_due()
+            await self.write_due()
             # Only now: more has come in while frames were being written.
             self._news.clear()
             next_ms = min(map(self._due_ms, partitions))
@@ -80,7 +82,7 @@ class LiveFeed:
                 async with asyncio.timeout(max(0, next_ms - self._now_ms()) / 1000):
                     await self._news.wait()
 
-    async def _write_due(self) -> None:
+    async def write_due(self) -> None:
         """Write every partition whose time has come."""
         for partition, contents in enumerate(self._waiting):
             now_ms = self._now_ms()

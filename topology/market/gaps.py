@@ -13,12 +13,13 @@ class Gap(msgspec.Struct, array_like=True, frozen=True):
     """The feed sees nothing of these instruments from ``from_ms`` on, up to ``to_ms``; None while that lasts.
 
     Candles that overlap with a gap are partial. What was traded in it is no candle's: the first tick after it says how
-    much that was.
+    much that was. Not so where ``broken`` is False: then only some packets were missed, or came wrong.
     """
 
     instruments: list[str]
     from_ms: int
     to_ms: int | None = None
+    broken: bool = True
 
     @property
     def end_ms(self) -> int:

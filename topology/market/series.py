@@ -113,7 +113,8 @@ class Series:
 
     def interrupt(self, gap: Gap) -> None:
         """Note a gap, or its end."""
-        self.gap_from_ms, self.gap_to_ms, self.resumed = gap.from_ms, gap.end_ms, True
+        self.gap_from_ms, self.gap_to_ms = gap.from_ms, gap.end_ms
+        self.resumed = self.resumed or gap.broken
         for candle in self.open:
             candle.marks |= self.misses(candle.start_ms)
 

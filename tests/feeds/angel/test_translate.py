@@ -90,12 +90,14 @@ def test_a_repeat_is_nothing_even_after_others(translator: Translator) -> None:
     assert translator.counts["repeat"] == 4
 
 
-def test_an_old_snapshot_is_no_tick_but_tells_price_and_volume(translator: Translator) -> None:
-    old_ms = NOW_MS - OLD_MS - 1
+def test_a_snapshot_of_before_the_subscription_is_no_tick_but_tells_price_and_volume(translator: Translator) -> None:
+    old_ms = NOW_MS - 1
+    translator.subscribed(NOW_MS)
     told = translator.translate(quote(old_ms), NOW_MS)
     assert told == Told(None, MarketQuote(STOCK, old_ms, 100, 1000, 95, 110, 90, 94, 99), Baseline(STOCK, old_ms, 1000))
     assert translator.translate(index(old_ms), NOW_MS).baseline is None
-    translator.subscribed()
+    assert translator.translate(quote(NOW_MS - 2, volume=900), NOW_MS).tick is not None
+    translator.subscribed(NOW_MS + 60_000)
     assert translator.translate(quote(old_ms, volume=1200), NOW_MS + 60_000).baseline == Baseline(STOCK, old_ms, 1200)
 
 
@@ -122,7 +124,7 @@ def test_an_extreme_that_no_price_has_shown_comes_with_the_next_tick(translator:
 
 def test_an_extreme_is_not_told_with_the_first_packet_after_a_subscription(translator: Translator) -> None:
     translator.translate(quote(), NOW_MS)
-    translator.subscribed()
+    translator.subscribed(NOW_MS)
     told = [translator.translate(quote(NOW_MS + n, 100, 1100 + n, high=115), NOW_MS + n).tick for n in (1, 2)]
     assert [tick and tick.high for tick in told] == [None, None]
 
@@ -149,7 +151,7 @@ def test_whatever_the_packets_hold_what_they_tell_can_be_written(rows: list[tupl
     for price, volume, high, low, time_ms, quantity in rows:
         packet: Any = quote(NOW_MS + time_ms % 20_000, price, volume, high=high, low=low, quantity=quantity)
         told = translator.translate(snap(packet, [Level(1, high, low, 1)] * 10) if deep else packet, NOW_MS)
-        for one in told:
+        for one in told[:3]:
             assert one is None or type(one)(**{name: getattr(one, name) for name in one.__struct_fields__}) == one
         if told.tick is not None:
             assert told.tick.price > 0

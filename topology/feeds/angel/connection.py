@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from topology.feeds.angel.sdk import Socket
 from topology.feeds.angel.session import Tokens
@@ -49,9 +49,16 @@ class Connection:
 
     async def subscribe(self, mode: int, tokens: Mapping[int, Iterable[str]]) -> None:
         """Ask for the packets of these tokens, by exchange number. `ended` says if the connection ends meanwhile."""
+        await self._send(self._socket.subscribe_all, mode, tokens)
+
+    async def ping(self) -> None:
+        """Send a heartbeat; `alive_ms` tells when it is answered."""
+        await self._send(self._socket.ping)
+
+    async def _send(self, send: Callable[..., None], *what: Any) -> None:
         try:
-            await asyncio.to_thread(self._socket.subscribe_all, mode, tokens)
-        except Exception as error:
+            await asyncio.to_thread(send, *what)
+        except Exception as error:  # the client raises whatever it meets; `ended` tells why
             self.ended = self.ended or type(error).__name__
 
     def take(self) -> list[Came]:

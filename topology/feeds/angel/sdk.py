@@ -42,6 +42,7 @@ TOKENS_A_MESSAGE = 200
 
 # No file, no folder, no line: what the client would log holds secrets.
 _SILENT = logging.Logger("smartapi", logging.CRITICAL + 1)
+logging.getLogger("websocket").disabled = True
 for _module in (smartConnect, smartWebSocketV2):
     _module.logger = _SILENT
     _module.logzero = SimpleNamespace(logfile=lambda *_, **__: None)
@@ -125,6 +126,10 @@ class Socket(smartWebSocketV2.SmartWebSocketV2):  # type: ignore[misc] # it has 
     def close_connection(self) -> None:
         """Close the connection, from any thread."""
         self.wsapp.close()
+
+    def ping(self) -> None:
+        """Send the broker's own heartbeat, which it answers with a text."""
+        self.wsapp.send(self.HEART_BEAT_MESSAGE)
 
     def subscribe_all(self, mode: int, tokens: Mapping[int, Iterable[str]]) -> None:
         """Subscribe tokens by exchange number in a mode, some at a time."""

@@ -14,6 +14,7 @@ import msgspec
 
 from topology.feeds.angel.backoff import SOCKET_S, Backoff
 from topology.feeds.angel.connection import Came, Connection
+from topology.feeds.angel.doubts import Doubts
 from topology.feeds.angel.packets import PacketError, parse
 from topology.feeds.angel.session import Tokens
 from topology.feeds.angel.translate import Translator
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 OPENS_WITHIN_S = 20.0
 LOOKS_EVERY_S = 1.0
+PING_EVERY_MS = 10_000
 SILENT = f"the socket is {Health.SILENT}"
 SILENT_SOCKETS = 3  # in a row, after which a new session is tried
 _NUMBERS = {name: number for number, name in EXCHANGES.items()}
@@ -94,6 +96,7 @@ class Shard:
         has_index = any(default_class(instrument) == "index" for instrument in self._instruments)
         self._usual_ms = INDEX_MS if has_index else OTHERS_MS
         self._gap_from_ms: int | None = None
+        self._doubts = Doubts()
         self._silent_sockets = 0
 
     async def run(self) -> None:
@@ -128,13 +131,16 @@ class Shard:
         """Take what comes over a connection; return why it is over."""
         opened_ms = self._clock.now_ms()
         watch = Watch(opened_ms, self._usual_ms)
-        subscribed = False
+        subscribed, pinged_ms = False, opened_ms
         while not connection.ended:
             if connection.opened and not subscribed:
                 subscribed = True
                 await self._subscribe(connection)
             await self._wait(connection)
             now_ms = self._clock.now_ms()
+            if subscribed and now_ms - pinged_ms >= PING_EVERY_MS:
+                pinged_ms = now_ms
+                await connection.ping()
             self._take_texts(connection)
             watch.alive(connection.alive_ms)
             if came := connection.take():
@@ -162,7 +168,7 @@ class Shard:
         connection.news.clear()
 
     async def _subscribe(self, connection: Connection) -> None:
-        self._translator.subscribed()
+        self._translator.subscribed(self._clock.now_ms())
         self._events("connected", f"{len(self._wanted)} instruments", socket=self._number)
         for mode in sorted({one.mode for one in self._wanted}):
             tokens: dict[int, list[str]] = {}
@@ -192,13 +198,16 @@ class Shard:
                 packet = parse(data)
             except PacketError as error:
                 self.counts[str(error)] += 1
+                self._doubts.begin(self._instruments, str(error), self.newest_ms)
                 continue
             if self._gap_from_ms is not None:
                 self._resume(received_ms)
-            tick, quote, baseline = self._translator.translate(packet, received_ms)
+            tick, quote, baseline, doubt = self._translator.translate(packet, received_ms)
             if tick is not None:
                 ticks.append(tick)
-                self.newest_ms = max(self.newest_ms, tick.time_ms)
+                self._judge(tick, doubt)
+            elif quote is not None:
+                self._doubts.settle(quote.instrument, received_ms)
             if quote is not None:
                 quotes.append(quote)
             if baseline is not None:
@@ -207,6 +216,26 @@ class Shard:
             self._live.rebase(baselines)
         self._live.add(ticks)
         self._live.quote(quotes)
+        self._tell_doubts()
+
+    def _judge(self, tick: Tick, doubt: str) -> None:
+        """Note how far all is right, and what isn't."""
+        if doubt:
+            self._doubts.begin([tick.instrument], doubt, min(tick.time_ms, self.newest_ms))
+        else:
+            self._doubts.settle(tick.instrument, tick.time_ms)
+        self.newest_ms = max(self.newest_ms, tick.time_ms)
+
+    def _tell_doubts(self) -> None:
+        if (over := self._doubts.over()) is not None:
+            gap = over.gap
+            self._live.interrupt(gap)
+            self._events(
+                "gap", over.why, socket=self._number, from_ms=gap.from_ms, to_ms=gap.to_ms,
+                instruments=len(gap.instruments),
+            )  # fmt: skip
+        if (begun := self._doubts.begun()) is not None:
+            self._live.interrupt(begun)
 
     def _interrupt(self, why: str) -> None:
         """Begin a gap where the newest tick was, unless there is one already."""
@@ -222,5 +251,7 @@ class Shard:
         to_ms = max(at_ms, from_ms)
         self._backoff.reset()
         self._live.interrupt(Gap(self._instruments, from_ms, to_ms))
+        # Until something of an instrument has come, it is not known to have come back.
+        self._doubts.miss(self._instruments, to_ms)
         self._events("gap", socket=self._number, from_ms=from_ms, to_ms=to_ms, instruments=len(self._instruments))
         self._events("resumed", socket=self._number)

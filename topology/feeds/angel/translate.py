@@ -6,8 +6,9 @@ The feed is a stream of snapshots with a cumulative volume, no trade tape. Hence
   index has no volume: each of its packets is a tick.
 - A packet that came before, field by field, is a repeat and nothing.
 - The first packet after a subscription is a snapshot of the last state, however old that is. Where its exchange time is
-  old it tells the volume so far (a baseline) and the last price (a quote), and is no tick.
+  before the subscription it tells the volume so far (a baseline) and the last price (a quote), and is no tick.
 - Any other exchange time that is far from the time of receipt is wrong, and the time of receipt takes its place.
+- A volume that starts again from a smaller number is wrong until it is back: no candle gets what was traded meanwhile.
 - Where the day's high or low has moved and no price has shown it, the tick carries it: it was traded in between.
   Not with the first packet after a subscription, which can't tell when.
 """
@@ -20,7 +21,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from topology.feeds.angel.packets import Level, Packet, SnapQuote, levels, token_text
+from topology.feeds.angel.packets import Level, Ltp, Packet, SnapQuote, levels, token_text
 from topology.feeds.angel.packets import Quote as QuotePacket
 from topology.market.gaps import Baseline
 from topology.market.instruments import EXCHANGES, default_class
@@ -33,11 +34,15 @@ REMEMBERED = 8  # packets of an instrument, to know repeats by
 
 
 class Told(NamedTuple):
-    """What a packet tells; None where it tells nothing of the kind."""
+    """What a packet tells; None where it tells nothing of the kind.
+
+    ``doubt`` is not empty where something about the packet is wrong, and so about the candle that its tick goes into.
+    """
 
     tick: Tick | None = None
     quote: Quote | None = None
     baseline: Baseline | None = None
+    doubt: str = ""
 
 
 NOTHING = Told()
@@ -46,13 +51,14 @@ NOTHING = Told()
 class _Known:
     """What has been seen of an instrument since the socket was opened; ``volume`` and extremes are those of the day."""
 
-    __slots__ = ("fresh", "high", "instrument", "low", "newest_ms", "recent", "traded", "traded_s", "volume")
+    __slots__ = ("fresh", "high", "instrument", "low", "newest_ms", "recent", "reset", "traded", "traded_s", "volume")
 
     def __init__(self, instrument: str) -> None:
         self.instrument = instrument
         self.traded = default_class(instrument) != "index"
         self.recent: deque[tuple[int, int, int, int]] = deque(maxlen=REMEMBERED)
         self.fresh = True  # no packet since the subscription
+        self.reset = False  # the day's volume has started again from a smaller number
         self.volume = self.high = self.low = self.traded_s = self.newest_ms = 0
 
 
@@ -66,10 +72,12 @@ class Translator:
     def __init__(self, instruments: Iterable[str]) -> None:
         self.counts: Counter[str] = Counter()
         self._known = {instrument: _Known(instrument) for instrument in instruments}
+        self._subscribed_ms = 0
         self._by_wire: dict[tuple[int, bytes], _Known | None] = {}
 
-    def subscribed(self) -> None:
-        """Note that the instruments were subscribed again: the next packet of each is a snapshot."""
+    def subscribed(self, at_ms: int) -> None:
+        """Note that the instruments were subscribed: the next packet of each tells how things stood then."""
+        self._subscribed_ms = at_ms
         for known in self._known.values():
             known.fresh = True
 
@@ -80,7 +88,7 @@ class Translator:
             return self._nothing("unknown_instrument")
         if packet.price <= 0:
             return self._nothing("no_price")
-        volume = packet.day_volume if known.traded and isinstance(packet, QuotePacket | SnapQuote) else 0
+        volume = 0 if isinstance(packet, Ltp) or not known.traded else packet.day_volume
         mark = (packet.sequence, packet.exchange_ms, packet.price, volume)
         if mark in known.recent:
             return self._nothing("repeat")
@@ -89,30 +97,42 @@ class Translator:
 
     def _told(self, known: _Known, packet: Packet, received_ms: int) -> Told:
         fresh, known.fresh = known.fresh, False
-        time_ms = packet.exchange_ms
-        old = time_ms < received_ms - OLD_MS
-        if isinstance(packet, QuotePacket | SnapQuote):
-            if fresh and old:
-                self.counts["old_snapshot"] += 1
-                return self._snapshot(known, packet)
-            is_tick = self._has_traded(known, packet) or fresh or not known.traded
-            high, low = self._extremes(known, packet, fresh=fresh)
-        else:
-            if fresh and old:
-                return self._nothing("old_snapshot")
-            is_tick, high, low = True, None, None
-        if old or time_ms > received_ms + AHEAD_MS:
-            self.counts["clamped"] += 1
-            time_ms = received_ms
-        elif time_ms < known.newest_ms:
-            self.counts["reordered"] += 1
-        known.newest_ms = max(known.newest_ms, time_ms)
-        if not is_tick:
+        if fresh and packet.exchange_ms < self._subscribed_ms:
+            self.counts["old_snapshot"] += 1
+            return NOTHING if isinstance(packet, Ltp) else self._snapshot(known, packet)
+        time_ms, doubt = self._time(known, packet.exchange_ms, received_ms)
+        if isinstance(packet, Ltp):
+            return Told(Tick(known.instrument, packet.price, time_ms), doubt=doubt)
+        quote = self._quote(known, packet, time_ms)
+        high, low = self._extremes(known, packet, fresh=fresh)
+        baseline = self._back(known, packet, time_ms)
+        if not (self._has_traded(known, packet) or fresh or not known.traded):
             self.counts["refresh"] += 1
-        return Told(
-            self._tick(known, packet, time_ms, high=high, low=low) if is_tick else None,
-            self._quote(known, packet, time_ms) if isinstance(packet, QuotePacket | SnapQuote) else None,
-        )
+            return Told(None, quote, baseline)
+        if known.reset:
+            self.counts["volume_reset"] += 1
+            doubt = doubt or "volume_reset"
+        return Told(self._tick(known, packet, time_ms, high=high, low=low), quote, baseline, doubt)
+
+    def _time(self, known: _Known, exchange_ms: int, received_ms: int) -> tuple[int, str]:
+        """Return the time of a tick, and what is doubtful about it."""
+        time_ms, doubt = exchange_ms, ""
+        if not received_ms - OLD_MS <= time_ms <= received_ms + AHEAD_MS:
+            time_ms, doubt = received_ms, "clamped"
+        elif time_ms < known.newest_ms:
+            doubt = "reordered"
+        if doubt:
+            self.counts[doubt] += 1
+        known.newest_ms = max(known.newest_ms, time_ms)
+        return time_ms, doubt
+
+    def _back(self, known: _Known, packet: QuotePacket | SnapQuote, time_ms: int) -> Baseline | None:
+        """Note whether the day's volume has started again; tell what it is when it is back where it was."""
+        if not known.traded:
+            return None
+        was_reset = known.reset
+        known.reset = packet.day_volume < known.volume and time_ms >= known.newest_ms
+        return Baseline(known.instrument, time_ms, packet.day_volume) if was_reset and not known.reset else None
 
     def _find(self, packet: Packet) -> _Known | None:
         wire = packet.exchange, packet.token
@@ -155,11 +175,13 @@ class Translator:
         known.low = min(known.low, low) if known.low and low > 0 else max(known.low, low)
         return high if moved_high else None, low if moved_low else None
 
-    def _tick(self, known: _Known, packet: Packet, time_ms: int, *, high: int | None, low: int | None) -> Tick:
-        if not known.traded or not isinstance(packet, QuotePacket | SnapQuote):
+    def _tick(
+        self, known: _Known, packet: QuotePacket | SnapQuote, time_ms: int, *, high: int | None, low: int | None
+    ) -> Tick:
+        if not known.traded:
             return Tick(known.instrument, packet.price, time_ms, high=high, low=low)
-        volume, quantity = max(packet.day_volume, 0), max(packet.quantity, 0)
-        return Tick(known.instrument, packet.price, time_ms, volume, quantity, high, low)
+        volume = None if known.reset else max(packet.day_volume, 0)
+        return Tick(known.instrument, packet.price, time_ms, volume, max(packet.quantity, 0), high, low)
 
     def _quote(self, known: _Known, packet: QuotePacket | SnapQuote, time_ms: int) -> Quote:
         quote = Quote(

@@ -1,0 +1,230 @@
+"""A market day in one process: the simulated broker and the feed, on one clock that is moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from importlib.resources import files
+from itertools import count
+from random import Random
+from types import SimpleNamespace
+from typing import Any, NamedTuple, Self
+
+import pytest
+
+from topology.feeds import Content
+from topology.feeds.angel import connection as connecting
+from topology.feeds.angel.connection import Connection
+from topology.feeds.angel.feed import AngelFeed
+from topology.feeds.angel.limits import Limits
+from topology.feeds.clock import Clock
+from topology.feeds.live import LiveFeed
+from topology.feeds.subscriptions import Subscription, spread
+from topology.market import Calendar, Candle, Instrument, SecondCandles
+from topology.settings import Account, Settings
+from topology.simulator import DEMONSTRATION, Simulator, stream
+from topology.simulator.source import Source
+
+NSE = Calendar.parse(files("topology.market").joinpath("calendars/nse.json").read_text())
+STABLE = 4  # turns of the event loop in which nothing happens any more
+
+
+class Noted(NamedTuple):
+    """An event of the feed."""
+
+    at_ms: int
+    kind: str
+    detail: str
+    from_ms: int | None
+    to_ms: int | None
+
+
+class HandClock:
+    """A clock that stands where it is put; who sleeps by it wakes when it gets there."""
+
+    def __init__(self, ms: int) -> None:
+        self.ms = ms
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._numbers = count()
+
+    def now_ms(self) -> int:
+        """Return the time, in milliseconds since the epoch."""
+        return self.ms
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until the clock has gone on by this much."""
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heappush(self._sleepers, (self.ms + max(seconds, 0.001) * 1000, next(self._numbers), woken))
+        await woken
+
+    def move(self, ms: int) -> None:
+        """Put it on, and wake whose time has come."""
+        self.ms = ms
+        while self._sleepers and self._sleepers[0][0] <= ms:
+            woken = heappop(self._sleepers)[2]
+            if not woken.done():
+                woken.set_result(None)
+
+
+class Written:
+    """Takes what the feed writes, and makes candles of it as the first stage does."""
+
+    def __init__(self) -> None:
+        self.log = SimpleNamespace(header=SimpleNamespace(partitions=1))
+        self.contents: list[Content] = []
+        self.clocks_ms: list[int] = []
+        self.candles: list[Candle] = []
+        self.in_gaps: dict[str, int] = {}
+        self.first_volume: dict[str, int] = {}  # of the session, by instrument
+        self.late = 0
+        self.seconds = SecondCandles(NSE)
+
+    async def write_partition(self, _: int, content: Content, clock_ms: int | None) -> None:
+        """Take a frame."""
+        self.contents.append(content)
+        for gap in content.gaps:
+            self.seconds.interrupt(gap)
+        for baseline in content.baselines:
+            self._first(baseline.instrument, baseline.time_ms, baseline.day_volume)
+            self.seconds.rebase(baseline)
+        for tick in content.ticks:
+            self._first(tick.instrument, tick.time_ms, tick.day_volume)
+        closed, late, _, _ = self.seconds.apply(content.ticks, clock_ms)
+        self.candles += closed
+        self.late += len(late)
+        for instrument, volume in self.seconds.gap_volumes().items():
+            self.in_gaps[instrument] = self.in_gaps.get(instrument, 0) + volume
+        if clock_ms is not None:
+            self.clocks_ms.append(clock_ms)
+
+    def _first(self, instrument: str, time_ms: int, day_volume: int | None) -> None:
+        if day_volume is not None and NSE.span("equity", time_ms).session is not None:
+            self.first_volume.setdefault(instrument, day_volume)
+
+
+class World:
+    """The broker with a source, and the feed subscribed to all of it in one mode.
+
+    ``go_on`` lets time pass: in steps, each of which ends when all that follows from it has happened.
+    """
+
+    def __init__(self, source: Source, *, at_ms: int, mode: int, monkeypatch: pytest.MonkeyPatch, **env: str) -> None:
+        self.clock = HandClock(at_ms)
+        self.simulator = Simulator(
+            account=Settings.from_env({}).account, source=source, calendar=NSE, now_ms=self.clock.now_ms
+        )
+        self.written = Written()
+        self.events: list[Noted] = []
+        self.live = LiveFeed(self.written, frame_ms=50, now_ms=self.clock.now_ms)  # type: ignore[arg-type]
+        self.wanted = [Subscription(Instrument.parse(one.instrument), mode) for one in source.listings]
+        self.feed: AngelFeed
+        self.running: asyncio.Task[None]
+        self._env = env
+        self._connections: list[Connection] = []
+        self._sent = self._received = self._calls = 0
+        self._watch(monkeypatch)
+
+    async def __aenter__(self) -> Self:
+        """Start both."""
+        await self.simulator.__aenter__()
+        names = {f"ANGEL_{name.upper()}": value for name, value in DEMONSTRATION.items()}
+        urls = {
+            "ANGEL_API_URL": self.simulator.api_url, "ANGEL_FEED_URL": self.simulator.feed_url,
+            "ANGEL_MASTER_URL": self.simulator.master_url,
+        }  # fmt: skip
+        self.feed = AngelFeed(
+            Settings.from_env({**names, **urls, **self._env}).account,
+            spread(self.wanted),
+            live=self.live,
+            calendar=NSE,
+            classes={},
+            clock=Clock(self.clock.now_ms, self.clock.sleep),
+            limits=Limits(lambda: self.clock.ms / 1000, sleep=self.clock.sleep),
+            events=self._note,
+            since_ms=self.clock.ms,
+            random=Random(1),
+        )
+        self.running = asyncio.create_task(self.feed.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End both."""
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+        await self.simulator.__aexit__()
+
+    async def go_on(self, seconds: float, *, step_ms: int = 250) -> None:
+        """Let time pass."""
+        until_ms = self.clock.ms + round(seconds * 1000)
+        while self.clock.ms < until_ms:
+            self.clock.move(min(self.clock.ms + step_ms, until_ms))
+            await self.simulator.advance_to(self.clock.ms)
+            await self.settle()
+            await self.live.write_due()
+            if self.running.done():
+                self.running.result()
+
+    async def settle(self) -> None:
+        """Wait until nothing is under way between the broker and the feed."""
+        stable = 0
+        while stable < STABLE:
+            stable = 0 if self._busy() else stable + 1
+            await asyncio.sleep(0 if stable else 0.0005)
+
+    def of(self, kind: str) -> list[Noted]:
+        """Return the events of a kind."""
+        return [event for event in self.events if event.kind == kind]
+
+    def _busy(self) -> bool:
+        opening = any(not (one.opened or one.ended) for one in self._connections)
+        taking = any(one.packets for one in self._connections if not one.ended)
+        return bool(self._calls) or opening or taking or self._received < self._sent
+
+    def _note(self, kind: str, detail: str = "", **about: Any) -> None:
+        self.events.append(Noted(self.clock.ms, kind, detail, about.get("from_ms"), about.get("to_ms")))
+
+    def _watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Count what is sent and what has come, and the calls in threads."""
+        world, to_thread = self, asyncio.to_thread
+
+        class Counted(Connection):
+            def __init__(self, account: Account, tokens: Any, *, now_ms: Callable[[], int]) -> None:
+                super().__init__(account, tokens, now_ms=now_ms)
+                world._connections.append(self)
+
+            def _packet(self, data: bytes) -> None:
+                super()._packet(data)
+                world._received += 1
+
+            def _state(self, state: str, why: str) -> None:
+                super()._state(state, why)
+                if state != "open":
+                    world._received = world._sent  # what was on its way is lost
+
+            def close(self) -> None:
+                super().close()
+                world._received = world._sent
+
+        flush = stream._Socket.flush
+
+        def counted_flush(socket: Any) -> None:
+            if not socket.transport.is_closing():
+                world._sent += len(socket.line.waiting)
+            flush(socket)
+
+        async def counted_call(*work: Any) -> Any:
+            world._calls += 1
+            try:
+                return await to_thread(*work)
+            finally:
+                world._calls -= 1
+
+        monkeypatch.setattr("topology.feeds.angel.feed.Connection", Counted)
+        monkeypatch.setattr(stream._Socket, "flush", counted_flush)
+        monkeypatch.setattr(connecting.asyncio, "to_thread", counted_call)
+
+
+def by_second(candles: Sequence[Candle]) -> dict[tuple[str, int], Candle]:
+    """Return candles by instrument and second."""
+    return {(candle.instrument, candle.start_ms // 1000): candle for candle in candles}

@@ -1,0 +1,68 @@
+"""A doubt lasts from the last good word to the next one, and is told once when it begins and once when it is over."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topology.feeds.angel.doubts import Doubts
+from topology.market import Gap
+
+
+def test_a_doubt_is_told_when_it_begins_and_when_it_is_over() -> None:
+    doubts = Doubts()
+    doubts.begin(["NSE:2", "NSE:1"], "truncated", 100)
+    doubts.begin(["NSE:1"], "clamped", 150)
+    assert doubts.begun() == Gap(["NSE:1", "NSE:2"], 100, None, broken=False)
+    assert doubts.begun() is None
+    assert doubts.over() is None
+    doubts.settle("NSE:1", 200)
+    assert doubts.over() == (Gap(["NSE:1"], 100, 201, broken=False), "truncated")
+    assert doubts.over() is None
+
+
+def test_one_that_is_over_before_it_is_told_is_told_as_over_only() -> None:
+    doubts = Doubts()
+    doubts.begin(["NSE:1"], "truncated", 100)
+    doubts.settle("NSE:1", 120)
+    assert doubts.begun() is None
+    assert doubts.over() == (Gap(["NSE:1"], 100, 121, broken=False), "truncated")
+
+
+def test_an_instrument_that_is_back_at_once_was_never_missed_and_another_until_it_is_back() -> None:
+    doubts = Doubts()
+    doubts.miss(["NSE:1", "NSE:2"], 100)
+    doubts.settle("NSE:1", 100)
+    assert doubts.begun() is None
+    assert doubts.over() is None
+    doubts.settle("NSE:2", 130)
+    assert doubts.over() == (Gap(["NSE:2"], 100, 131, broken=False), "resuming")
+
+
+names = st.sampled_from(["NSE:1", "NSE:2", "NSE:3"])
+steps = st.lists(st.tuples(st.sampled_from(["begin", "miss", "settle", "tell"]), names), max_size=40)
+
+
+@given(steps)
+def test_whatever_was_told_to_begin_is_told_to_be_over_once_all_is_right(steps: list[tuple[str, str]]) -> None:
+    doubts, lasting = Doubts(), set[str]()
+
+    def tell() -> None:
+        if (over := doubts.over()) is not None:
+            lasting.difference_update(over.gap.instruments)
+        if (begun := doubts.begun()) is not None:
+            lasting.update(begun.instruments)
+
+    for at_ms, (what, name) in enumerate(steps):
+        if what == "begin":
+            doubts.begin([name], "garbage", at_ms)
+        elif what == "miss":
+            doubts.miss([name], at_ms)
+        elif what == "settle":
+            doubts.settle(name, at_ms)
+        else:
+            tell()
+    for name in ("NSE:1", "NSE:2", "NSE:3"):
+        doubts.settle(name, 1000)
+    tell()
+    assert lasting == set()

@@ -1,0 +1,109 @@
+"""The broker's feed through its days, with the broker's client, against the simulated broker."""
+
+from __future__ import annotations
+
+from datetime import date
+from random import Random
+
+import pytest
+
+from tests.feeds.angel.played import NSE, Noted, World, by_second
+from tests.reference.brute_force import indian_ms
+from topology.feeds.angel.packets import QUOTE, SNAP_QUOTE
+from topology.market import Candle
+from topology.market.candle import PARTIAL
+from topology.simulator import Walk, catalogue
+
+DAY = date(2022, 11, 22)
+OPEN_MS = indian_ms(DAY, "09:15")
+FAULTS = (
+    "drop:for=12s", "abort", "silent:for=45s", "half-open", "duplicate:for=1m,chance=20%", "reorder:for=30s,chance=10%",
+    "delay:for=20s,by=400ms", "wrong-sequence:for=30s", "garbage:for=20s", "truncate:for=20s", "oversize:for=20s",
+    "volume-reset:for=20s", "clock-jump:for=15s", "expire-session", "rate-limit:for=30s,answer=429",
+)  # fmt: skip
+
+
+def walk(instruments: int, rate: float) -> Walk:
+    return Walk(catalogue(DAY)[:instruments], seed=7, rate=rate, calendar=NSE)
+
+
+def at_random(minutes: int, *, seed: int) -> list[str]:
+    """Give every fault a moment of its own, as far apart as it goes, in an order of chance."""
+    choose, faults = Random(seed), list(FAULTS)
+    choose.shuffle(faults)
+    apart_s = (minutes - 2) * 60 // len(faults)
+    begin_s = [60 + number * apart_s + choose.randrange(apart_s // 3) for number in range(len(faults))]
+    return [
+        f"{fault}@{DAY}T{9 + (900 + at_s) // 3600:02d}:{(900 + at_s) % 3600 // 60:02d}:{at_s % 60:02d}"
+        for fault, at_s in zip(faults, begin_s, strict=True)
+    ]
+
+
+async def played(monkeypatch: pytest.MonkeyPatch, faults: list[str], *, minutes: int, rate: float) -> World:
+    """Play the first minutes of a day with 200 instruments; return how it was."""
+    async with World(walk(200, rate), at_ms=OPEN_MS - 70_000, mode=SNAP_QUOTE, monkeypatch=monkeypatch) as world:
+        for fault in faults:
+            world.simulator.fault(fault)
+        await world.go_on(70 + minutes * 60)
+        return world
+
+
+def what_was_traded(candle: Candle | None) -> tuple[int, ...] | None:
+    if candle is None:
+        return None
+    return candle.open, candle.high, candle.low, candle.close, candle.volume, candle.count
+
+
+def covers(gap: Noted, second: int) -> bool:
+    assert gap.from_ms is not None
+    assert gap.to_ms is not None
+    return gap.from_ms < (second + 1) * 1000 and second * 1000 < gap.to_ms
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("minutes", "rate"), [(20, 100.0), pytest.param(375, 100.0, marks=[pytest.mark.chaos, pytest.mark.timeout(3600)])]
+)
+async def test_faults_change_no_candle_but_those_in_gaps_that_are_reported(
+    monkeypatch: pytest.MonkeyPatch, minutes: int, rate: float
+) -> None:
+    undisturbed = await played(monkeypatch, [], minutes=minutes, rate=rate)
+    disturbed = await played(monkeypatch, at_random(minutes, seed=20221122), minutes=minutes, rate=rate)
+    wanted, found = by_second(undisturbed.written.candles), by_second(disturbed.written.candles)
+    gaps = disturbed.of("gap")
+    different = [
+        key for key in wanted.keys() | found.keys()
+        if what_was_traded(wanted.get(key)) != what_was_traded(found.get(key))
+    ]  # fmt: skip
+    assert len(wanted) > minutes * 60 * rate / 4
+    assert 0 < len(different) < len(wanted) / 2
+    assert [key for key in different if not any(covers(gap, key[1]) for gap in gaps)] == []
+    assert undisturbed.written.late == 0
+    assert disturbed.written.clocks_ms == sorted(disturbed.written.clocks_ms)
+    whole = [key for key in different if key in found and not found[key].marks & PARTIAL]
+    assert len(whole) < len(different) / 20, "a candle that is wrong says that it is partial, but for a few"
+    for world in (undisturbed, disturbed):
+        assert_volume_is_whole(world)
+
+
+def assert_volume_is_whole(world: World) -> None:
+    """Candles, gaps and what was traded before the first packet together are the day volume as it was told last."""
+    volumes: dict[str, int] = {}
+    for candle in world.written.candles + world.written.seconds.forming(world.written.seconds.series):
+        volumes[candle.instrument] = volumes.get(candle.instrument, 0) + candle.volume
+    for instrument, series in world.written.seconds.series.items():
+        if series.volume is not None:
+            first = world.written.first_volume[instrument]
+            in_gaps = world.written.in_gaps.get(instrument, 0)
+            assert volumes.get(instrument, 0) + in_gaps + first == series.volume, instrument
+
+
+async def test_a_quiet_morning(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with World(walk(5, 10), at_ms=indian_ms(DAY, "09:09:50"), mode=QUOTE, monkeypatch=monkeypatch) as world:
+        await world.go_on(400)
+        assert [event.kind for event in world.events] == ["connected", "gap", "resumed"]
+        assert world.events[0].at_ms == OPEN_MS - 60_000
+        assert world.written.late == 0
+        assert min(candle.start_ms for candle in world.written.candles) >= OPEN_MS
+        assert len(world.written.candles) > 200
+        assert not any(candle.marks & PARTIAL for candle in world.written.candles)

@@ -20,6 +20,7 @@ COMMANDS = {
     "tail": "print the frames of a topic as JSON lines",
     "topics": "make the topics of a log",
     "configure": "apply the environment's timeframes, indicators and calendar to the log",
+    "simulate": "play the broker, SIMULATED: login, REST, instruments and the market data socket",
     "calendar": "show when the market is open on a day",
     "prune": "remove what is older than LOG_KEEP_DAYS from the log",
 }
@@ -45,6 +46,7 @@ _EXPLAINED = (
     ("topology.market.calendar", "CalendarError"),
     ("topology.sinks.applied", "SinkError"),
     ("topology.embedded.child", "EmbeddedError"),
+    ("topology.simulator.faults", "FaultError"),
     ("topology.cli.supervisor", "RoleError"),
 )
 

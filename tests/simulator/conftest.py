@@ -27,7 +27,7 @@ def running() -> Open:
         clock = Clock(now_ms)
         walk = source or Walk(catalogue(indian_day(now_ms))[:7], seed=7, rate=14, calendar=NSE)
         async with (
-            Simulator(account=NOBODY, source=walk, calendar=NSE, now_ms=clock, seed=seed) as simulator,
+            Simulator(account=NOBODY, source=walk, now_ms=clock, seed=seed) as simulator,
             aiohttp.ClientSession() as http,
         ):
             client = Client(simulator, clock, http)

@@ -5,7 +5,6 @@ from datetime import date
 import pytest
 
 from tests.simulator.client import NSE, OPEN_MS, at
-from topology.market.calendar import Calendar
 from topology.simulator import Walk, catalogue
 from topology.simulator.history import INTERVALS, HistoryError, rows
 from topology.simulator.source import MINUTE_MS
@@ -14,12 +13,8 @@ WALK = Walk(catalogue(date(2022, 11, 22))[:3], seed=5, rate=0.5, calendar=NSE)
 LATER_MS = at("2022-11-30 12:00")
 
 
-def asked(
-    interval: str, from_text: str, to_text: str, *, now_ms: int = LATER_MS, place: int = 1, calendar: Calendar = NSE
-):
-    return rows(
-        WALK, place, interval=interval, from_text=from_text, to_text=to_text, now_ms=now_ms, calendar=calendar
-    )  # fmt: skip
+def asked(interval: str, from_text: str, to_text: str, *, now_ms: int = LATER_MS):
+    return rows(WALK, 1, interval=interval, from_text=from_text, to_text=to_text, now_ms=now_ms)
 
 
 def test_minutes_are_in_rupees_and_indian_time():

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.simulator.client import NSE, OPEN_MS
-from topology.feeds.angel.packets import PacketError, parse
+from topology.feeds.angel.packets import PacketError, parse, token_text
 from topology.simulator import Walk, catalogue
 from topology.simulator.distribution import Distribution
-from topology.simulator.faults import Faults
+from topology.simulator.faults import DISTORTING, KINDS, Faults
 from topology.simulator.ledger import Ledger
 from topology.simulator.line import Line, frame
 
@@ -179,7 +182,33 @@ def test_a_delayed_packet_was_hidden_if_the_socket_goes_before_it():
 
 
 def test_a_packet_that_waits_for_its_next_was_hidden_if_the_socket_goes():
-    bench = Bench("reorder:chance=100%")
+    bench = Bench("reorder:chance=30%")
     missing = sum(parse(payload).exchange_ms < OPEN_MS + 5_000 for payload in CLEAN) - len(bench.pass_on(5))
     bench.distribution.leave(bench.line, None)
     assert sum(touched.hidden for touched in bench.ledger.touched()) == missing > 0
+
+
+some_faults = st.lists(
+    st.builds(
+        "{}:for={}s,chance={}%,{}@+{}s".format,
+        st.sampled_from([name for name in DISTORTING if "chance" in KINDS[name].keys]),
+        st.integers(0, 15),
+        st.integers(1, 100),
+        st.sampled_from(["socket=1", "socket=2", "instrument=NSE:2885"]),
+        st.integers(0, 15),
+    ),
+    max_size=5,
+)
+
+
+@given(some_faults, st.integers(0, 3))
+@settings(max_examples=80, deadline=None)
+def test_what_is_not_written_down_arrives_as_it_is(faults, seed):
+    bench = Bench(*faults, seed=seed)
+    sent = Counter(bench.pass_on())
+    for listing in WALK.listings:
+        touched = bench.ledger.seconds(listing.instrument, changed=True)
+        for payload in CLEAN:
+            packet = parse(payload)
+            if token_text(packet.token) == listing.token and packet.exchange_ms // 1_000 not in touched:
+                assert sent[payload] == 1

@@ -84,7 +84,6 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> None:
     simulator = Simulator(
         account=settings.account,
         source=source,
-        calendar=calendar,
         now_ms=_now_ms,
         host=address.host,
         port=address.port,

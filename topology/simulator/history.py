@@ -25,9 +25,7 @@ class HistoryError(ValueError):
     """A question that the broker refuses; the message is what it says."""
 
 
-def rows(
-    source: Source, index: int, *, interval: str, from_text: str, to_text: str, now_ms: int, calendar: Calendar
-) -> list[Row]:
+def rows(source: Source, index: int, *, interval: str, from_text: str, to_text: str, now_ms: int) -> list[Row]:
     """Answer a question: rows of time, open, high, low, close (rupees) and volume, oldest first.
 
     ``from_text`` and ``to_text`` are Indian times such as ``2022-11-22 09:15``; a candle that starts at either is
@@ -44,7 +42,7 @@ def rows(
     instrument_class = default_class(source.listings[index].instrument)
     early_ms = day_start_ms(from_ms) if minutes > 1 else from_ms
     late_ms = min(to_ms + wide_ms, now_ms + 1)
-    made = _wider(candles_until(source, index, early_ms, late_ms), wide_ms, calendar, instrument_class)
+    made = _wider(candles_until(source, index, early_ms, late_ms), wide_ms, source.calendar, instrument_class)
     return [_row(candle) for candle in made if from_ms <= candle.start_ms <= to_ms]
 
 

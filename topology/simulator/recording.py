@@ -33,6 +33,7 @@ class Recording:
     ) -> None:
         ordered = sorted(ticks, key=attrgetter("time_ms"))
         first_ms = ordered[0].time_ms if ordered else 0
+        self.calendar = calendar
         self._now_ms = now_ms
         self._speed = speed if day is not None else 1.0
         moved_ms = midnight_ms(day) - midnight_ms(indian_day(first_ms)) if day is not None else 0

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from topology.market import Calendar
 from topology.market.calendar import IST
 from topology.settings import Account
 from topology.simulator import history
@@ -48,11 +47,10 @@ class Rest:
         distribution: Distribution,
         *,
         faults: Faults,
-        calendar: Calendar,
         now_ms: Callable[[], int],
     ) -> None:
         self._account, self._sessions, self._distribution = account, sessions, distribution
-        self._faults, self._calendar, self._now_ms = faults, calendar, now_ms
+        self._faults, self._now_ms = faults, now_ms
         self._limits, self._orders = RateLimits(), OrderBook()
 
     def routes(self) -> list[web.RouteDef]:
@@ -143,7 +141,7 @@ class Rest:
         try:
             made = history.rows(
                 self._distribution.source, index, interval=interval, from_text=from_text, to_text=to_text,
-                now_ms=self._faults.now_ms, calendar=self._calendar,
+                now_ms=self._faults.now_ms,
             )  # fmt: skip
         except history.HistoryError as error:
             raise Refused("AB1004", str(error)) from None

@@ -10,7 +10,6 @@ from typing import Any, Self
 import msgspec
 from aiohttp import web
 
-from topology.market import Calendar
 from topology.market.calendar import indian_day
 from topology.settings import Account
 from topology.simulator.distribution import Distribution
@@ -35,8 +34,8 @@ _LONGEST_GAP_MS = 60_000  # a clock that stood still for longer has been asleep:
 class Simulator:
     """The broker on loopback or ``host``, for as long as the context lasts; ``port`` 0 is any free one.
 
-    ``now_ms`` is its clock. Nothing is sent before :meth:`advance_to` or :meth:`run` says so; ``calendar`` is that of
-    the source. ``account`` is who may log in; what is empty in it takes the demonstration's value.
+    ``now_ms`` is its clock. Nothing is sent before :meth:`advance_to` or :meth:`run` says so. ``account`` is who may
+    log in; what is empty in it takes the demonstration's value.
     """
 
     def __init__(
@@ -44,7 +43,6 @@ class Simulator:
         *,
         account: Account,
         source: Source,
-        calendar: Calendar,
         now_ms: Callable[[], int],
         host: str = "127.0.0.1",
         port: int = 0,
@@ -58,9 +56,7 @@ class Simulator:
         self._streams = Streams(
             self._distribution, self._sessions, faults=self.faults, ledger=self.ledger, now_ms=now_ms
         )
-        self._rest = Rest(
-            self.account, self._sessions, self._distribution, faults=self.faults, calendar=calendar, now_ms=now_ms
-        )
+        self._rest = Rest(self.account, self._sessions, self._distribution, faults=self.faults, now_ms=now_ms)
         self._prints: Iterator[Print] = iter(())
         self._next: Print | None = None
         self._stepping = asyncio.Lock()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import NamedTuple, Protocol
 
-from topology.market import Candle
+from topology.market import Calendar, Candle
 from topology.market.calendar import IST, indian_day
 from topology.simulator.listings import Listing
 
@@ -35,6 +35,10 @@ class Source(Protocol):
     @property
     def listings(self) -> Sequence[Listing]:
         """The instruments; a print's ``place`` is one in it."""
+
+    @property
+    def calendar(self) -> Calendar:
+        """Tells when which of them trades."""
 
     def market_ms(self, now_ms: int) -> int:
         """Give the market's time at a time of the simulator's clock; what was printed up to it is due."""

@@ -66,7 +66,7 @@ class Walk:
 
     def __init__(self, listings: Sequence[Listing], *, seed: int, rate: float, calendar: Calendar) -> None:
         self.listings = listings
-        self._calendar = calendar
+        self.calendar = calendar
         self._per_minute = 60 * rate / len(listings)
         self._keys = [mixed(seed, index) for index in range(len(listings))]
         self._classes = [default_class(listing.instrument) for listing in listings]
@@ -79,7 +79,6 @@ class Walk:
 
     def play(self, after_ms: int) -> Iterator[Print]:
         """Yield the prints of all instruments after a time, by time and then by instrument."""
-        # One is made after the other, so all of it costs little before the first print of an instrument is due.
         return merge(*(self._endless(index, after_ms) for index in range(len(self.listings))))
 
     def prints(self, index: int, from_ms: int, until_ms: int) -> Iterable[Print]:
@@ -93,7 +92,7 @@ class Walk:
         """Give the newest print of an instrument before a time."""
         minute = (before_ms - 1) // MINUTE_MS
         for _ in range(_LOOK_BACK):
-            if not self._calendar.covered(indian_day(minute * MINUTE_MS)):
+            if not self.calendar.covered(indian_day(minute * MINUTE_MS)):
                 return None
             span = self._span(index, minute * MINUTE_MS)
             if span.session is None and not self._quiet(index, minute, span):
@@ -130,7 +129,7 @@ class Walk:
 
     def _minutes(self, index: int, minute: int, until_ms: int) -> Iterator[tuple[int, Span]]:
         """Yield the minutes in which an instrument may have a print."""
-        while (time_ms := minute * MINUTE_MS) < until_ms and self._calendar.covered(indian_day(time_ms)):
+        while (time_ms := minute * MINUTE_MS) < until_ms and self.calendar.covered(indian_day(time_ms)):
             span = self._span(index, time_ms)
             if span.session is not None or self._quiet(index, minute, span):
                 yield minute, span
@@ -142,7 +141,7 @@ class Walk:
         name = self._classes[index]
         span = self._spans.get(name)
         if span is None or not span.from_ms <= time_ms < span.until_ms:
-            span = self._spans[name] = self._calendar.span(name, time_ms)
+            span = self._spans[name] = self.calendar.span(name, time_ms)
         return span
 
     def _quiet(self, index: int, minute: int, span: Span) -> bool:
@@ -152,9 +151,9 @@ class Walk:
         return minute >= span.until_ms // MINUTE_MS - _BEFORE_OPEN and self._in_session(index, span.until_ms)
 
     def _in_session(self, index: int, time_ms: int) -> bool:
-        if not self._calendar.covered(indian_day(time_ms)):
+        if not self.calendar.covered(indian_day(time_ms)):
             return False
-        return self._calendar.span(self._classes[index], time_ms).session is not None
+        return self.calendar.span(self._classes[index], time_ms).session is not None
 
     def _minute(self, index: int, minute: int, span: Span) -> _Minute:
         listing, key = self.listings[index], mixed(self._keys[index], minute)

@@ -1,6 +1,6 @@
 """The broker, SIMULATED: Angel One's login, REST, instrument master and market data socket on one port.
 
-    source.py      what is printed on the simulated exchange: a walk (walk.py) or a recording (recording.py)
+    source.py      what is printed on the simulated exchange: a walk (walk.py, curve.py) or a recording (recording.py)
     quotes.py      an instrument's day, and the broker's packets of it
     history.py     its candles; master.py and listings.py its instruments; session.py who is logged in
     faults.py      what goes wrong when; line.py what that does to a socket's packets; ledger.py what it hid

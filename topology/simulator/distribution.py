@@ -51,6 +51,13 @@ class Distribution:
             state = self._states[index] = InstrumentState.at(self.source, index, self._faults.now_ms)
         return state
 
+    def prepare(self, index: int) -> bool:
+        """Find the state of an instrument that nobody has asked for yet; give whether that was to be done."""
+        if self._states[index] is not None:
+            return False
+        self.state(index)
+        return True
+
     def join(self, line: Line) -> None:
         """Add a socket, which has no subscriptions yet."""
         self._lines[line] = {}

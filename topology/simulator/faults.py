@@ -18,8 +18,8 @@ import msgspec
 
 from topology.market import Instrument, InstrumentError
 from topology.market.calendar import IST
+from topology.simulator.curve import mixed
 from topology.simulator.source import day_start_ms
-from topology.simulator.walk import mixed
 
 _DAY_MS = 86_400_000
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": _DAY_MS}

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from aiohttp import WSMsgType, web
 
-from topology.simulator.distribution import Distribution, Key
+from topology.simulator.distribution import MOST_SUBSCRIPTIONS, Distribution, Key
 from topology.simulator.faults import SHUT, Fault, Faults
 from topology.simulator.ledger import Ledger
 from topology.simulator.line import Line
@@ -170,24 +170,33 @@ class Streams:
         if text == "ping":
             await socket.response.send_str("pong")
             return
-        if (error := self._request(socket, text)) is not None:
+        if (error := await self._request(socket, text)) is not None:
             code, words = error
             answer = {"correlationID": _correlation(text), "errorCode": code, "errorMessage": words}
             await socket.response.send_json(answer)
 
-    def _request(self, socket: _Socket, text: str) -> tuple[str, str] | None:
+    async def _request(self, socket: _Socket, text: str) -> tuple[str, str] | None:
         try:
             request = msgspec.json.decode(text, type=_Request)
         except msgspec.DecodeError:
             return INVALID_PAYLOAD
-        if self._sockets.get(socket.line.socket) is not socket:
+        keys = request.params.keys()
+        await self._prepare(keys[:MOST_SUBSCRIPTIONS])
+        if self._sockets.get(socket.line.socket) is not socket:  # a fault has taken it
             return None
         if not request.action:
-            self._distribution.unsubscribe(socket.line, request.params.keys())
-        elif not self._distribution.subscribe(socket.line, request.params.keys()):
+            self._distribution.unsubscribe(socket.line, keys)
+        elif not self._distribution.subscribe(socket.line, keys):
             return TOO_MANY
         socket.flush()
         return None
+
+    async def _prepare(self, keys: list[Key]) -> None:
+        """Find the states one at a time: late in a day each takes some milliseconds, and others have their turn."""
+        for _, exchange, token in keys:
+            index = self._distribution.place(exchange, token)
+            if index is not None and self._distribution.prepare(index):
+                await asyncio.sleep(0)
 
 
 def _correlation(text: str) -> object:

@@ -15,33 +15,17 @@ from typing import NamedTuple
 from topology.market import Calendar, Candle
 from topology.market.calendar import Span, indian_day
 from topology.market.instruments import default_class
+from topology.simulator.curve import PRICE_STEP, Curve, mixed
 from topology.simulator.listings import Listing
 from topology.simulator.source import MINUTE_MS, Print
 
-_PRICE_STEP = 5
-_PERIODS = (1, 4, 16, 64, 256, 1024, 4096, 16384)  # of the curves, in minutes
-_SIZES = tuple(0.000_2 * 2**number for number in range(len(_PERIODS)))  # a walk: four times the time, twice the way
 _WICK = 0.000_3  # how far high and low lie outside of open and close, at most
-_MINUTE_VOLUME = 6_000
+_MINUTE_VALUE = 15_000_000_00  # paise that are traded in a minute, about
 _BEFORE_OPEN, _AFTER_CLOSE = 15, 10  # minutes with a print each before a session opens and after it closes
 _LOOK_BACK = 20_000  # minutes with a session that are searched for a last print
 
-_MASK = (1 << 64) - 1
-_SCALE = 1 / (1 << 64)
-
-
-def mixed(*parts: int) -> int:
-    """Mix whole numbers into one of 64 bits that looks random (the finaliser of splitmix64 over each part).
-
-    >>> mixed(1, 2) == mixed(1, 2), mixed(1, 2) == mixed(2, 1)
-    (True, False)
-    """
-    value = 0x9E3779B97F4A7C15
-    for part in parts:
-        value = (value ^ part) * 0xBF58476D1CE4E5B9 & _MASK
-        value = (value ^ (value >> 27)) * 0x94D049BB133111EB & _MASK
-        value ^= value >> 31
-    return value
+_SCALE = 1 / (1 << 24)
+_NEVER_MS = 1 << 62
 
 
 class _Minute(NamedTuple):
@@ -70,7 +54,7 @@ class Walk:
         self._per_minute = 60 * rate / len(listings)
         self._keys = [mixed(seed, index) for index in range(len(listings))]
         self._classes = [default_class(listing.instrument) for listing in listings]
-        self._curves = [[(-1, 0.0, 0.0)] * len(_PERIODS) for _ in listings]
+        self._curves = [Curve(listing.start_price, key) for listing, key in zip(listings, self._keys, strict=True)]
         self._spans: dict[str, Span] = {}
 
     def market_ms(self, now_ms: int) -> int:
@@ -92,9 +76,9 @@ class Walk:
         """Give the newest print of an instrument before a time."""
         minute = (before_ms - 1) // MINUTE_MS
         for _ in range(_LOOK_BACK):
-            if not self.calendar.covered(indian_day(minute * MINUTE_MS)):
-                return None
             span = self._span(index, minute * MINUTE_MS)
+            if span is None:
+                return None
             if span.session is None and not self._quiet(index, minute, span):
                 minute = min(minute, span.from_ms // MINUTE_MS + _AFTER_CLOSE) - 1
                 continue
@@ -122,25 +106,27 @@ class Walk:
         return 0
 
     def _endless(self, index: int, after_ms: int) -> Iterator[Print]:
-        for minute, span in self._minutes(index, after_ms // MINUTE_MS, _MASK):
+        for minute, span in self._minutes(index, after_ms // MINUTE_MS, _NEVER_MS):
             for print_ in self._prints(index, minute, span):
                 if print_.time_ms > after_ms:
                     yield print_
 
     def _minutes(self, index: int, minute: int, until_ms: int) -> Iterator[tuple[int, Span]]:
         """Yield the minutes in which an instrument may have a print."""
-        while (time_ms := minute * MINUTE_MS) < until_ms and self.calendar.covered(indian_day(time_ms)):
-            span = self._span(index, time_ms)
+        while (time_ms := minute * MINUTE_MS) < until_ms and (span := self._span(index, time_ms)) is not None:
             if span.session is not None or self._quiet(index, minute, span):
                 yield minute, span
                 minute += 1
             else:
                 minute = max(minute + 1, span.until_ms // MINUTE_MS - _BEFORE_OPEN)
 
-    def _span(self, index: int, time_ms: int) -> Span:
+    def _span(self, index: int, time_ms: int) -> Span | None:
+        """Give the session around a time, or the stretch without one; None where the calendar ends."""
         name = self._classes[index]
         span = self._spans.get(name)
         if span is None or not span.from_ms <= time_ms < span.until_ms:
+            if not self.calendar.covered(indian_day(time_ms)):
+                return None
             span = self._spans[name] = self.calendar.span(name, time_ms)
         return span
 
@@ -156,37 +142,27 @@ class Walk:
         return self.calendar.span(self._classes[index], time_ms).session is not None
 
     def _minute(self, index: int, minute: int, span: Span) -> _Minute:
-        listing, key = self.listings[index], mixed(self._keys[index], minute)
+        listing, number = self.listings[index], mixed(self._keys[index], minute)
         first = span.session is not None and minute * MINUTE_MS == span.session.open_ms
         whole = int(self._per_minute)
-        count = max(whole + (key * _SCALE < self._per_minute - whole), 1 if first else 0)
-        open_, close = self._price(index, minute), self._price(index, minute + 1)
-        other = mixed(key, 1)
-        reach = listing.start_price * _WICK / _PRICE_STEP
-        high = max(open_, close) + int((other & 0xFFFF) / 0xFFFF * reach) * _PRICE_STEP
-        low = max(min(open_, close) - int((other >> 16 & 0xFFFF) / 0xFFFF * reach) * _PRICE_STEP, _PRICE_STEP)
+        count = max(whole + ((number & 0xFFFFFF) * _SCALE < self._per_minute - whole), 1 if first else 0)
+        price = self._curves[index].price
+        open_, close = price(minute), price(minute + 1)
+        reach = int(listing.start_price * _WICK / PRICE_STEP) + 1
+        high = max(open_, close) + (number >> 24 & 0xFFF) * reach // 0xFFF * PRICE_STEP
+        low = max(min(open_, close) - (number >> 36 & 0xFFF) * reach // 0xFFF * PRICE_STEP, PRICE_STEP)
         volume = 0
         if listing.traded and count > first:
-            volume = count + (other >> 32) * _MINUTE_VOLUME * 2 // (1 << 32) * 24_500_00 // (listing.start_price * 10)
+            volume = count + (number >> 48) * _MINUTE_VALUE // listing.start_price // 0x8000
         if count < 4:  # too few prints for all four prices
             close = close if count > 1 else open_
             high, low = max(open_, close, high if count == 3 else 0), min(open_, close)
         return _Minute(minute, count, open_, high, low, close, volume, first)
 
-    def _price(self, index: int, minute: int) -> int:
-        curves, key, around = self._curves[index], self._keys[index], 1.0
-        for number, period in enumerate(_PERIODS):
-            knot, into = divmod(minute, period)
-            curve = curves[number]
-            if curve[0] != knot:
-                curve = curves[number] = (knot, _knot(key, number, knot), _knot(key, number, knot + 1))
-            around += _SIZES[number] * (curve[1] + (curve[2] - curve[1]) * into / period)
-        return max(round(self.listings[index].start_price * around / _PRICE_STEP), 1) * _PRICE_STEP
-
     def _prints(self, index: int, minute: int, span: Span) -> Iterator[Print]:
         if span.session is None:
             until = span.until_ms // MINUTE_MS
-            price = self._price(index, until if minute >= until - _BEFORE_OPEN else span.from_ms // MINUTE_MS)
+            price = self._curves[index].price(until if minute >= until - _BEFORE_OPEN else span.from_ms // MINUTE_MS)
             offset_ms = mixed(self._keys[index], minute) % MINUTE_MS
             yield Print(minute * MINUTE_MS + offset_ms, index, price, 0, False)
             return
@@ -200,10 +176,6 @@ class Walk:
             yield Print(start_ms + int((number + random()) * step_ms), index, prices(number), volumes(number), True)
 
 
-def _knot(key: int, number: int, knot: int) -> float:
-    return mixed(key, number, knot) * _SCALE * 2 - 1
-
-
 def _prices(found: _Minute, random: Callable[[], float]) -> Callable[[int], int]:
     """Give the price of each print of a minute: first and last are its open and close, one is its high, one its low."""
     last, high, low = found.prints - 1, found.high, found.low
@@ -214,11 +186,11 @@ def _prices(found: _Minute, random: Callable[[], float]) -> Callable[[int], int]
         one = 1 + int(random() * (last - 1))
         other = 1 + (one + int(random() * (last - 2))) % (last - 1)
         fixed[one], fixed[other] = high, low
-    steps = (high - low) // _PRICE_STEP + 1
+    steps = (high - low) // PRICE_STEP + 1
 
     def price(number: int) -> int:
         known = fixed.get(number)
-        return low + int(random() * steps) * _PRICE_STEP if known is None else known
+        return low + int(random() * steps) * PRICE_STEP if known is None else known
 
     return price
 

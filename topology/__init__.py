@@ -12,6 +12,8 @@ A tick's way, file by file:
     topology/notifiers/ people are told: webhook, Telegram                          notifiers/notifications.py
     web/                /metrics and /health
 
+    topology/simulator/ the broker, played: what the feed is tested against
+
 `topology/settings.py` reads the environment, `topology/topics.py` knows the topics on the broker,
 `topology/upstream.py` corrects Faust, `topology/assembly/` builds the app of a role, `topology/cli/` holds the
 commands.

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from datetime import date
+
+from tests.simulator.client import NSE, OPEN_MS
+from topology.feeds.angel.packets import parse
+from topology.simulator import Walk, catalogue
+from topology.simulator.distribution import MOST_SUBSCRIPTIONS, Distribution
+from topology.simulator.faults import Faults
+from topology.simulator.ledger import Ledger
+from topology.simulator.line import Line
+from topology.simulator.source import Print
+
+WALK = Walk(catalogue(date(2022, 11, 22))[:3], seed=5, rate=30, calendar=NSE)
+RELIANCE, TCS = (2, 1, "2885"), (2, 1, "11536")
+
+
+class Floor:
+    """A distribution with lines, and prints of our own."""
+
+    def __init__(self) -> None:
+        self.faults, self.ledger = Faults(1), Ledger()
+        self.faults.advance(OPEN_MS)
+        self.distribution = Distribution(WALK, self.faults, self.ledger)
+
+    def line(self, number: int, *keys: tuple[int, int, str]) -> Line:
+        line = Line(number, self.faults, self.ledger)
+        self.distribution.join(line)
+        assert self.distribution.subscribe(line, keys)
+        return line
+
+    def print_reliance(self, second: int) -> None:
+        self.distribution.take(Print(OPEN_MS + second * 1_000, 1, 1_400_00, 5, True))
+
+
+def tokens(line: Line) -> list[bytes]:
+    found = [parse(made[2:]).token.rstrip(b"\0") for made in line.waiting]
+    line.waiting.clear()
+    return found
+
+
+def test_each_socket_gets_what_it_has_asked_for():
+    floor = Floor()
+    one, other = floor.line(1, RELIANCE, TCS), floor.line(2, TCS)
+    assert (tokens(one), tokens(other)) == ([b"2885", b"11536"], [b"11536"])  # the snapshots
+    floor.print_reliance(1)
+    assert (tokens(one), tokens(other)) == ([b"2885"], [])
+
+
+def test_a_token_in_two_modes_comes_in_both():
+    floor = Floor()
+    line = floor.line(1, RELIANCE, (1, 1, "2885"))
+    line.waiting.clear()
+    floor.print_reliance(1)
+    assert [made[1] for made in line.waiting] == [123, 51]
+    assert floor.distribution.subscriptions(line) == 2
+
+
+def test_what_is_asked_for_again_is_not_sent_twice():
+    floor = Floor()
+    line = floor.line(1, RELIANCE, RELIANCE)
+    assert floor.distribution.subscribe(line, [RELIANCE])
+    assert tokens(line) == [b"2885"]
+    floor.print_reliance(1)
+    assert tokens(line) == [b"2885"]
+
+
+def test_what_is_no_longer_wanted_is_no_longer_sent():
+    floor = Floor()
+    line = floor.line(1, RELIANCE)
+    floor.distribution.unsubscribe(line, [RELIANCE, RELIANCE, TCS])
+    line.waiting.clear()
+    floor.print_reliance(1)
+    assert tokens(line) == []
+
+
+def test_an_unknown_token_counts_and_is_silent():
+    floor = Floor()
+    line = floor.line(1, (2, 1, "4711"), (2, 0, "2885"))
+    assert tokens(line) == []
+    assert floor.distribution.subscriptions(line) == 2
+
+
+def test_too_many_are_refused_and_the_others_stay():
+    floor = Floor()
+    line = floor.line(1, RELIANCE)
+    line.waiting.clear()
+    others = [(2, 1, str(number)) for number in range(MOST_SUBSCRIPTIONS)]
+    assert not floor.distribution.subscribe(line, others)
+    assert floor.distribution.subscriptions(line) == 1
+    assert floor.distribution.subscribe(line, others[1:])
+    floor.print_reliance(1)
+    assert tokens(line) == [b"2885"]
+
+
+def test_what_a_fault_took_is_hidden_until_some_socket_asks_again():
+    floor = Floor()
+    line = floor.line(1, RELIANCE)
+    floor.print_reliance(1)
+    fault = floor.faults.add("drop")
+    floor.distribution.leave(line, fault)
+    floor.print_reliance(2)
+    floor.print_reliance(3)
+    floor.line(2, RELIANCE)
+    floor.print_reliance(4)
+    first_s = OPEN_MS // 1_000
+    assert floor.ledger.seconds("NSE:2885") == {first_s + 2, first_s + 3}
+
+
+def test_a_client_that_goes_by_itself_has_lost_nothing():
+    floor = Floor()
+    floor.distribution.leave(floor.line(1, RELIANCE), None)
+    floor.print_reliance(1)
+    assert floor.ledger.touched() == []
+
+
+def test_a_client_that_goes_because_of_the_silence_has_lost_what_came_then():
+    floor = Floor()
+    line = floor.line(1, RELIANCE)
+    floor.faults.add("silent:for=1s")
+    floor.distribution.leave(line, None)
+    floor.faults.advance(OPEN_MS + 5_000)
+    floor.print_reliance(6)
+    assert floor.ledger.seconds("NSE:2885") == {OPEN_MS // 1_000 + 6}
+
+
+def test_after_time_that_was_not_played_the_states_are_found_anew():
+    floor = Floor()
+    line = floor.line(1, RELIANCE)
+    floor.faults.advance(OPEN_MS + 3_599_999)
+    floor.distribution.forget()
+    line.waiting.clear()
+    assert floor.distribution.state(1).day_volume == sum(
+        candle.volume for candle in WALK.candles(1, OPEN_MS, OPEN_MS + 3_600_000)
+    )

@@ -1,40 +1,45 @@
-"""`topology up`: everything on this machine: broker, Redis, topics and every role, with a demonstration feed."""
+"""`topology up`: everything on this machine: broker, Redis, topics, every role; a simulated feed without an account."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import fcntl
+import functools
 import os
 import signal
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from topology import topics
-from topology.cli.supervisor import RoleError, RoleProcess, Supervisor
+from topology.cli.supervisor import Process, RoleError, RoleProcess, Supervisor
 from topology.configuration import from_settings
 from topology.embedded import EmbeddedError, Kafka, Valkey, free_port, kafka, valkey
-from topology.settings import SIM, Settings, load
+from topology.settings import SIM, Address, Settings, load
+from topology.simulator import MASTER_PATH, STREAM_PATH, account_or_demonstration
 
 EXAMPLE = """example:
   topology up --workers 2      # then, in another terminal:  topology status"""
 LOOPBACK = ("127.0.0.1", "localhost")
 WEB_PORTS = {"feed": 9093, "mirror": 9094, "archive": 9095}
 READY_S = 90.0
+SIMULATED = "All values are SIMULATED: a random walk, on a calendar that is always open."
+SUBSCRIBED = "NSE:99926000,NSE:2885,NSE:11536,NSE:1333,NSE:1594,NSE:4963,NSE:3045"
+"""What the demonstration subscribes to: what `topology simulate` plays when nothing is said."""
 
 
 def add(subparsers: Any) -> None:
     """Describe the command."""
     parser = subparsers.add_parser(
         "up",
-        help="start everything on this machine, with a SIMULATED demonstration feed",
         description="Starts a broker and Redis where none answer at BROKER_URL and REDIS_ADDR, makes the topics, and "
-        "runs every role until Ctrl-C. The feed is a random walk: all its values are SIMULATED, and live in the "
-        "namespace `sim`, apart from real ones.",
+        "runs every role until Ctrl-C. With an account (ANGEL_API_KEY, ANGEL_CLIENT_CODE, ANGEL_PASSWORD, "
+        "ANGEL_TOTP_SECRET) the feed is the broker's. Without one the broker is simulated too: a random walk, whose "
+        "values are SIMULATED and live in the namespace `sim`, apart from real ones.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -43,7 +48,9 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run the command until it is interrupted."""
-    settings = load(TOPOLOGY_NAMESPACE=SIM)
+    settings = load()
+    if settings.account.missing:
+        settings = load(TOPOLOGY_NAMESPACE=SIM)
     if not 1 <= arguments.workers <= settings.topic_partitions:
         raise RoleError(
             f"--workers {arguments.workers} is wrong: from 1 to {settings.topic_partitions} (TOPIC_PARTITIONS)"
@@ -69,10 +76,13 @@ class _System:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.simulated = settings.namespace == SIM
         self.supervisor = Supervisor()
+        self._feed_env: dict[str, str] = {}
         self._kafka: Kafka | None = None
         self._valkey: Valkey | None = None
         self._ports: dict[str, int] = {}
+        self._simulator: Address | None = None
 
     def start(self, workers: int) -> None:
         settings = self.settings
@@ -80,6 +90,8 @@ class _System:
         _say("making the topics")
         configuration = from_settings(settings)
         asyncio.run(topics.create(settings.bootstrap, settings.namespace, settings.topic_partitions, configuration))
+        if self.simulated:
+            self._start_simulator()
         roles = [("feed", 0), *(("pipeline", number) for number in range(workers)), ("mirror", 0), ("archive", 0)]
         for role, number in roles:
             self._start_role(role, number)
@@ -99,42 +111,68 @@ class _System:
             self._valkey = Valkey(folder, settings.redis_addr.port, password=settings.redis_password)
             self._valkey.start()
 
+    def _start_simulator(self) -> None:
+        """Start a broker that is simulated, and let the feed log in there."""
+        host, wanted = self.settings.tick_server_addr
+        place = self._simulator = Address(host, free_port(wanted, host=host))
+        _say("starting the simulated broker")
+        command = [sys.executable, "-m", "topology.cli.main", "simulate", "--addr", str(place)]
+        log = self.settings.namespace_dir / "simulator.log"
+        self.supervisor.start(Process("simulator", command, env={}, log=log))
+        self._wait_for("the simulated broker", lambda: _is_well(place))
+        account = account_or_demonstration(self.settings.account)
+        self._feed_env = {
+            "ANGEL_API_KEY": account.api_key,
+            "ANGEL_CLIENT_CODE": account.client_code,
+            "ANGEL_PASSWORD": account.password,
+            "ANGEL_TOTP_SECRET": account.totp_secret,
+            "ANGEL_API_URL": f"http://{place}",
+            "ANGEL_FEED_URL": f"ws://{place}{STREAM_PATH}",
+            "ANGEL_MASTER_URL": f"http://{place}{MASTER_PATH}",
+            "SUBSCRIBE_TOKENS": os.environ.get("SUBSCRIBE_TOKENS") or SUBSCRIBED,
+        }
+
     def _start_role(self, role: str, number: int) -> None:
         name = f"{role}-{number}"
         wanted = self.settings.metrics_addr.port if role == "pipeline" else WEB_PORTS[role]
         port = free_port(0 if wanted in self._ports.values() else wanted)
         self._ports[name] = port
         folder = self.settings.namespace_dir
-        env = {"TOPOLOGY_NAMESPACE": SIM, "FAUST_DATADIR": str((folder / name).resolve())}
+        env = {"TOPOLOGY_NAMESPACE": self.settings.namespace, "FAUST_DATADIR": str((folder / name).resolve())}
+        if role == "feed":
+            env |= self._feed_env
         options = ("--web-port", str(port))
         self.supervisor.start(RoleProcess(name, role=role, env=env, log=folder / f"{name}.log", options=options))
 
     def _wait_until_ready(self) -> None:
+        for name, port in self._ports.items():
+            _say(f"starting the roles: waiting for {name}")
+            self._wait_for(name, functools.partial(_is_well, Address("127.0.0.1", port)))
+
+    def _wait_for(self, name: str, is_there: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_S
-        waiting, told = list(self._ports), 0
-        while waiting:
-            if len(waiting) != told:
-                _say(f"starting the roles: waiting for {', '.join(waiting)}")
-                told = len(waiting)
-            time.sleep(1.0)
+        while not is_there():
             self._keep_running()
-            waiting = [name for name in waiting if not _is_well(self._ports[name])]
             if time.monotonic() > deadline:
-                raise RoleError(f"{', '.join(waiting)} did not start: see the logs in {self.settings.namespace_dir}")
+                raise RoleError(f"{name} did not start: see the logs in {self.settings.namespace_dir}")
+            time.sleep(0.2)
 
     def describe(self) -> None:
         """Say what runs where, and how to look at it."""
         settings = self.settings
-        _say("everything runs. All values are SIMULATED: a random walk, on a calendar that is always open.\n")
+        _say(f"everything runs. {SIMULATED if self.simulated else 'All values are LIVE.'}\n")
         lines = [("broker", settings.broker_url), ("Redis", f"{settings.redis_addr}, database {settings.redis_db}")]
         lines += [("SQLite", str(settings.sqlite_path)), ("logs", f"{settings.namespace_dir}/*.log")]
+        if self._simulator is not None:
+            lines.append(("simulator", f"http://{self._simulator}/health and /faults"))
         lines += [(name, f"http://127.0.0.1:{port}/health and /metrics") for name, port in self._ports.items()]
         for name, place in lines:
             print(f"  {name:<12} {place}", file=sys.stderr)
+        flag = " --sim" if self.simulated else ""
         print(
             "\n  Look at it, in another terminal:\n"
-            "    .venv/bin/topology --sim status\n"
-            "    .venv/bin/topology --sim tail candles_1s --instrument NSE:99926000 --follow\n"
+            f"    .venv/bin/topology{flag} status\n"
+            f"    .venv/bin/topology{flag} tail candles_1s --instrument NSE:99926000 --follow\n"
             f"    sqlite3 {settings.sqlite_path} 'select * from candles_tf order by ts desc limit 5'\n\n"
             "  Ctrl-C stops everything in order.\n",
             file=sys.stderr,
@@ -179,9 +217,9 @@ def _only_one(settings: Settings) -> Iterator[None]:
         os.close(handle)
 
 
-def _is_well(port: int) -> bool:
+def _is_well(place: Address) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://{place}/health", timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -12,12 +12,14 @@ Everything up to ledger.py is pure: `Simulator` has a clock that is given to it,
 from topology.simulator.faults import FaultError
 from topology.simulator.listings import catalogue, chosen
 from topology.simulator.recording import Recording
-from topology.simulator.server import Simulator
+from topology.simulator.server import MASTER_PATH, STREAM_PATH, Simulator
 from topology.simulator.session import DEMONSTRATION, account_or_demonstration
 from topology.simulator.walk import Walk
 
 __all__ = [
     "DEMONSTRATION",
+    "MASTER_PATH",
+    "STREAM_PATH",
     "FaultError",
     "Recording",
     "Simulator",

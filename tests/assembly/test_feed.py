@@ -1,0 +1,186 @@
+"""The role `feed` as a process: what it refuses, and that a kill costs nothing but the time it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from agents.lifeline import REFUSED
+from tests.crash.cluster import Process, until
+from topology import topics
+from topology.configuration import from_settings
+from topology.embedded import Kafka, free_port
+from topology.feeds.clock import now_ms
+from topology.log.frames import TICK_FRAME, TICKS, TickFrame
+from topology.market import Calendar, SecondCandles
+from topology.market.calendar import indian_day
+from topology.settings import LIVE, SIM, Settings
+from topology.simulator import DEMONSTRATION, Simulator, Walk, catalogue
+
+ALWAYS = Calendar.parse(files("topology.market").joinpath("calendars/always_open.json").read_text())
+ACCOUNT = {f"ANGEL_{name.upper()}": value for name, value in DEMONSTRATION.items()}
+PARTITIONS = 2
+
+
+@dataclass
+class Place:
+    """A broker with a simulated and a live log, and a folder for the feed."""
+
+    kafka: Kafka
+    folder: Path
+    logs: dict[str, topics.Log]
+
+    def feed(self, namespace: str, **env: str) -> Process:
+        """Make the feed of a namespace, which isn't started yet."""
+        about = {
+            "BROKER_URL": self.kafka.url, "TOPOLOGY_NAMESPACE": namespace, "TOPIC_PARTITIONS": str(PARTITIONS),
+            "DATA_DIR": str(self.folder), "SESSION_TIMEOUT_S": "4",
+        }  # fmt: skip
+        return Process("feed", 0, self.folder, {**plain(), **about, **env})
+
+    async def frames(self, partition: int) -> list[TickFrame]:
+        """Read the simulated tick log."""
+        log = self.logs[SIM]
+        place = TopicPartition(log.topic(TICKS), partition)
+        async with topics.consumer(self.kafka.bootstrap) as reader:
+            end = (await reader.end_offsets([place]))[place]
+            return [TICK_FRAME.decode(record.value) async for record in topics.records(reader, place, 0, end)]
+
+    async def ticks(self) -> int:
+        """Count the ticks in it."""
+        return sum(len(frame.ticks) for partition in range(PARTITIONS) for frame in await self.frames(partition))
+
+
+def plain() -> dict[str, str]:
+    """Return the environment without an account."""
+    import os  # noqa: PLC0415 - here alone
+
+    return {name: value for name, value in os.environ.items() if not name.startswith(("ANGEL_", "SUBSCRIBE"))}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("feed")
+    kafka = Kafka(folder / "kafka", free_port())
+    kafka.start(print)
+    logs = {}
+    for namespace in (SIM, LIVE):
+        settings = Settings.from_env({"TOPOLOGY_NAMESPACE": namespace})
+        logs[namespace] = asyncio.run(topics.create(kafka.bootstrap, namespace, PARTITIONS, from_settings(settings)))
+    yield Place(kafka, folder, logs)
+    kafka.kill()
+
+
+TOO_MANY = ",".join(f"1:{number}" for number in range(1, 3002))
+HERE = {"ANGEL_API_URL": "http://127.0.0.1:1", "ANGEL_FEED_URL": "ws://localhost:1/smart-stream"}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "env", "said"),
+    [
+        (LIVE, {}, "no login without ANGEL_API_KEY, ANGEL_CLIENT_CODE, ANGEL_PASSWORD, ANGEL_TOTP_SECRET: set them"),
+        (LIVE, {**ACCOUNT, "ANGEL_PASSWORD": ""}, "no login without ANGEL_PASSWORD: set them"),
+        (
+            LIVE,
+            {**ACCOUNT, **HERE},
+            "ANGEL_API_URL leads to this machine, where a simulator is, but the log is a live one",
+        ),
+        (SIM, ACCOUNT, "ANGEL_API_URL leads to the real broker, but the log is a simulated one"),
+        (SIM, {**ACCOUNT, **HERE, "SUBSCRIBE_TOKENS": "99:1"}, "99:1"),
+        (SIM, {**ACCOUNT, **HERE, "SUBSCRIBE_TOKENS": "@absent.txt"}, "the file of '@absent.txt' can't be read"),
+        (
+            SIM,
+            {**ACCOUNT, **HERE, "SUBSCRIBE_TOKENS": ",".join(f"1:{n}" for n in range(1, 3002))},
+            "names 3,001 instruments",
+        ),
+    ],
+    ids=["no account", "no password", "simulator into live", "broker into simulated", "exchange", "file", "too many"],
+)
+def test_what_cannot_be_fed_is_refused_with_one_line(
+    place: Place, namespace: str, env: dict[str, str], said: str
+) -> None:
+    feed = place.feed(namespace, **env)
+    feed.log.unlink(missing_ok=True)
+    feed.start()
+    assert feed.wait() == REFUSED
+    lines = [json.loads(line) for line in feed.log.read_text().splitlines() if line.startswith("{")]
+    (line,) = [line["message"] for line in lines if line["level"] not in ("INFO", "WARNING")]
+    assert said in line
+    assert "Traceback" not in feed.log.read_text()
+
+
+@asynccontextmanager
+async def simulated(instruments: int, rate: float) -> AsyncIterator[dict[str, str]]:
+    """A simulated broker that runs; gives the variables of a feed that is to use it."""
+    listings = catalogue(indian_day(now_ms()))[:instruments]
+    walk = Walk(listings, seed=3, rate=rate, calendar=ALWAYS)
+    async with Simulator(
+        account=Settings.from_env({}).account, source=walk, now_ms=now_ms
+    ) as simulator:
+        running = asyncio.create_task(simulator.run())
+        yield {
+            **ACCOUNT, "ANGEL_API_URL": simulator.api_url, "ANGEL_FEED_URL": simulator.feed_url,
+            "SUBSCRIBE_TOKENS": ",".join(listing.instrument for listing in listings),
+        }  # fmt: skip
+        running.cancel()
+
+
+async def test_a_feed_that_is_killed_at_random_doubles_no_volume_and_turns_no_clock_back(place: Place) -> None:
+    choose = Random(7)
+    async with simulated(20, 400.0) as env:
+        feed = place.feed(SIM, **env)
+        try:
+            for _ in range(4):
+                before = await place.ticks()
+                feed.start()
+                wanted = before + choose.randrange(100, 600)
+
+                async def came(wanted: int = wanted) -> bool:
+                    return await place.ticks() >= wanted
+
+                await until(came, told=lambda: feed.log.read_text()[-3000:])
+                feed.kill()
+        finally:
+            feed.kill()
+    for partition in range(PARTITIONS):
+        frames = await place.frames(partition)
+        clocks = [frame.clock_ms for frame in frames]
+        assert clocks == sorted(clocks)
+        numbers = [(frame.epoch, frame.sequence) for frame in frames]
+        assert numbers == sorted(set(numbers))
+        assert len({frame.epoch for frame in frames}) >= 4
+        assert_volume_is_whole(frames)
+    said = feed.log.read_text()
+    assert not any(secret in said for secret in DEMONSTRATION.values() if secret != DEMONSTRATION["api_key"])
+
+
+def assert_volume_is_whole(frames: list[TickFrame]) -> None:
+    """Candles, gaps and what was traded before the first word together are the day volume as it was told last."""
+    seconds, volumes, first = SecondCandles(ALWAYS), dict[str, int](), dict[str, int]()
+    for frame in frames:
+        for gap in frame.gaps:
+            seconds.interrupt(gap)
+        for told in (*frame.baselines, *frame.ticks):
+            if told.day_volume is not None:
+                first.setdefault(told.instrument, told.day_volume)
+        for baseline in frame.baselines:
+            seconds.rebase(baseline)
+        for candle in seconds.apply(frame.ticks, frame.clock_ms)[0]:
+            volumes[candle.instrument] = volumes.get(candle.instrument, 0) + candle.volume
+        for instrument, volume in seconds.gap_volumes().items():
+            volumes[instrument] = volumes.get(instrument, 0) + volume
+    for candle in seconds.forming(seconds.series):
+        volumes[candle.instrument] = volumes.get(candle.instrument, 0) + candle.volume
+    assert first
+    for instrument, start in first.items():
+        assert start + volumes.get(instrument, 0) == seconds.series[instrument].volume

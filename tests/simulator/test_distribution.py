@@ -26,8 +26,13 @@ class Floor:
     def line(self, number: int, *keys: tuple[int, int, str]) -> Line:
         line = Line(number, self.faults, self.ledger)
         self.distribution.join(line)
-        assert self.distribution.subscribe(line, keys)
+        self.subscribe(line, *keys)
         return line
+
+    def subscribe(self, line: Line, *keys: tuple[int, int, str]) -> None:
+        new = self.distribution.new(line, keys)
+        assert new is not None
+        self.distribution.subscribe(line, new)
 
     def print_reliance(self, second: int) -> None:
         self.distribution.take(Print(OPEN_MS + second * 1_000, 1, 1_400_00, 5, True))
@@ -59,7 +64,7 @@ def test_a_token_in_two_modes_comes_in_both():
 def test_what_is_asked_for_again_is_not_sent_twice():
     floor = Floor()
     line = floor.line(1, RELIANCE, RELIANCE)
-    assert floor.distribution.subscribe(line, [RELIANCE])
+    floor.subscribe(line, RELIANCE)
     assert tokens(line) == [b"2885"]
     floor.print_reliance(1)
     assert tokens(line) == [b"2885"]
@@ -86,9 +91,9 @@ def test_too_many_are_refused_and_the_others_stay():
     line = floor.line(1, RELIANCE)
     line.waiting.clear()
     others = [(2, 1, str(number)) for number in range(MOST_SUBSCRIPTIONS)]
-    assert not floor.distribution.subscribe(line, others)
+    assert floor.distribution.new(line, others) is None
     assert floor.distribution.subscriptions(line) == 1
-    assert floor.distribution.subscribe(line, others[1:])
+    floor.subscribe(line, *others[1:])
     floor.print_reliance(1)
     assert tokens(line) == [b"2885"]
 

@@ -28,7 +28,7 @@ class Bench:
         self.distribution = Distribution(WALK, self.faults, self.ledger)
         self.line = Line(1, self.faults, self.ledger)
         self.distribution.join(self.line)
-        assert self.distribution.subscribe(self.line, [(mode, 1, token) for token in TOKENS])
+        self.distribution.subscribe(self.line, [(mode, 1, token) for token in TOKENS])
         self.line.waiting.clear()  # the snapshots
         for fault in faults:
             self.faults.add(fault)

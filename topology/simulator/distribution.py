@@ -51,9 +51,10 @@ class Distribution:
             state = self._states[index] = InstrumentState.at(self.source, index, self._faults.now_ms)
         return state
 
-    def prepare(self, index: int) -> bool:
-        """Find the state of an instrument that nobody has asked for yet; give whether that was to be done."""
-        if self._states[index] is not None:
+    def prepare(self, key: Key) -> bool:
+        """Find the state of what nobody has asked for yet; give whether that was to be done."""
+        index = self.place(key[1], key[2])
+        if index is None or self._states[index] is not None:
             return False
         self.state(index)
         return True
@@ -77,20 +78,21 @@ class Distribution:
             if fault is not None:
                 self._lost[index][line.socket] = fault.id
 
-    def subscribe(self, line: Line, wanted: Iterable[Key]) -> bool:
-        """Subscribe to all of these, and send how things stand; to none and give False where it would be too many."""
+    def new(self, line: Line, wanted: Iterable[Key]) -> list[Key] | None:
+        """Give those that the socket hasn't asked for yet, None where it would have too many."""
         known = self._lines[line]
         new = [key for key in dict.fromkeys(wanted) if key not in known]
-        if len(known) + len(new) > MOST_SUBSCRIPTIONS:
-            return False
+        return new if len(known) + len(new) <= MOST_SUBSCRIPTIONS else None
+
+    def subscribe(self, line: Line, new: Iterable[Key]) -> None:
+        """Subscribe a socket to what it hasn't asked for yet, and send how things stand."""
         for key in new:
             mode, exchange, token = key
-            known[key] = index = self.place(exchange, token)
+            self._lines[line][key] = index = self.place(exchange, token)
             if index is not None:
                 self._watchers[index].append((line, mode))
                 self._lost.pop(index, None)
                 self._send(line, self.state(index), mode, new=False)
-        return True
 
     def unsubscribe(self, line: Line, unwanted: Iterable[Key]) -> None:
         """End these subscriptions; those that there are not are ignored."""

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from aiohttp import WSMsgType, web
 
-from topology.simulator.distribution import MOST_SUBSCRIPTIONS, Distribution, Key
+from topology.simulator.distribution import Distribution, Key
 from topology.simulator.faults import SHUT, Fault, Faults
 from topology.simulator.ledger import Ledger
 from topology.simulator.line import Line
@@ -180,23 +180,26 @@ class Streams:
             request = msgspec.json.decode(text, type=_Request)
         except msgspec.DecodeError:
             return INVALID_PAYLOAD
-        keys = request.params.keys()
-        await self._prepare(keys[:MOST_SUBSCRIPTIONS])
         if self._sockets.get(socket.line.socket) is not socket:  # a fault has taken it
             return None
         if not request.action:
-            self._distribution.unsubscribe(socket.line, keys)
-        elif not self._distribution.subscribe(socket.line, keys):
+            self._distribution.unsubscribe(socket.line, request.params.keys())
+            return None
+        new = self._distribution.new(socket.line, request.params.keys())
+        if new is None:
             return TOO_MANY
-        socket.flush()
+        await self._subscribe(socket, new)
         return None
 
-    async def _prepare(self, keys: list[Key]) -> None:
-        """Find the states one at a time: late in a day each takes some milliseconds, and others have their turn."""
-        for _, exchange, token in keys:
-            index = self._distribution.place(exchange, token)
-            if index is not None and self._distribution.prepare(index):
-                await asyncio.sleep(0)
+    async def _subscribe(self, socket: _Socket, new: list[Key]) -> None:
+        """Subscribe to one after the other: late in a day each state takes some milliseconds to be found."""
+        for key in new:
+            if self._distribution.prepare(key):
+                await asyncio.sleep(0)  # others have their turn
+            if self._sockets.get(socket.line.socket) is not socket:
+                return
+            self._distribution.subscribe(socket.line, [key])
+        socket.flush()
 
 
 def _correlation(text: str) -> object:

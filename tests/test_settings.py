@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,12 @@ VARIABLES: list[tuple[str, str, Any, str, Any, list[str]]] = [
     ("REDIS_STREAMS_MB", "redis_streams_mb", 2_048, "64", 64, ["0", "2GB"]),
     ("CALENDAR_FILE", "calendar_file", None, __file__, Path(__file__), ["/nowhere/calendar.json", "/"]),
     ("METRICS_ADDR", "metrics_addr", Address("127.0.0.1", 9091), "0.0.0.0:80", Address("0.0.0.0", 80), [":", "9091"]),
+    ("ANGEL_API_KEY", "account", DEFAULT.account, "key", replace(DEFAULT.account, api_key="key"), []),
+    ("SUBSCRIBE_TOKENS", "subscribe_tokens", "1:99926000", "NSE:2885:snap", "NSE:2885:snap", []),
+    ("TICK_SERVER_ADDR", "tick_server_addr", Address("127.0.0.1", 9001), ":80", Address("127.0.0.1", 80), ["80"]),
+    ("NOTIFY_WEBHOOK_URL", "notify_webhook_url", "", "https://a.example/b/", "https://a.example/b", []),
+    ("TELEGRAM_BOT_TOKEN", "telegram_bot_token", "", "1:geheim", "1:geheim", []),
+    ("TELEGRAM_CHAT_ID", "telegram_chat_id", "", "-100", "-100", []),
     ("SESSION_TIMEOUT_S", "session_timeout_s", 20, "2", 2, ["1", "301"]),
     ("LOG_LEVEL", "log_level", "INFO", "DEBUG", "DEBUG", ["info", "TRACE"]),
     ("JAVA_HOME", "java_home", None, "/nowhere", None, []),
@@ -119,13 +127,40 @@ def test_any_text_is_read_or_refused_with_the_name_of_its_variable(env: dict[str
         Settings.from_env(env)
     except SettingsError as error:
         lines = str(error).splitlines()
-    assert [line for line in lines if line.split("=")[0] not in env] == []
+    assert [line for line in lines if re.split("[= ]", line)[0] not in env] == []
     assert len(lines) <= 1
 
 
-def test_the_password_is_never_shown() -> None:
-    settings = Settings.from_env({"REDIS_PASSWORD": "geheim"})
+SECRETS = (
+    "REDIS_PASSWORD", "ANGEL_API_KEY", "ANGEL_CLIENT_CODE", "ANGEL_PASSWORD", "ANGEL_TOTP_SECRET",
+    "NOTIFY_WEBHOOK_URL", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("variable", SECRETS)
+def test_a_secret_is_never_shown(variable: str) -> None:
+    settings = Settings.from_env({variable: "https://geheim"})
     assert "geheim" not in repr(settings)
+
+
+ADDRESSES = ("ANGEL_API_URL", "ANGEL_FEED_URL", "ANGEL_MASTER_URL", "NOTIFY_WEBHOOK_URL")
+
+
+@pytest.mark.parametrize("variable", ADDRESSES)
+@pytest.mark.parametrize("value", ["geheim.example", "ftp://geheim", "https://", "https:// geheim"])
+def test_an_address_that_is_none_is_refused_without_showing_it(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{variable} is wrong: it must start with") as caught:
+        Settings.from_env({variable: value})
+    assert "geheim" not in str(caught.value)
+
+
+def test_what_an_account_lacks_is_named() -> None:
+    assert Settings.from_env({}).account.missing == [
+        "ANGEL_API_KEY", "ANGEL_CLIENT_CODE", "ANGEL_PASSWORD", "ANGEL_TOTP_SECRET"
+    ]  # fmt: skip
+    assert Settings.from_env({"ANGEL_API_KEY": "k", "ANGEL_TOTP_SECRET": "t"}).account.missing == [
+        "ANGEL_CLIENT_CODE", "ANGEL_PASSWORD"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("port", ["", "x", "0", "99999"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Place:
             "BROKER_URL": self.kafka.url, "TOPOLOGY_NAMESPACE": namespace, "TOPIC_PARTITIONS": str(PARTITIONS),
             "DATA_DIR": str(self.folder), "SESSION_TIMEOUT_S": "4",
         }  # fmt: skip
-        return Process("feed", 0, self.folder, {**plain(), **about, **env})
+        return Process("feed", 0, self.folder / namespace, {**plain(), **about, **env})
 
     async def frames(self, partition: int) -> list[TickFrame]:
         """Read the simulated tick log."""
@@ -58,13 +59,11 @@ class Place:
 
     async def ticks(self) -> int:
         """Count the ticks in it."""
-        return sum(len(frame.ticks) for partition in range(PARTITIONS) for frame in await self.frames(partition))
+        return sum([len(frame.ticks) for partition in range(PARTITIONS) for frame in await self.frames(partition)])
 
 
 def plain() -> dict[str, str]:
     """Return the environment without an account."""
-    import os  # noqa: PLC0415 - here alone
-
     return {name: value for name, value in os.environ.items() if not name.startswith(("ANGEL_", "SUBSCRIBE"))}
 
 
@@ -75,6 +74,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
     kafka.start(print)
     logs = {}
     for namespace in (SIM, LIVE):
+        (folder / namespace).mkdir()
         settings = Settings.from_env({"TOPOLOGY_NAMESPACE": namespace})
         logs[namespace] = asyncio.run(topics.create(kafka.bootstrap, namespace, PARTITIONS, from_settings(settings)))
     yield Place(kafka, folder, logs)
@@ -100,7 +100,7 @@ HERE = {"ANGEL_API_URL": "http://127.0.0.1:1", "ANGEL_FEED_URL": "ws://localhost
         (SIM, {**ACCOUNT, **HERE, "SUBSCRIBE_TOKENS": "@absent.txt"}, "the file of '@absent.txt' can't be read"),
         (
             SIM,
-            {**ACCOUNT, **HERE, "SUBSCRIBE_TOKENS": ",".join(f"1:{n}" for n in range(1, 3002))},
+            {**ACCOUNT, **HERE, "SUBSCRIBE_TOKENS": TOO_MANY},
             "names 3,001 instruments",
         ),
     ],
@@ -124,9 +124,7 @@ async def simulated(instruments: int, rate: float) -> AsyncIterator[dict[str, st
     """A simulated broker that runs; gives the variables of a feed that is to use it."""
     listings = catalogue(indian_day(now_ms()))[:instruments]
     walk = Walk(listings, seed=3, rate=rate, calendar=ALWAYS)
-    async with Simulator(
-        account=Settings.from_env({}).account, source=walk, now_ms=now_ms
-    ) as simulator:
+    async with Simulator(account=Settings.from_env({}).account, source=walk, now_ms=now_ms) as simulator:
         running = asyncio.create_task(simulator.run())
         yield {
             **ACCOUNT, "ANGEL_API_URL": simulator.api_url, "ANGEL_FEED_URL": simulator.feed_url,

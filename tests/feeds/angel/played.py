@@ -111,9 +111,7 @@ class World:
 
     def __init__(self, source: Source, *, at_ms: int, mode: int, monkeypatch: pytest.MonkeyPatch, **env: str) -> None:
         self.clock = HandClock(at_ms)
-        self.simulator = Simulator(
-            account=Settings.from_env({}).account, source=source, now_ms=self.clock.now_ms
-        )
+        self.simulator = Simulator(account=Settings.from_env({}).account, source=source, now_ms=self.clock.now_ms)
         self.written = Written()
         self.events: list[Noted] = []
         self.live = LiveFeed(self.written, frame_ms=50, now_ms=self.clock.now_ms)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from topology.cli.standing import Reached, Ticks
 from topology.cli.status import Line, Status, compare, shown
 from topology.embedded import Valkey
 from topology.embedded.loopback import LOOPBACK
-from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
+from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES, FeedEvent
 from topology.settings import Address
 
 OPEN_MS = 1_669_088_700_000  # 2022-11-22 09:15 IST
@@ -53,6 +53,18 @@ def test_simulated_data_is_called_so_first():
     assert "SIMULATED" in lines[0]
     assert lines[-1] == "mirror: Redis is away"
     assert "SIMULATED" not in "".join(shown(msgspec.structs.replace(status, simulated=False, namespace="live")))
+
+
+def test_what_happened_to_the_feed_last_is_told_in_a_line_each():
+    events = [
+        FeedEvent(1, "abc", OPEN_MS, "gap", 0, "truncated", OPEN_MS - 2500, OPEN_MS, 7),
+        FeedEvent(1, "abc", OPEN_MS, "login_failed", None, "Invalid totp (AB1050)"),
+    ]
+    lines = shown(Status(True, "sim", "b:1", "abc", 1, None, [], events))
+    assert lines[-2:] == [
+        "feed Tue 2022-11-22 09:15:00 IST gap socket 0 2.5 s: truncated",
+        "feed Tue 2022-11-22 09:15:00 IST login_failed: Invalid totp (AB1050)",
+    ]
 
 
 def test_a_role_that_cannot_be_asked_says_so_in_its_line_and_the_others_are_shown(topology, settings, written):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from contextlib import nullcontext
+from datetime import datetime
 from ipaddress import ip_address
 from random import Random
 from urllib.parse import urlsplit
@@ -23,15 +25,19 @@ from topology.feeds import subscriptions as subscribing
 from topology.feeds.angel.feed import AngelFeed
 from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.listings import FILE_NAME, Listings
+from topology.feeds.angel.master import last_copy, update
 from topology.feeds.angel.session import CredentialsError
 from topology.feeds.clock import SYSTEM, Clock
 from topology.feeds.live import LiveFeed
 from topology.feeds.writer import StaleSourceError, TickLogWriter
 from topology.log.frames import COMMANDS
-from topology.market import Calendar, CalendarError
+from topology.market import Calendar, CalendarError, Instrument
+from topology.market.calendar import IST
 from topology.notifiers import Notifications, channels_of
 from topology.settings import SIM, Account, Settings, SettingsError
 from web import health
+
+logger = logging.getLogger(__name__)
 
 PACKETS = Gauge("mdengine_feed_packets_total", "Packets that came, and those that were special, by how", ["what"])
 FAREWELL_S = 10.0  # for the notice that nothing more is tried
@@ -88,10 +94,18 @@ class FeedRole:
             classes=log.configuration.classes,
             clock=clock,
             limits=Limits(time.monotonic),
+            prepare=lambda: self._fetch_master([one.instrument for one in wanted]),
             events=happenings,
             since_ms=self._writer.clock_ms or clock.now_ms(),
             random=Random(),
         )
+
+    async def _fetch_master(self, wanted: list[Instrument]) -> None:
+        """Fetch the instrument master of the day; the last good copy does where that can't be had."""
+        try:
+            await asyncio.to_thread(_updated_master, self._settings, wanted)
+        except FeedError as error:
+            logger.warning("%s", error)
 
     async def _run(self, feed: AngelFeed) -> None:
         try:
@@ -127,6 +141,13 @@ class FeedRole:
         for what, count in (self._feed.counted() if self._feed is not None else {}).items():
             PACKETS.labels(what).set(count)
         return health.Health("feed", "running" if running else "standing still", self._log, [line])
+
+
+def _updated_master(settings: Settings, wanted: list[Instrument]) -> None:
+    path = settings.namespace_dir / FILE_NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with last_copy(path) as before:
+        update(settings.account.master_url, path, before=before, wanted=wanted, now=datetime.now(IST))
 
 
 def _refuse_to_mix(account: Account, *, simulated: bool) -> None:

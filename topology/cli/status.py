@@ -9,17 +9,21 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from topology import topics
 from topology.cli import standing
 from topology.cli.standing import Reached, Ticks
-from topology.log.frames import DERIVED, TICKS
+from topology.log.frames import DERIVED, FEED_EVENTS, TICKS, FeedEvent, Format
 from topology.market.calendar import IST
 from topology.settings import SIM, Settings
 from topology.sinks.applied import Applied, SinkError, Source
 
 EXAMPLE = """example:
   topology status --json | jq '.lines[] | select(.behind_frames > 100)'"""
+NEWEST_EVENTS = 5  # of the feed
+
+_EVENT = Format(FeedEvent)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -47,7 +51,10 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What `--json` prints. ``clock_ms`` is the newest clock in the log, None in an empty one."""
+    """What `--json` prints. ``clock_ms`` is the newest clock in the log, None in an empty one.
+
+    ``feed_events`` are the newest, oldest first.
+    """
 
     simulated: bool
     namespace: str
@@ -56,6 +63,7 @@ class Status(msgspec.Struct, frozen=True):
     partitions: int
     clock_ms: int | None
     lines: list[Line]
+    feed_events: list[FeedEvent] = []
 
 
 def add(subparsers: Any) -> None:
@@ -100,7 +108,16 @@ def shown(status: Status) -> list[str]:
     rows += [_row(line) for line in status.lines if not line.problem]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines += [_aligned(row, widths) for row in rows]
-    return lines + [f"{line.role}: {line.problem}" for line in status.lines if line.problem]
+    lines += [f"{line.role}: {line.problem}" for line in status.lines if line.problem]
+    return lines + [""] * bool(status.feed_events) + [_happened(event) for event in status.feed_events]
+
+
+def _happened(event: FeedEvent) -> str:
+    """Say what happened to the feed, and when, in a line."""
+    where = "" if event.socket is None else f" socket {event.socket}"
+    lasted = "" if event.from_ms is None or event.to_ms is None else f" {(event.to_ms - event.from_ms) / 1000:.1f} s"
+    detail = f": {event.detail}" if event.detail else ""
+    return f"feed {_clock(event.at_ms)} {event.kind}{where}{lasted}{detail}"
 
 
 def _place(partition: int, held: Ticks, reached: Reached | None) -> Place:
@@ -138,6 +155,7 @@ async def _look(settings: Settings) -> Status:
         # The end of the tick log first, so that what comes while the others are asked counts for nobody as behind.
         ticks = await standing.ticks(reader, log)
         stages = {stage: await standing.derived(reader, log, stage) for stage in DERIVED}
+        events = await _events(reader, log)
         mirrored, archived = await _mirrored(settings, log), _archived(settings, log)
     ends = {partition: held.newest for partition, held in ticks.items() if held.newest is not None}
     lines = [compare("feed", TICKS, ticks=ticks, reached=ends)]
@@ -152,7 +170,15 @@ async def _look(settings: Settings) -> Status:
         partitions=log.header.partitions,
         clock_ms=max((end.clock_ms for end in ends.values()), default=None),
         lines=lines,
+        feed_events=events,
     )
+
+
+async def _events(reader: AIOKafkaConsumer, log: topics.Log) -> list[FeedEvent]:
+    place = TopicPartition(log.topic(FEED_EVENTS), 0)
+    end = (await reader.end_offsets([place]))[place]
+    begin = max(end - NEWEST_EVENTS, (await reader.beginning_offsets([place]))[place])
+    return [_EVENT.decode(record.value) async for record in topics.records(reader, place, begin, end)]
 
 
 def _sink(

@@ -114,6 +114,7 @@ class World:
         self.simulator = Simulator(account=Settings.from_env({}).account, source=source, now_ms=self.clock.now_ms)
         self.written = Written()
         self.events: list[Noted] = []
+        self.prepared_ms: list[int] = []
         self.live = LiveFeed(self.written, frame_ms=50, now_ms=self.clock.now_ms)  # type: ignore[arg-type]
         self.wanted = [Subscription(Instrument.parse(one.instrument), mode) for one in source.listings]
         self.feed: AngelFeed
@@ -139,6 +140,7 @@ class World:
             classes={},
             clock=Clock(self.clock.now_ms, self.clock.sleep),
             limits=Limits(lambda: self.clock.ms / 1000, sleep=self.clock.sleep),
+            prepare=self._prepared,
             events=self._note,
             since_ms=self.clock.ms,
             random=Random(1),
@@ -163,6 +165,15 @@ class World:
             if self.running.done():
                 self.running.result()
 
+    async def skip_to(self, ms: int) -> None:
+        """Let time pass in which little happens."""
+        await self.go_on((ms - self.clock.ms) / 1000, step_ms=10_000)
+
+    @property
+    def sockets(self) -> int:
+        """How many connections are open."""
+        return sum(not one.ended for one in self._connections)
+
     async def settle(self) -> None:
         """Wait until nothing is under way between the broker and the feed."""
         stable = 0
@@ -173,6 +184,9 @@ class World:
     def of(self, kind: str) -> list[Noted]:
         """Return the events of a kind."""
         return [event for event in self.events if event.kind == kind]
+
+    async def _prepared(self) -> None:
+        self.prepared_ms.append(self.clock.ms)
 
     def _busy(self) -> bool:
         opening = any(not (one.opened or one.ended) for one in self._connections)

@@ -107,3 +107,27 @@ async def test_a_quiet_morning(monkeypatch: pytest.MonkeyPatch) -> None:
         assert min(candle.start_ms for candle in world.written.candles) >= OPEN_MS
         assert len(world.written.candles) > 200
         assert not any(candle.marks & PARTIAL for candle in world.written.candles)
+
+
+async def test_a_day_and_the_next_one_after_a_holiday(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin_ms = indian_ms(date(2022, 11, 7), "15:24")
+    source = Walk(catalogue(DAY)[:3], seed=7, rate=3, calendar=NSE)
+    async with World(source, at_ms=begin_ms, mode=QUOTE, monkeypatch=monkeypatch) as world:
+        await world.go_on(8 * 60)  # over the close
+        first = by_second(world.written.candles)
+        assert max(second for _, second in first) == indian_ms(date(2022, 11, 7), "15:29:59") // 1000
+        assert [event.kind for event in world.events][-1] == "day"
+        assert world.sockets == 0
+        await world.skip_to(indian_ms(date(2022, 11, 8), "12:00"))  # the holiday
+        assert len(world.prepared_ms) == 1
+        await world.skip_to(indian_ms(date(2022, 11, 9), "09:09:50"))
+        await world.go_on(6 * 60)
+        assert world.prepared_ms[1:] == [indian_ms(date(2022, 11, 9), "09:10")]
+        opened = [event.at_ms for event in world.of("connected")]
+        assert opened[1:] == [indian_ms(date(2022, 11, 9), "09:14")]
+        second = by_second(world.written.candles).keys() - first.keys()
+        assert min(at_s for _, at_s in second) == indian_ms(date(2022, 11, 9), "09:15") // 1000
+        for _, gap_from_ms, gap_to_ms in [(event.kind, event.from_ms, event.to_ms) for event in world.of("gap")][1:]:
+            assert gap_to_ms is not None
+            assert gap_from_ms is not None
+            assert gap_to_ms - gap_from_ms > 36 * 3_600_000, "only the nights lie between"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 
 from topology.feeds.angel.connection import Connection
@@ -29,7 +29,8 @@ STAY_AFTER_MS = 10_000  # the close, for what is on its way
 class AngelFeed:
     """Feeds ``live`` from the broker. ``shards`` are the subscriptions of each socket.
 
-    ``classes`` names the instrument class where :func:`default_class` is not enough. `run` raises CredentialsError
+    ``classes`` names the instrument class where :func:`default_class` is not enough. ``prepare`` is awaited before each
+    day's login. `run` raises CredentialsError
     when the broker refuses the credentials for good, and NotCovered where the calendar ends.
     """
 
@@ -43,6 +44,7 @@ class AngelFeed:
         classes: Mapping[str, str],
         clock: Clock,
         limits: Limits,
+        prepare: Callable[[], Awaitable[None]],
         events: Events,
         since_ms: int,
         random: Random,
@@ -56,6 +58,7 @@ class AngelFeed:
             told=lambda why: events("login_failed", why),
             random=random,
         )
+        self._prepare = prepare
         self._renewing = asyncio.Lock()
         self._classes: set[str] = set()
         self.shards = []
@@ -83,6 +86,7 @@ class AngelFeed:
         while True:
             hours = next_hours(self._calendar, self._classes, self._clock.now_ms())
             await self._clock.sleep_until(hours.open_ms - LOGIN_BEFORE_MS)
+            await self._prepare()
             await self._session.login()
             logger.info("logged in")
             await self._clock.sleep_until(hours.open_ms - CONNECT_BEFORE_MS)

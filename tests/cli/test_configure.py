@@ -64,7 +64,7 @@ def test_a_log_is_made_once_and_its_topics_are_named(topology, settings):
     assert first.code == second.code == 0
     made = [line.removeprefix("made ") for line in first.lines if line.startswith("made ")]
     assert f"{settings.namespace}.ticks" in made
-    assert len(made) == 6
+    assert len(made) == 7
     assert "2 partitions" in first.lines[-1]
     assert "exists already" in second.out
     assert first.lines[-1].split()[1] == second.lines[0].split()[1]

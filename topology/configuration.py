@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import lru_cache
 
 from topology import indicators
+from topology.feeds.angel.listings import FILE_NAME, Listings
+from topology.feeds.subscriptions import named
 from topology.log.frames import Configure
 from topology.market import Calendar, CalendarError
+from topology.market.instruments import default_class
 from topology.settings import Settings
 
 
@@ -28,15 +32,32 @@ def from_settings(settings: Settings) -> Configure:
     return Configure(
         id=0,
         timeframes={seconds: list(settings.indicators) for seconds in settings.enabled_tfs},
-        classes={},
+        classes=_classes(settings),
         calendar=Calendar.parse(settings.calendar_text()).text,
         lateness_ms=settings.allowed_lateness_ms,
     )
 
 
+def _classes(settings: Settings) -> dict[str, str]:
+    """Return the classes of the subscribed instruments that the instrument master tells better than the exchange does.
+
+    Without a copy of the master there are none: it is fetched before the first start by who needs it.
+    """
+    with Listings.opened(settings.namespace_dir / FILE_NAME) or nullcontext() as listings:
+        if listings is None:
+            return {}
+        wanted = named(settings.subscribe_tokens, listings)
+        found = [listing for instrument in wanted if (listing := listings.get(instrument)) is not None]
+    told = {str(listing.instrument): listing.instrument_class for listing in found}
+    return {name: of_class for name, of_class in told.items() if of_class != default_class(name)}
+
+
 def differences(current: Configure, wanted: Configure) -> list[str]:
-    """Say line by line what ``wanted`` would change, nothing where it changes nothing. Classes are not compared."""
+    """Say line by line what ``wanted`` would change, nothing where it changes nothing."""
     lines = _timeframes(current.timeframes, wanted.timeframes)
+    for instrument, of_class in wanted.classes.items():
+        if (known := current.classes.get(instrument) or default_class(instrument)) != of_class:
+            lines.append(f"{instrument}: class {known} -> {of_class}")
     if current.lateness_ms != wanted.lateness_ms:
         lines.append(f"allowed lateness: {current.lateness_ms} ms -> {wanted.lateness_ms} ms")
     if current.calendar != wanted.calendar:

@@ -54,6 +54,11 @@ class Account:
     master_url: str
 
     @property
+    def secrets(self) -> list[str]:
+        """What must never be shown, as far as it is set."""
+        return [text for text in (self.api_key, self.client_code, self.password, self.totp_secret) if text]
+
+    @property
     def missing(self) -> list[str]:
         """The variables that a login needs and that are not set."""
         needed = ("api_key", "client_code", "password", "totp_secret")

@@ -82,7 +82,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 TOO_MANY = ",".join(f"1:{number}" for number in range(1, 3002))
-HERE = {"ANGEL_API_URL": "http://127.0.0.1:1", "ANGEL_FEED_URL": "ws://localhost:1/smart-stream"}
+HERE = {
+    "ANGEL_API_URL": "http://127.0.0.1:1", "ANGEL_FEED_URL": "ws://localhost:1/smart-stream",
+    "ANGEL_MASTER_URL": "http://127.0.0.1:1/master.json",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ HERE = {"ANGEL_API_URL": "http://127.0.0.1:1", "ANGEL_FEED_URL": "ws://localhost
         (
             LIVE,
             {**ACCOUNT, **HERE},
-            "ANGEL_API_URL leads to this machine, where a simulator is, but the log is a live one",
+            "ANGEL_API_URL does not lead to the real broker, but the log is a live one",
         ),
         (SIM, ACCOUNT, "ANGEL_API_URL leads to the real broker, but the log is a simulated one"),
         (SIM, {**ACCOUNT, **HERE, "SUBSCRIBE_TOKENS": "99:1"}, "99:1"),
@@ -128,6 +131,7 @@ async def simulated(instruments: int, rate: float) -> AsyncIterator[dict[str, st
         running = asyncio.create_task(simulator.run())
         yield {
             **ACCOUNT, "ANGEL_API_URL": simulator.api_url, "ANGEL_FEED_URL": simulator.feed_url,
+            "ANGEL_MASTER_URL": simulator.master_url,
             "SUBSCRIBE_TOKENS": ",".join(listing.instrument for listing in listings),
         }  # fmt: skip
         running.cancel()

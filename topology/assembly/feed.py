@@ -7,7 +7,6 @@ import logging
 import time
 from contextlib import nullcontext
 from datetime import datetime
-from ipaddress import ip_address
 from random import Random
 from urllib.parse import urlsplit
 
@@ -27,6 +26,7 @@ from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.listings import FILE_NAME, Listings
 from topology.feeds.angel.master import last_copy, update
 from topology.feeds.angel.session import CredentialsError
+from topology.feeds.angel.translate import OLD_MS
 from topology.feeds.clock import SYSTEM, Clock
 from topology.feeds.live import LiveFeed
 from topology.feeds.writer import StaleSourceError, TickLogWriter
@@ -40,6 +40,8 @@ from web import health
 logger = logging.getLogger(__name__)
 
 PACKETS = Gauge("mdengine_feed_packets_total", "Packets that came, and those that were special, by how", ["what"])
+MASTER_S = 120.0
+CLOCK_STEP_MS = 60_000
 FAREWELL_S = 10.0  # for the notice that nothing more is tried
 
 
@@ -51,6 +53,7 @@ class FeedRole:
         self._companions = Companions(settings)
         self._log = ""
         self._writer: TickLogWriter | None = None
+        self._live: LiveFeed | None = None
         self._feed: AngelFeed | None = None
         commands = topics.topic(settings.namespace, COMMANDS)
 
@@ -68,13 +71,16 @@ class FeedRole:
             with Listings.opened(settings.namespace_dir / FILE_NAME) or nullcontext() as listings:
                 wanted = subscribing.read(settings.subscribe_tokens, listings)
             self._writer = writer = await TickLogWriter(settings.bootstrap, log).__aenter__()
+            if writer.clock_ms - clock.now_ms() < CLOCK_STEP_MS:  # it was put back a little
+                await clock.sleep_until(writer.clock_ms)
             writer.refuse_older(clock.now_ms())
-            live = LiveFeed(writer, frame_ms=settings.frame_ms, now_ms=clock.now_ms)
+            self._live = live = LiveFeed(writer, frame_ms=settings.frame_ms, now_ms=clock.now_ms)
             happenings = Happenings(writer, clock, notifications, simulated=log.header.namespace == SIM)
             self._feed = self._made(log, wanted, live=live, clock=clock, happenings=happenings)
         except (FeedError, StaleSourceError, CalendarError, CredentialsError, SettingsError) as error:
             end(str(error), code=REFUSED)
-        self._companions.start([live.run(), happenings.run(), notifications.run(), self._run(self._feed)])
+        running = self._run(self._feed, happenings)
+        self._companions.start([live.run(), happenings.run(), notifications.run(), running])
 
     def _made(
         self,
@@ -96,27 +102,31 @@ class FeedRole:
             limits=Limits(time.monotonic),
             prepare=lambda: self._fetch_master([one.instrument for one in wanted]),
             events=happenings,
-            since_ms=self._writer.clock_ms or clock.now_ms(),
+            since_ms=self._writer.whole_until_ms - OLD_MS if self._writer.clock_ms else clock.now_ms(),
             random=Random(),
         )
 
     async def _fetch_master(self, wanted: list[Instrument]) -> None:
         """Fetch the instrument master of the day; the last good copy does where that can't be had."""
         try:
-            await asyncio.to_thread(_updated_master, self._settings, wanted)
-        except FeedError as error:
-            logger.warning("%s", error)
+            async with asyncio.timeout(MASTER_S):
+                await asyncio.to_thread(_updated_master, self._settings, wanted)
+        except (FeedError, OSError) as error:  # TimeoutError is one too
+            logger.warning("the instrument master of today can't be had: %s", str(error) or type(error).__name__)
 
-    async def _run(self, feed: AngelFeed) -> None:
+    async def _run(self, feed: AngelFeed, happenings: Happenings) -> None:
         try:
             await feed.run()
         except (CredentialsError, CalendarError) as error:
+            happenings("stopped", str(error))
             await asyncio.sleep(FAREWELL_S)
             end(str(error), code=REFUSED)
 
     async def close(self) -> None:
         """Deliver what was written."""
         self._companions.stop()
+        if self._live is not None:
+            await self._live.flush()
         if self._writer is not None:
             await self._writer.flush()
 
@@ -131,8 +141,13 @@ class FeedRole:
 
     async def _copy(self, event: EventT[bytes]) -> None:
         """Copy a command that comes while the feed runs into every partition, with its next frame."""
-        if self._writer is not None:
-            self._writer.command([topics.configure_of(event.message)])
+        if self._writer is not None and self._feed is not None:
+            configuration = topics.configure_of(event.message)
+            self._writer.command([configuration])
+            try:
+                self._feed.calendar = Calendar.parse(configuration.calendar)
+            except CalendarError as error:
+                logger.warning("command %d is not followed: %s", configuration.id, error)
 
     def _health(self) -> health.Health:
         clock_ms = 0 if self._writer is None else self._writer.clock_ms
@@ -146,23 +161,26 @@ class FeedRole:
 def _updated_master(settings: Settings, wanted: list[Instrument]) -> None:
     path = settings.namespace_dir / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
+    now = datetime.now(IST)
     with last_copy(path) as before:
-        update(settings.account.master_url, path, before=before, wanted=wanted, now=datetime.now(IST))
+        if before is not None and datetime.fromtimestamp(before.fetched_at_ms / 1000, IST).date() == now.date():
+            return  # a feed that starts again has no time to lose
+        update(settings.account.master_url, path, before=before, wanted=wanted, now=now)
 
 
 def _refuse_to_mix(account: Account, *, simulated: bool) -> None:
     """Simulated data never gets into a live log, nor live data into a simulated one: the addresses tell which it is."""
-    for name, url in (("ANGEL_API_URL", account.api_url), ("ANGEL_FEED_URL", account.feed_url)):
-        if _is_here(urlsplit(url).hostname or "") != simulated:
+    urls = {"API": account.api_url, "FEED": account.feed_url, "MASTER": account.master_url}
+    for name, url in urls.items():
+        if _is_the_brokers(url) == simulated:
             end(
-                f"{name} leads to {'the real broker' if simulated else 'this machine, where a simulator is'}, but the "
-                f"log is a {'simulated' if simulated else 'live'} one: set {name} or TOPOLOGY_NAMESPACE",
+                f"ANGEL_{name}_URL {'leads to' if simulated else 'does not lead to'} the real broker, but the log is a "
+                f"{'simulated' if simulated else 'live'} one: set ANGEL_{name}_URL or TOPOLOGY_NAMESPACE",
                 code=REFUSED,
             )
 
 
-def _is_here(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _is_the_brokers(url: str) -> bool:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme in ("https", "wss") and host.endswith((".angelone.in", ".angelbroking.com"))

@@ -23,6 +23,7 @@ TITLES = {
     "disconnected": (Kind.FEED_STALE, "The feed is disconnected"),
     "gap": (Kind.RECOVERED, "The feed has data again"),
     "day": (Kind.DAY_SUMMARY, "The market is closed"),
+    "stopped": (Kind.STOPPED, "The feed has stopped"),
 }
 """The events that people are told of."""
 
@@ -33,6 +34,7 @@ class Happenings:
     def __init__(self, writer: TickLogWriter, clock: Clock, notifications: Notifications, *, simulated: bool) -> None:
         self._writer, self._clock, self._notifications, self._simulated = writer, clock, notifications, simulated
         self._waiting: asyncio.Queue[FeedEvent] = asyncio.Queue()
+        self._troubled = False
         self._seen: set[int] = set()  # sockets that have been connected
 
     def __call__(
@@ -55,7 +57,10 @@ class Happenings:
         self._waiting.put_nowait(
             FeedEvent(VERSION, self._writer.log.header.log, at_ms, kind, socket, detail, from_ms, to_ms, instruments)
         )
-        if kind in TITLES:
+        troubled, self._troubled = self._troubled, self._troubled or kind in ("stale", "disconnected")
+        if kind == "gap":  # each day begins with one, and nobody need be told
+            self._troubled = False
+        if kind in TITLES and (troubled or kind != "gap"):
             about, title = TITLES[kind]
             self._notifications.tell(Notice(about, title, detail or _lasted(from_ms, to_ms), at_ms, self._simulated))
 

@@ -37,8 +37,9 @@ def run(_: argparse.Namespace, settings: Settings) -> int:
 
 async def _configure(settings: Settings) -> None:
     log = await topics.read(settings.bootstrap, settings.namespace)
-    # The environment names no instrument classes: those of the log stay.
-    wanted = msgspec.structs.replace(from_settings(settings), classes=log.configuration.classes)
+    # What the instrument master tells of classes is added: it may tell of fewer instruments than the log knows.
+    found = from_settings(settings)
+    wanted = msgspec.structs.replace(found, classes={**log.configuration.classes, **found.classes})
     lines = differences(log.configuration, wanted)
     if not lines:
         print(f"nothing to do: log {log.header.log} computes what the environment asks for")

@@ -93,5 +93,12 @@ class LiveFeed:
                     await self._writer.write_partition(partition, content, None)
                 await self._writer.write_partition(partition, contents[-1] if contents else Content(), now_ms)
 
+    async def flush(self) -> None:
+        """Write all that waits, at the end."""
+        self._written_ms = [0] * len(self._waiting)
+        await self.write_due()
+
     def _due_ms(self, partition: int) -> int:
+        # A clock that was put back must not silence the feed until it has caught up.
+        self._written_ms[partition] = min(self._written_ms[partition], self._now_ms())
         return self._written_ms[partition] + (self._frame_ms if self._waiting[partition] else HEARTBEAT_MS)

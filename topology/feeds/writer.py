@@ -85,6 +85,11 @@ class TickLogWriter:
         """Deliver what was written."""
         await self._producer.stop()
 
+    @property
+    def whole_until_ms(self) -> int:
+        """Up to when every partition has been written; ticks that were on their way then may be missing."""
+        return min(lane.clock_ms for lane in self._lanes)
+
     def command(self, commands: Iterable[Configure]) -> None:
         """Copy new commands into every partition, with its next frame."""
         for command in commands:

@@ -151,9 +151,10 @@ class DeadLetter(msgspec.Struct, array_like=True, frozen=True):
 class FeedEvent(msgspec.Struct, array_like=True, frozen=True):
     """A record of ``feed_events``: something that happened to a feed, at ``at_ms`` by its clock.
 
-    ``kind`` is ``login_failed``, ``connected``, ``disconnected``, ``stale``, ``gap``, ``resumed``, ``rejected`` or
-    ``day`` (one is over). ``socket`` is the number of the connection, None where it is about all. A gap has its bounds,
-    in milliseconds since the epoch, and the number of its ``instruments``; ``detail`` is for people.
+    ``kind`` is ``login_failed``, ``connected``, ``disconnected``, ``stale``, ``gap``, ``resumed``, ``doubt`` (packets
+    were missed singly, or came wrong), ``rejected``, ``day`` (one is over) or ``stopped``. ``socket`` is the number of
+    the connection, None where it is about all. A gap or doubt has its bounds, in milliseconds since the epoch, and the
+    number of its ``instruments``; ``detail`` is for people.
     """
 
     version: int

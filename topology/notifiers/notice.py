@@ -22,6 +22,7 @@ class Kind(StrEnum):
     FEED_STALE = "feed stale"
     RECOVERED = "recovered"
     DAY_SUMMARY = "day's summary"
+    STOPPED = "stopped"
     TEST = "test"
 
 

@@ -52,7 +52,7 @@ class InstrumentState:
         start_ms = day_start_ms(time_ms)
         made._day_end_ms = start_ms + _DAY_MS
         if (before := source.last(index, start_ms)) is not None:
-            made.time_ms = made.traded_ms = before.time_ms
+            made.time_ms = before.time_ms
             made.price = made.close = before.price
         for candle in candles_until(source, index, start_ms, time_ms + 1):
             made.open = made.open or candle.open
@@ -61,7 +61,9 @@ class InstrumentState:
         made.day_volume += source.outside(index, start_ms, time_ms + 1)
         if (last := source.last(index, time_ms + 1)) is not None and last.time_ms >= start_ms:
             made.time_ms, made.price, made.quantity = last.time_ms, last.price, last.quantity
-            made.traded_ms = last.time_ms if last.trading else made.traded_ms
+        while last is not None and not last.trading:  # before the open and after the close prints only show a price
+            last = source.last(index, last.time_ms)
+        made.traded_ms = last.time_ms if last is not None else 0
         return made
 
     def apply(self, print_: Print, sequence: int) -> None:

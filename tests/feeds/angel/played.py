@@ -27,6 +27,7 @@ from topology.simulator import DEMONSTRATION, Simulator, stream
 from topology.simulator.source import Source
 
 NSE = Calendar.parse(files("topology.market").joinpath("calendars/nse.json").read_text())
+DAY_MS = 86_400_000
 STABLE = 4  # turns of the event loop in which nothing happens any more
 
 
@@ -76,7 +77,7 @@ class Written:
         self.clocks_ms: list[int] = []
         self.candles: list[Candle] = []
         self.in_gaps: dict[str, int] = {}
-        self.first_volume: dict[str, int] = {}  # of the session, by instrument
+        self.first_volume: dict[str, tuple[int, int]] = {}  # of the newest day, by instrument: the day, and the volume
         self.late = 0
         self.seconds = SecondCandles(NSE)
 
@@ -99,8 +100,11 @@ class Written:
             self.clocks_ms.append(clock_ms)
 
     def _first(self, instrument: str, time_ms: int, day_volume: int | None) -> None:
-        if day_volume is not None and NSE.span("equity", time_ms).session is not None:
-            self.first_volume.setdefault(instrument, day_volume)
+        if day_volume is None or NSE.span("equity", time_ms).session is None:
+            return
+        if self.first_volume.get(instrument, (0, 0))[0] != time_ms // DAY_MS:
+            self.first_volume[instrument] = time_ms // DAY_MS, day_volume
+            self.in_gaps[instrument] = 0
 
 
 class World:

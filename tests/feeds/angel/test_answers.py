@@ -52,6 +52,8 @@ def test_a_success_is_returned_as_it_is(answer: dict[str, Any]) -> None:
             UnreachableError,
         ),
         (service("Symbol not found", "AB1009"), PROFILE, RefusedError),
+        (gateway("Invalid Token", "AG8001"), LOGIN, TokenDeadError),
+        ({"timestamp": "now", "status": 500, "error": "Internal Server Error"}, LOGIN, UnreachableError),
         ({"status": False}, PROFILE, RefusedError),
         (None, LOGIN, UnreachableError),
         ([], LOGIN, UnreachableError),

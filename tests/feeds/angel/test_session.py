@@ -31,7 +31,7 @@ class Broker:
         self.answers = answers
         self.codes: list[tuple[float, str]] = []
         self.now_s = START_MS / 1000
-        self.logouts = 0
+        self.logouts = self.forgotten = 0
 
     def generateSession(self, _client: str, _password: str, code: str) -> dict[str, Any]:  # noqa: N802 - the SDK's name
         self.codes.append((self.now_s, code))
@@ -40,6 +40,9 @@ class Broker:
             raise answer
         number = len(self.codes)
         return {"data": {"jwtToken": f"Bearer j{number}", "refreshToken": f"r{number}", "feedToken": f"f{number}"}}
+
+    def forget(self) -> None:
+        self.forgotten += 1
 
     def terminateSession(self, _client: str) -> None:  # noqa: N802 - the SDK's name
         self.logouts += 1
@@ -127,6 +130,11 @@ async def test_a_logout_that_does_not_work_is_no_error(opened: Callable[..., Any
 def test_credentials_that_are_missing_are_named(opened: Callable[..., Any]) -> None:
     with pytest.raises(CredentialsError, match="no login without ANGEL_PASSWORD, ANGEL_TOTP_SECRET: set them"):
         opened(ANGEL_PASSWORD="", ANGEL_TOTP_SECRET="")
+
+
+def test_a_totp_secret_that_is_none_is_refused_before_anything_is_tried(opened: Callable[..., Any]) -> None:
+    with pytest.raises(CredentialsError, match="ANGEL_TOTP_SECRET is wrong: it must be base32"):
+        opened(ANGEL_TOTP_SECRET="ABCD EFGH 1111 JKLM")
 
 
 async def test_no_secret_is_shown(opened: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:

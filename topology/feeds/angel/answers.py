@@ -52,22 +52,26 @@ class RefusedError(BrokerError):
 
 def checked(answer: object, *, route: str, secrets: Iterable[str]) -> dict[str, Any]:
     """Return an answer that is a success; raise what another one means. ``secrets`` are cut out of its message."""
-    if not isinstance(answer, dict):
+    if not isinstance(answer, dict) or not isinstance(status := answer.get("status", answer.get("success")), bool):
         raise UnreachableError("the broker's answer can't be read")
-    if answer.get("status", answer.get("success")) is True:
+    if status:
         return answer
     code = "".join(str(answer.get("errorcode") or answer.get("errorCode") or "").split())[:20]
     message = str(answer.get("message") or "the broker gives no reason")
-    limited = is_refusal(message, code=code)
-    for secret in filter(None, secrets):
-        message = message.replace(secret, "***")
-    message = " ".join(message.split())[:200]
-    if limited:
+    if is_refusal(message, code=code):
         raise RateLimitedError("called too often", code)
-    if code in TRANSIENT or message.startswith("Couldn't parse"):
-        raise UnreachableError("the broker's answer can't be read" if not code else message, code)
-    if route == LOGIN:
-        raise LoginRefusedError(message, code)
+    if message.startswith("Couldn't parse"):
+        raise UnreachableError("the broker's answer can't be read", code)
+    message = scrubbed(message, secrets)
+    if code in TRANSIENT:
+        raise UnreachableError(message, code)
     if code in DEAD_TOKEN:
         raise TokenDeadError(message, code)
-    raise RefusedError(message, code)
+    raise (LoginRefusedError if route == LOGIN else RefusedError)(message, code)
+
+
+def scrubbed(text: str, secrets: Iterable[str]) -> str:
+    """Return a text of the broker on one line, not too long, without the secrets that it may quote."""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return " ".join(text.split())[:200]

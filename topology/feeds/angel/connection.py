@@ -23,8 +23,8 @@ class Came(NamedTuple):
 class Connection:
     """A connection that is made once. Made and used in the event loop; `news` is set when something has come.
 
-    ``packets`` and ``texts`` hold what has come and is not taken yet. `ended` is why the connection is over, None while
-    it is not; ``alive_ms`` is when anything came last.
+    ``packets`` and ``texts`` hold what has come and is not taken yet. `ended` is why the connection is over, empty
+    while it is not; ``alive_ms`` is when anything came last.
     """
 
     def __init__(self, account: Account, tokens: Tokens, *, now_ms: Callable[[], int]) -> None:
@@ -69,9 +69,9 @@ class Connection:
         return taken
 
     def close(self) -> None:
-        """End the connection. Its thread ends by itself."""
+        """End the connection. Its thread ends by itself, and so does that of the farewell, which may take seconds."""
         self.ended = self.ended or "closed by us"
-        self._socket.close_connection()
+        threading.Thread(target=self._socket.close_connection, name="angel-close", daemon=True).start()
 
     # In the thread of the socket:
 

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 LOGIN_BEFORE_MS = 5 * 60_000  # the open: 09:10 where it is 09:15
 CONNECT_BEFORE_MS = 60_000
+LOOKS_EVERY_S = 60.0  # for the next open
 STAY_AFTER_MS = 10_000  # the close, for what is on its way
 
 
@@ -49,7 +50,8 @@ class AngelFeed:
         since_ms: int,
         random: Random,
     ) -> None:
-        self._account, self._calendar, self._clock, self._events = account, calendar, clock, events
+        self._account, self._clock, self._events = account, clock, events
+        self.calendar = calendar  # another one may take its place while the feed runs
         self._session = Session(
             account,
             limits,
@@ -84,8 +86,12 @@ class AngelFeed:
     async def run(self) -> None:
         """Feed day after day."""
         while True:
-            hours = next_hours(self._calendar, self._classes, self._clock.now_ms())
-            await self._clock.sleep_until(hours.open_ms - LOGIN_BEFORE_MS)
+            now_ms = self._clock.now_ms()
+            hours = next_hours(self.calendar, self._classes, now_ms)
+            if (left_ms := hours.open_ms - LOGIN_BEFORE_MS - now_ms) > 0:
+                # Not longer: the calendar may change meanwhile.
+                await self._clock.sleep(min(left_ms / 1000, LOOKS_EVERY_S))
+                continue
             await self._prepare()
             await self._session.login()
             logger.info("logged in")
@@ -128,4 +134,4 @@ class AngelFeed:
             return self._session.tokens
 
     def _opener(self, classes: set[str]) -> Callable[[], int | None]:
-        return lambda: open_since_ms(self._calendar, classes, self._clock.now_ms())
+        return lambda: open_since_ms(self.calendar, classes, self._clock.now_ms())

@@ -19,7 +19,7 @@ from typing import Any
 import requests
 import websocket
 
-from topology.feeds.angel.answers import BrokerError, UnreachableError, checked
+from topology.feeds.angel.answers import BrokerError, UnreachableError, checked, scrubbed
 from topology.settings import Account
 
 
@@ -37,12 +37,14 @@ finally:
 
 KNOWN_SMARTAPI = "1.5.5"
 PING_EVERY_S, PONG_WITHIN_S = 10, 5
+DIAL_S = 20  # a server that takes a connection and says nothing is given up
 TOKENS_A_MESSAGE = 200
 """Instruments in one subscription message; a thousand at once are a long line."""
 
 # No file, no folder, no line: what the client would log holds secrets.
 _SILENT = logging.Logger("smartapi", logging.CRITICAL + 1)
 logging.getLogger("websocket").disabled = True
+websocket.setdefaulttimeout(DIAL_S)
 for _module in (smartConnect, smartWebSocketV2):
     _module.logger = _SILENT
     _module.logzero = SimpleNamespace(logfile=lambda *_, **__: None)
@@ -55,7 +57,7 @@ class Rest(smartConnect.SmartConnect):  # type: ignore[misc] # it has no types
     def __init__(self, account: Account, *, timeout_s: float = 7.0) -> None:
         super().__init__(account.api_key, root=account.api_url, timeout=timeout_s)
         self._rootUrl = account.api_url
-        self._secrets = [account.api_key, account.password, account.totp_secret]
+        self._secrets = account.secrets
 
     def _request(self, route: str, method: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:
@@ -67,7 +69,13 @@ class Rest(smartConnect.SmartConnect):  # type: ignore[misc] # it has no types
             answer = {"status": False, "message": str(error)}
         except (KeyError, AttributeError, TypeError):
             answer = None
-        return checked(answer, route=route, secrets=[*self._secrets, *self._tokens()])
+        sent = [str(value) for value in (parameters or {}).values()]
+        return checked(answer, route=route, secrets=[*self._secrets, *sent, *self._tokens()])
+
+    def forget(self) -> None:
+        """Forget the tokens of an earlier session: the client would send them along with the next login."""
+        for name in ("access_token", "refresh_token", "feed_token"):
+            setattr(self, name, None)
 
     def _tokens(self) -> list[str]:
         return [token for token in (self.access_token, self.refresh_token, self.feed_token) if token]
@@ -96,6 +104,7 @@ class Socket(smartWebSocketV2.SmartWebSocketV2):  # type: ignore[misc] # it has 
         self.input_request_dict: dict[int, Any] = {}  # the class shares its own among all
         self._packet, self._text, self._alive, self._state = on_packet, on_text, on_alive, on_state
         self._ended = False
+        self._secrets = [*account.secrets, *tokens.values()]
 
     def connect(self) -> None:
         """Connect, and hand over what comes until the connection is over."""
@@ -111,7 +120,7 @@ class Socket(smartWebSocketV2.SmartWebSocketV2):  # type: ignore[misc] # it has 
             on_open=lambda _: self._state("open", ""),
             on_data=self._received,
             on_error=lambda _, error: self._end("error", _reason(error)),
-            on_close=lambda _, code, text: self._end("closed", f"{code or ''} {text or ''}".strip()),
+            on_close=lambda _, code, text: self._end("closed", scrubbed(f"{code or ''} {text or ''}", self._secrets)),
             on_pong=lambda *_: self._alive(),
         )
         try:
@@ -124,8 +133,9 @@ class Socket(smartWebSocketV2.SmartWebSocketV2):  # type: ignore[misc] # it has 
             self._end("closed", "")
 
     def close_connection(self) -> None:
-        """Close the connection, from any thread."""
-        self.wsapp.close()
+        """Close the connection, from any thread. It may take some seconds."""
+        if self.wsapp is not None:
+            self.wsapp.close()
 
     def ping(self) -> None:
         """Send the broker's own heartbeat, which it answers with a text."""
@@ -144,7 +154,8 @@ class Socket(smartWebSocketV2.SmartWebSocketV2):  # type: ignore[misc] # it has 
         if kind == websocket.ABNF.OPCODE_BINARY:
             self._packet(data if isinstance(data, bytes) else data.encode())
         else:
-            self._text(data if isinstance(data, str) else data.decode(errors="replace"))
+            text = data if isinstance(data, str) else data.decode(errors="replace")
+            self._text(scrubbed(text, self._secrets))
 
     def _end(self, state: str, why: str) -> None:
         if not self._ended:

@@ -57,6 +57,10 @@ class Session:
     ) -> None:
         if account.missing:
             raise CredentialsError(f"no login without {', '.join(account.missing)}: set them")
+        try:
+            pyotp.TOTP(account.totp_secret).at(0)
+        except ValueError:
+            raise CredentialsError("ANGEL_TOTP_SECRET is wrong: it must be base32, as the broker shows it") from None
         self.tokens: Tokens | None = None
         self._account, self._limits = account, limits
         self._now_ms, self._sleep, self._told = now_ms, sleep, told
@@ -102,6 +106,7 @@ class Session:
         return await self.call("login", lambda: self._tokens(code))
 
     def _tokens(self, code: str) -> Tokens:
+        self._rest.forget()
         data = self._rest.generateSession(self._account.client_code, self._account.password, code)["data"]
         return Tokens(str(data["jwtToken"]), str(data["refreshToken"]), str(data["feedToken"]))
 

@@ -121,7 +121,7 @@ class Shard:
     def _needs_login(self, why: str) -> bool:
         """Say whether the session is dead: the broker says so, or socket after socket brings no data."""
         self._silent_sockets = self._silent_sockets + 1 if why == SILENT else 0
-        return why.endswith(("HTTP 401", "HTTP 403")) or self._silent_sockets == SILENT_SOCKETS
+        return why.endswith(("HTTP 401", "HTTP 403")) or (why == SILENT and self._silent_sockets % SILENT_SOCKETS == 0)
 
     def end(self) -> None:
         """Note that the day is over: what comes from here on is missing."""
@@ -231,7 +231,7 @@ class Shard:
             gap = over.gap
             self._live.interrupt(gap)
             self._events(
-                "gap", over.why, socket=self._number, from_ms=gap.from_ms, to_ms=gap.to_ms,
+                "doubt", over.why, socket=self._number, from_ms=gap.from_ms, to_ms=gap.to_ms,
                 instruments=len(gap.instruments),
             )  # fmt: skip
         if (begun := self._doubts.begun()) is not None:

@@ -23,10 +23,11 @@ import msgspec
 
 from topology.feeds.angel.packets import Level, Ltp, Packet, SnapQuote, levels, token_text
 from topology.feeds.angel.packets import Quote as QuotePacket
+from topology.feeds.fields import day_ordinal
 from topology.market.gaps import Baseline
 from topology.market.instruments import EXCHANGES, default_class
 from topology.market.quotes import Quote
-from topology.market.ticks import Tick
+from topology.market.ticks import LARGEST, Tick
 
 OLD_MS = 5000  # an exchange time further than this from the time of receipt is old, or wrong
 AHEAD_MS = 1000  # and so is one that is further than this in the future
@@ -49,7 +50,7 @@ NOTHING = Told()
 
 
 class _Known:
-    """What has been seen of an instrument since the socket was opened; ``volume`` and extremes are those of the day."""
+    """What has been seen of an instrument in a day; ``volume`` and extremes are those of the day so far."""
 
     __slots__ = ("fresh", "high", "instrument", "low", "newest_ms", "recent", "reset", "traded", "traded_s", "volume")
 
@@ -66,7 +67,8 @@ class Translator:
     """Translates the packets of the instruments that one socket has subscribed (``"NSE:2885"``).
 
     ``counts`` says how often something was left out or mended: ``unknown_instrument``, ``no_price``, ``repeat``,
-    ``refresh``, ``old_snapshot``, ``clamped``, ``reordered``, ``crossed`` (a best bid above the best ask).
+    ``refresh``, ``old_snapshot``, ``clamped``, ``reordered``, ``volume_reset``, ``crossed`` (a best bid above the best
+    ask).
     """
 
     def __init__(self, instruments: Iterable[str]) -> None:
@@ -76,10 +78,17 @@ class Translator:
         self._by_wire: dict[tuple[int, bytes], _Known | None] = {}
 
     def subscribed(self, at_ms: int) -> None:
-        """Note that the instruments were subscribed: the next packet of each tells how things stood then."""
+        """Note that the instruments were subscribed: the next packet of each tells how things stood then.
+
+        On another day than the last time, nothing of that day is known any more.
+        """
+        if day_ordinal(at_ms) != day_ordinal(self._subscribed_ms):
+            self._known = {instrument: _Known(instrument) for instrument in self._known}
+            self._by_wire.clear()
         self._subscribed_ms = at_ms
         for known in self._known.values():
             known.fresh = True
+            known.recent.clear()
 
     def translate(self, packet: Packet, received_ms: int) -> Told:
         """Say what a packet tells; ``received_ms`` is when it came, in milliseconds since the epoch."""
@@ -100,10 +109,11 @@ class Translator:
         if fresh and packet.exchange_ms < self._subscribed_ms:
             self.counts["old_snapshot"] += 1
             return NOTHING if isinstance(packet, Ltp) else self._snapshot(known, packet)
+        newest_ms = known.newest_ms
         time_ms, doubt = self._time(known, packet.exchange_ms, received_ms)
         if isinstance(packet, Ltp):
             return Told(Tick(known.instrument, packet.price, time_ms), doubt=doubt)
-        quote = self._quote(known, packet, time_ms)
+        quote = self._quote(known, packet, time_ms) if time_ms >= newest_ms else None  # a newer one was there before
         high, low = self._extremes(known, packet, fresh=fresh)
         baseline = self._back(known, packet, time_ms)
         if not (self._has_traded(known, packet) or fresh or not known.traded):
@@ -151,9 +161,10 @@ class Translator:
     def _snapshot(self, known: _Known, packet: QuotePacket | SnapQuote) -> Told:
         self._has_traded(known, packet)
         self._extremes(known, packet, fresh=True)
-        volume = max(packet.day_volume, 0)
-        baseline = Baseline(known.instrument, packet.exchange_ms, volume) if known.traded else None
-        return Told(None, self._quote(known, packet, packet.exchange_ms), baseline)
+        time_ms, volume = packet.exchange_ms, max(packet.day_volume, 0)
+        of_the_day = day_ordinal(time_ms) == day_ordinal(self._subscribed_ms)  # an older one says nothing of this day
+        baseline = Baseline(known.instrument, time_ms, volume) if known.traded and of_the_day else None
+        return Told(None, self._quote(known, packet, time_ms), baseline)
 
     def _has_traded(self, known: _Known, packet: QuotePacket | SnapQuote) -> bool:
         """Say whether something was traded since the packet before, as volume and time of the last trade tell."""
@@ -200,10 +211,8 @@ class Translator:
     def _deepened(self, quote: Quote, packet: SnapQuote, known: _Known) -> Quote:
         """Add what only the largest packets tell: the best prices, open interest and circuit limits."""
         buys, sells = levels(packet)
-        bid, bid_quantity = max(((level.price, level.quantity) for level in buys if level.quantity > 0), default=(0, 0))
-        ask, ask_quantity = min(
-            ((level.price, level.quantity) for level in sells if level.quantity > 0), default=(0, 0)
-        )
+        bid, bid_quantity = max(_offers(buys), default=(0, 0))
+        ask, ask_quantity = min(_offers(sells), default=(0, 0))
         if 0 < ask < bid:
             self.counts["crossed"] += 1
         return msgspec.structs.replace(
@@ -225,4 +234,4 @@ def _offers(found: Iterable[Level]) -> list[tuple[int, int]]:
 
 def _told(number: int) -> int | None:
     """Return what the broker tells; it writes 0 where it has nothing to tell."""
-    return number if number > 0 else None
+    return number if 0 < number <= LARGEST else None

@@ -1,0 +1,33 @@
+"""What the environment and the instrument master ask of a log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.feeds.angel.masters import SMALL
+from topology.configuration import differences, from_settings
+from topology.feeds.angel.listing import read_row
+from topology.feeds.angel.listings import FILE_NAME, write
+from topology.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    env = {"DATA_DIR": str(tmp_path), "SUBSCRIBE_TOKENS": "1:99926000,NSE:2885,NSE:15259,NFO:50001"}
+    return Settings.from_env(env)
+
+
+def test_stocks_with_derivatives_get_the_sessions_of_their_class_from_the_master(settings: Settings) -> None:
+    without = from_settings(settings)
+    assert without.classes == {}
+    write(
+        settings.namespace_dir / FILE_NAME, map(read_row, SMALL), left_out={}, fetched_at_ms=0, source="a test",
+        accept=lambda _: None,
+    )  # fmt: skip
+    found = from_settings(settings)
+    assert found.classes == {"NSE:2885": "equity_cas"}
+    assert differences(without, found) == ["NSE:2885: class equity -> equity_cas"]
+    assert differences(found, msgspec.structs.replace(without, classes=found.classes)) == []

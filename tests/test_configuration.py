@@ -7,10 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.feeds.angel.masters import SMALL
+from tests.feeds.angel.masters import LISTED, keep
 from topology.configuration import differences, from_settings
-from topology.feeds.angel.listing import read_row
-from topology.feeds.angel.listings import FILE_NAME, write
+from topology.feeds.angel.listings import FILE_NAME
 from topology.settings import Settings
 
 
@@ -23,10 +22,7 @@ def settings(tmp_path: Path) -> Settings:
 def test_stocks_with_derivatives_get_the_sessions_of_their_class_from_the_master(settings: Settings) -> None:
     without = from_settings(settings)
     assert without.classes == {}
-    write(
-        settings.namespace_dir / FILE_NAME, map(read_row, SMALL), left_out={}, fetched_at_ms=0, source="a test",
-        accept=lambda _: None,
-    )  # fmt: skip
+    keep(settings.namespace_dir / FILE_NAME, LISTED)
     found = from_settings(settings)
     assert found.classes == {"NSE:2885": "equity_cas"}
     assert differences(without, found) == ["NSE:2885: class equity -> equity_cas"]

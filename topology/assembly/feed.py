@@ -25,6 +25,7 @@ from topology.feeds.angel.feed import AngelFeed
 from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.listings import FILE_NAME, Listings
 from topology.feeds.angel.master import last_copy, update
+from topology.feeds.angel.refusals import Refusals
 from topology.feeds.angel.session import CredentialsError
 from topology.feeds.angel.translate import OLD_MS
 from topology.feeds.clock import SYSTEM, Clock
@@ -100,6 +101,7 @@ class FeedRole:
             classes=log.configuration.classes,
             clock=clock,
             limits=Limits(time.monotonic),
+            refusals=Refusals(self._settings.namespace_dir / "refused-logins.json", self._settings.account),
             prepare=lambda: self._fetch_master([one.instrument for one in wanted]),
             events=happenings,
             since_ms=self._writer.whole_until_ms - OLD_MS if self._writer.clock_ms else clock.now_ms(),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from importlib.resources import files
 from itertools import count
+from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Self
@@ -18,6 +21,7 @@ from topology.feeds.angel import connection as connecting
 from topology.feeds.angel.connection import Connection
 from topology.feeds.angel.feed import AngelFeed
 from topology.feeds.angel.limits import Limits
+from topology.feeds.angel.refusals import Refusals
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
 from topology.feeds.subscriptions import Subscription, spread
@@ -123,6 +127,7 @@ class World:
         self.wanted = [Subscription(Instrument.parse(one.instrument), mode) for one in source.listings]
         self.feed: AngelFeed
         self.running: asyncio.Task[None]
+        self.folder = Path(tempfile.mkdtemp())
         self._env = env
         self._connections: list[Connection] = []
         self._sent = self._received = self._calls = 0
@@ -136,14 +141,16 @@ class World:
             "ANGEL_API_URL": self.simulator.api_url, "ANGEL_FEED_URL": self.simulator.feed_url,
             "ANGEL_MASTER_URL": self.simulator.master_url,
         }  # fmt: skip
+        account = Settings.from_env({**names, **urls, **self._env}).account
         self.feed = AngelFeed(
-            Settings.from_env({**names, **urls, **self._env}).account,
+            account,
             spread(self.wanted),
             live=self.live,
             calendar=NSE,
             classes={},
             clock=Clock(self.clock.now_ms, self.clock.sleep),
             limits=Limits(lambda: self.clock.ms / 1000, sleep=self.clock.sleep),
+            refusals=Refusals(self.folder / "refused.json", account),
             prepare=self._prepared,
             events=self._note,
             since_ms=self.clock.ms,
@@ -157,6 +164,7 @@ class World:
         self.running.cancel()
         await asyncio.gather(self.running, return_exceptions=True)
         await self.simulator.__aexit__()
+        shutil.rmtree(self.folder)
 
     async def go_on(self, seconds: float, *, step_ms: int = 250) -> None:
         """Let time pass."""

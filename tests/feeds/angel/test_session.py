@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,7 +15,8 @@ import pytest
 from topology.feeds.angel import session as module
 from topology.feeds.angel.answers import LoginRefusedError, RateLimitedError, UnreachableError
 from topology.feeds.angel.limits import Limits
-from topology.feeds.angel.session import REFUSALS, CredentialsError, Session, Tokens
+from topology.feeds.angel.refusals import MOST, Refusals
+from topology.feeds.angel.session import CredentialsError, Session, Tokens
 from topology.settings import Account, Settings
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -50,7 +53,7 @@ class Broker:
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Session, Broker, list[str]]]:
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[Session, Broker, list[str]]]:
     def make(*answers: Exception | None, **env: str) -> tuple[Session, Broker, list[str]]:
         broker, told = Broker(list(answers)), []
 
@@ -59,7 +62,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Session, Brok
 
         monkeypatch.setattr(module, "Rest", lambda _: broker)
         session = Session(
-            account(**env), Limits(lambda: broker.now_s, sleep=sleep), now_ms=lambda: round(broker.now_s * 1000),
+            account(**env), Limits(lambda: broker.now_s, sleep=sleep),
+            Refusals(tmp_path / "live" / "refused.json", account(**env)), now_ms=lambda: round(broker.now_s * 1000),
             sleep=sleep, told=told.append, random=Random(1),
         )  # fmt: skip
         return session, broker, told
@@ -99,10 +103,28 @@ async def test_a_broker_that_is_away_is_asked_again_less_and_less_often(opened: 
 
 async def test_refused_credentials_are_not_tried_a_fourth_time(opened: Callable[..., Any]) -> None:
     session, broker, told = opened(*[LoginRefusedError("Invalid totp", "AB1050")] * 5)
-    with pytest.raises(CredentialsError, match=r"refused the login 3 times: Invalid totp \(AB1050\)\. Nothing more"):
+    with pytest.raises(CredentialsError, match=r"Invalid totp \(AB1050\): the broker has refused the login 3 times"):
         await session.login()
-    assert len(broker.codes) == REFUSALS
-    assert len(told) == REFUSALS - 1
+    assert len(broker.codes) == MOST
+    assert len(told) == MOST - 1
+
+
+async def test_a_process_that_is_started_again_does_not_begin_to_count_anew(opened: Callable[..., Any]) -> None:
+    refused = LoginRefusedError("Invalid totp", "AB1050")
+    session, broker, _ = opened(refused, refused, UnreachableError("away"), *[UnreachableError("away")] * 3)
+    trying = asyncio.create_task(session.login())
+    while len(broker.codes) < 4:
+        await asyncio.sleep(0)
+    trying.cancel()
+    again, broker, _ = opened(refused, refused)
+    with pytest.raises(CredentialsError):
+        await again.login()
+    assert len(broker.codes) == 1
+    with pytest.raises(CredentialsError, match=r"delete .*refused\.json to try once more"):
+        opened()
+    other, _, _ = opened(ANGEL_PASSWORD="another")
+    await other.login()
+    await opened()[0].login()
 
 
 async def test_what_is_no_refusal_of_the_credentials_does_not_count(opened: Callable[..., Any]) -> None:

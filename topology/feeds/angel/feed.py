@@ -11,6 +11,7 @@ from random import Random
 from topology.feeds.angel.connection import Connection
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.angel.limits import Limits
+from topology.feeds.angel.refusals import Refusals
 from topology.feeds.angel.session import Session, Tokens
 from topology.feeds.angel.shard import Events, Shard, Wanted
 from topology.feeds.clock import Clock
@@ -45,6 +46,7 @@ class AngelFeed:
         classes: Mapping[str, str],
         clock: Clock,
         limits: Limits,
+        refusals: Refusals,
         prepare: Callable[[], Awaitable[None]],
         events: Events,
         since_ms: int,
@@ -55,6 +57,7 @@ class AngelFeed:
         self._session = Session(
             account,
             limits,
+            refusals,
             now_ms=clock.now_ms,
             sleep=clock.sleep,
             told=lambda why: events("login_failed", why),

@@ -14,12 +14,16 @@ import pyotp
 from topology.feeds.angel.answers import BrokerError, LoginRefusedError, RateLimitedError, UnreachableError
 from topology.feeds.angel.backoff import LOGIN_S, Backoff
 from topology.feeds.angel.limits import Limits
+from topology.feeds.angel.refusals import MOST, Refusals
 from topology.feeds.angel.sdk import Rest
 from topology.settings import Account
 
 logger = logging.getLogger(__name__)
 
-REFUSALS = 3  # of the credentials, after which nothing is tried any more: the account locks
+GIVEN_UP = (
+    f"the broker has refused the login {MOST} times, and nothing more is tried, since that locks the account: correct "
+    "ANGEL_CLIENT_CODE, ANGEL_PASSWORD, ANGEL_TOTP_SECRET or the clock"
+)
 CODE_S = 30  # how long a TOTP code is good; one that was used is refused until the next
 
 Result = TypeVar("Result")
@@ -49,6 +53,7 @@ class Session:
         self,
         account: Account,
         limits: Limits,
+        refusals: Refusals,
         *,
         now_ms: Callable[[], int],
         sleep: Callable[[float], Awaitable[None]],
@@ -61,12 +66,13 @@ class Session:
             pyotp.TOTP(account.totp_secret).at(0)
         except ValueError:
             raise CredentialsError("ANGEL_TOTP_SECRET is wrong: it must be base32, as the broker shows it") from None
+        if refusals.final:
+            raise CredentialsError(f"{GIVEN_UP}, or delete {refusals.path} to try once more")
         self.tokens: Tokens | None = None
-        self._account, self._limits = account, limits
+        self._account, self._limits, self._refusals = account, limits, refusals
         self._now_ms, self._sleep, self._told = now_ms, sleep, told
         self._rest = Rest(account)
         self._backoff = Backoff(LOGIN_S, random)
-        self._refusals = 0
         self._used_code = -1  # the time step of the newest TOTP code that was used
 
     async def login(self) -> Tokens:
@@ -77,7 +83,7 @@ class Session:
             except BrokerError as error:
                 await self._failed(error)
             else:
-                self._refusals = 0
+                self._refusals.reset()
                 self._backoff.reset()
                 return self.tokens
 
@@ -119,12 +125,9 @@ class Session:
 
     async def _failed(self, error: BrokerError) -> None:
         if isinstance(error, LoginRefusedError):
-            self._refusals += 1
-            if self._refusals == REFUSALS:
-                raise CredentialsError(
-                    f"the broker has refused the login {REFUSALS} times: {error}. Nothing more is tried, since that "
-                    "locks the account: check ANGEL_CLIENT_CODE, ANGEL_PASSWORD, ANGEL_TOTP_SECRET and the clock"
-                ) from None
+            self._refusals.add()
+            if self._refusals.final:
+                raise CredentialsError(f"{error}: {GIVEN_UP}") from None
         wait_s = self._backoff.next_s()
         logger.warning("login failed: %s; next try in %.0f s", error, wait_s)
         self._told(str(error))

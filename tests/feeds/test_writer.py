@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import NamedTuple
 
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 from topology import topics
 from topology.configuration import from_settings
@@ -206,3 +208,21 @@ async def test_a_source_that_is_older_than_the_log_is_refused(log: WrittenLog) -
         writer.refuse_older(OPEN_MS)
         with pytest.raises(StaleSourceError):
             writer.refuse_older(OPEN_MS - 1)
+
+
+async def test_a_frame_that_is_lost_is_followed_by_no_other(log: WrittenLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with await log.writer() as writer:
+        lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def send(*_: object, **__: object) -> asyncio.Future[None]:
+            return lost
+
+        with monkeypatch.context() as patched:
+            patched.setattr(writer._producer, "send", send)
+            await writer.write_partition(0, Content(), OPEN_MS)
+            lost.set_exception(KafkaTimeoutError("the batch has expired"))
+            await asyncio.sleep(0)
+        for partition in range(PARTITIONS):
+            with pytest.raises(KafkaTimeoutError):
+                await writer.write_partition(partition, Content(), OPEN_MS + 1000)
+    assert [len(await log.frames(partition)) for partition in range(PARTITIONS)] == [0, 0]

@@ -67,6 +67,7 @@ class TickLogWriter:
         self._configuration = log.configuration
         self._lanes: list[_Lane] = []
         self._sent: dict[int, asyncio.Future[RecordMetadata]] = {}
+        self._failure: BaseException | None = None  # of the first record that was not delivered
 
     async def __aenter__(self) -> Self:
         """Read the tail of every partition: the epoch to take, and the commands that were not copied yet."""
@@ -147,12 +148,11 @@ class TickLogWriter:
             content.gaps,
             content.baselines,
         )
-        previous = self._sent.get(partition)
-        if previous is not None and previous.done():
-            previous.result()  # raises what went wrong with an earlier frame
-        self._sent[partition] = await self._producer.send(
-            self._topic, encode(frame), partition=partition, timestamp_ms=lane.clock_ms
-        )
+        if self._failure is not None:
+            raise self._failure  # an earlier frame is lost: the log must not go on without it
+        sent = await self._producer.send(self._topic, encode(frame), partition=partition, timestamp_ms=lane.clock_ms)
+        sent.add_done_callback(self._delivered)
+        self._sent[partition] = sent
         lane.sequence += 1
         lane.commands = []
         self.frames += 1
@@ -160,9 +160,15 @@ class TickLogWriter:
     async def event(self, event: FeedEvent) -> None:
         """Write an event of the feed, beside the frames."""
         record = encode(msgspec.structs.replace(event, version=VERSION, log=self.log.header.log))
-        self._sent[EVENTS] = await self._producer.send(
+        sent = await self._producer.send(
             self.log.topic(FEED_EVENTS), record, partition=0, timestamp_ms=max(event.at_ms, 0)
         )
+        sent.add_done_callback(self._delivered)
+        self._sent[EVENTS] = sent
+
+    def _delivered(self, sent: asyncio.Future[RecordMetadata]) -> None:
+        if not sent.cancelled():
+            self._failure = self._failure or sent.exception()
 
     async def flush(self) -> None:
         """Wait until everything is delivered; raise what could not be."""

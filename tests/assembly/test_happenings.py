@@ -1,0 +1,82 @@
+"""What happens to a feed is written in its order, and people are told of trouble and of its end."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from topology.assembly.happenings import Happenings
+from topology.feeds.clock import Clock
+from topology.log.frames import FeedEvent
+from topology.notifiers import Kind, Notice
+
+NOW_MS = 1_669_088_700_000
+
+
+class Writer:
+    def __init__(self) -> None:
+        self.log = SimpleNamespace(header=SimpleNamespace(log="sim-4f2a"))
+        self.events: list[FeedEvent] = []
+
+    async def event(self, event: FeedEvent) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture
+def told() -> list[Notice]:
+    return []
+
+
+@pytest.fixture
+def writer() -> Writer:
+    return Writer()
+
+
+@pytest.fixture
+def happenings(writer: Writer, told: list[Notice]) -> Happenings:
+    notifications: Any = SimpleNamespace(tell=told.append)
+    return Happenings(writer, Clock(lambda: NOW_MS, asyncio.sleep), notifications, simulated=True)  # type: ignore[arg-type]
+
+
+async def test_events_are_written_in_the_order_in_which_they_happen(happenings: Happenings, writer: Writer) -> None:
+    happenings("connected", "7 instruments", socket=0)
+    happenings("gap", socket=0, from_ms=1, to_ms=2501, instruments=7)
+    happenings("day", "received: 5")
+    running = asyncio.create_task(happenings.run())
+    async with asyncio.timeout(10):
+        while len(writer.events) < 3:
+            await asyncio.sleep(0)
+    running.cancel()
+    assert [event.kind for event in writer.events] == ["connected", "gap", "day"]
+    assert writer.events[1] == FeedEvent(1, "sim-4f2a", NOW_MS, "gap", 0, "", 1, 2501, 7)
+
+
+def test_the_gap_that_each_day_begins_with_and_doubts_are_told_to_nobody(
+    happenings: Happenings, told: list[Notice]
+) -> None:
+    happenings("connected", socket=0)
+    happenings("gap", socket=0, from_ms=0, to_ms=63_000_000)
+    happenings("doubt", "reordered", socket=0, from_ms=0, to_ms=1)
+    assert told == []
+
+
+def test_trouble_is_told_and_its_end_once(happenings: Happenings, told: list[Notice]) -> None:
+    happenings("stale", "the socket is silent", socket=0)
+    happenings("gap", socket=0, from_ms=0, to_ms=45_000)
+    happenings("gap", socket=1, from_ms=0, to_ms=45_000)
+    assert [(notice.kind, notice.text) for notice in told] == [
+        (Kind.FEED_STALE, "the socket is silent"), (Kind.RECOVERED, "It was without for 45 s.")
+    ]  # fmt: skip
+    assert all(notice.simulated for notice in told)
+
+
+@pytest.mark.parametrize(
+    ("kind", "about"),
+    [("login_failed", Kind.LOGIN_FAILED), ("stopped", Kind.STOPPED), ("day", Kind.DAY_SUMMARY)],
+)
+def test_what_a_person_must_know_is_told(happenings: Happenings, told: list[Notice], kind: str, about: Kind) -> None:
+    happenings(kind, "why")
+    assert [(notice.kind, notice.text, notice.at_ms) for notice in told] == [(about, "why", NOW_MS)]

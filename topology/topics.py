@@ -43,6 +43,10 @@ class LogError(Exception):
     """The log can't be used: no broker, no topics, or other ones than this system makes. One line says what to do."""
 
 
+class NoBrokerError(LogError):
+    """No broker answers: it may do so later."""
+
+
 class Log(msgspec.Struct, frozen=True):
     """A log as the broker has it: its header, and its commands so far in the order of their ids."""
 
@@ -222,5 +226,5 @@ async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await client.close()
 
 
-def _no_broker(bootstrap: str) -> LogError:
-    return LogError(f"no broker answers at {bootstrap}: start one (`topology up` does) or set BROKER_URL")
+def _no_broker(bootstrap: str) -> NoBrokerError:
+    return NoBrokerError(f"no broker answers at {bootstrap}: start one (`topology up` does) or set BROKER_URL")

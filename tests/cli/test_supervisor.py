@@ -135,19 +135,31 @@ def test_a_role_that_dies_at_once_again_and_again_is_started_with_pauses_and_the
     roles: Roles, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     process = roles.start("one", f"print('{{no room left', flush=True)\nsys.exit({code})")
-    pauses: list[float] = []
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
-    ended(process)
-    roles.supervisor.keep_running()
-    assert pauses == []
-    for _ in range(module.QUICK_DEATHS - 2):
+    now_s, pauses = [time.monotonic()], []
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    for _ in range(module.QUICK_DEATHS - 1):
         ended(process)
-        roles.supervisor.keep_running()
-    assert pauses == [module.PAUSE_S] * (module.QUICK_DEATHS - 2)
+        died_s = now_s[0]
+        while not roles.supervisor.keep_running():
+            now_s[0] += 0.5
+        pauses.append(now_s[0] - died_s)
+    assert pauses == [0, 2, 4, 8, 16, 32]
     ended(process)
-    with pytest.raises(RoleError, match=r"one has ended 5 times in a row: \{no room left"):
+    with pytest.raises(RoleError, match=r"one has ended 7 times in a row: \{no room left"):
         roles.supervisor.keep_running()
     assert process.restarts == module.QUICK_DEATHS - 1
+
+
+def test_a_role_that_pauses_keeps_nobody_waiting(roles: Roles) -> None:
+    process, other = roles.start("one", f"sys.exit({RESTART})"), roles.start("two", STAYS)
+    for _ in range(2):
+        ended(process)
+        roles.supervisor.keep_running()
+    roles.is_ready(other)
+    os.kill(roles.notes("two")[0]["pid"], signal.SIGKILL)
+    ended(other)
+    (said,) = roles.supervisor.keep_running()
+    assert said.startswith("two has ended")
 
 
 def test_a_role_that_has_run_for_a_while_may_die_any_number_of_times(

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from agents.lifeline import REFUSED
+from agents.lifeline import REFUSED, RESTART
 from agents.measures import Progress
 from topology import topics
 from topology.configuration import from_settings
@@ -184,19 +184,19 @@ def readers(address: tuple[str, int]) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("env", "said"),
+    ("env", "said", "code"),
     [
-        ({"BROKER_URL": f"kafka://127.0.0.1:{free_port()}"}, "no broker answers at 127.0.0.1:"),
-        ({"TOPOLOGY_NAMESPACE": SIM}, "has no topic sim.commands: run `topology topics create`"),
-        ({"TOPIC_PARTITIONS": "3"}, "TOPIC_PARTITIONS=3 is wrong: the log of"),
+        ({"BROKER_URL": f"kafka://127.0.0.1:{free_port()}"}, "no broker answers at 127.0.0.1:", RESTART),
+        ({"TOPOLOGY_NAMESPACE": SIM}, "has no topic sim.commands: run `topology topics create`", REFUSED),
+        ({"TOPIC_PARTITIONS": "3"}, "TOPIC_PARTITIONS=3 is wrong: the log of", REFUSED),
     ],
     ids=["no broker", "no topics", "another number of partitions"],
 )
 def test_a_worker_that_cannot_run_ends_with_one_line(
-    workers: Workers, log: topics.Log, env: dict[str, str], said: str
+    workers: Workers, log: topics.Log, env: dict[str, str], said: str, code: int
 ) -> None:
     worker = workers.start(**env)
-    assert worker.wait(60) == REFUSED
+    assert worker.wait(60) == code
     (line,) = [line for line in workers.said() if line["level"] != "INFO"]
     assert said in line["message"]
     assert line["role"] == "pipeline"

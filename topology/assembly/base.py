@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import faust
 
-from agents.lifeline import REFUSED, StallGuard, end
+from agents.lifeline import REFUSED, RESTART, StallGuard, end
 from agents.measures import Progress
 from topology import topics
 from topology.configuration import differences, from_settings
@@ -62,7 +62,7 @@ class RoleApp(faust.App):
         try:
             log = await topics.read(settings.bootstrap, settings.namespace)
         except topics.LogError as error:
-            end(str(error), code=REFUSED)
+            end(str(error), code=RESTART if isinstance(error, topics.NoBrokerError) else REFUSED)
         finally:
             client.setLevel(level)
         if log.header.partitions != settings.topic_partitions:

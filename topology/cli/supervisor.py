@@ -14,9 +14,9 @@ import msgspec
 from agents.lifeline import REFUSED
 from topology.embedded import guard
 
-QUICK_S = 10.0  # a role that dies sooner than this after its start is started again only after a pause,
-PAUSE_S = 2.0
-QUICK_DEATHS = 5  # and no more after so many of them in a row
+QUICK_S = 10.0  # a role that dies sooner than this after its start is started again after a pause,
+PAUSE_S = 2.0  # from the second time on, each twice as long as the one before,
+QUICK_DEATHS = 7  # and no more after so many times in a row: that is a minute and more
 STOP_S = 30.0
 
 
@@ -31,6 +31,7 @@ class Process:
         self.name, self.log = name, log
         self.restarts = 0
         self._quick_deaths = 0
+        self._starts_at_s: float | None = None  # after the pause for its last death
         self._command = command
         self._env = {**os.environ, **env}
         self._guard: subprocess.Popen[bytes] | None = None
@@ -62,16 +63,23 @@ class Process:
             return None
         if code == REFUSED:
             raise RoleError(f"{self.name}: {self.last_line()}")
-        quick = time.monotonic() - self._started_s < QUICK_S
-        self._quick_deaths = self._quick_deaths + 1 if quick else 0
-        if self._quick_deaths == QUICK_DEATHS:
-            raise RoleError(f"{self.name} has ended {QUICK_DEATHS} times in a row: {self.last_line()}")
-        if self._quick_deaths > 1:
-            time.sleep(PAUSE_S)
+        now_s = time.monotonic()
+        if self._starts_at_s is None:
+            self._starts_at_s = now_s + self._pause_s(now_s - self._started_s)
+        if now_s < self._starts_at_s:
+            return None
+        self._starts_at_s = None
         self.restarts += 1
         said = f"{self.name} has ended and is started again: {self.last_line()}"
         self.start()
         return said
+
+    def _pause_s(self, lived_s: float) -> float:
+        """Return how long to wait before the next start. Raises RoleError where there is to be none."""
+        self._quick_deaths = self._quick_deaths + 1 if lived_s < QUICK_S else 0
+        if self._quick_deaths == QUICK_DEATHS:
+            raise RoleError(f"{self.name} has ended {QUICK_DEATHS} times in a row: {self.last_line()}")
+        return PAUSE_S * 2 ** (self._quick_deaths - 2) if self._quick_deaths > 1 else 0.0
 
     def ask_to_stop(self) -> None:
         """Tell the process to stop; it saves first."""

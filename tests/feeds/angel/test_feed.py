@@ -60,9 +60,12 @@ def covers(gap: Noted, second: int) -> bool:
     return gap.from_ms < (second + 1) * 1000 and second * 1000 < gap.to_ms
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("minutes", "rate"), [(20, 100.0), pytest.param(375, 100.0, marks=[pytest.mark.chaos, pytest.mark.timeout(3600)])]
+    ("minutes", "rate"),
+    [
+        pytest.param(20, 100.0, marks=pytest.mark.timeout(600)),
+        pytest.param(375, 100.0, marks=[pytest.mark.chaos, pytest.mark.timeout(3600)]),
+    ],
 )
 async def test_faults_change_no_candle_but_those_in_gaps_that_are_reported(
     monkeypatch: pytest.MonkeyPatch, minutes: int, rate: float

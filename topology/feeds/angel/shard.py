@@ -86,7 +86,7 @@ class Shard:
         random: Random,
     ) -> None:
         self.counts: Counter[str] = Counter()  # of packets: what came, and what could not be read, by reason
-        self.newest_ms = since_ms  # up to here nothing is missing
+        self.newest_ms = since_ms  # of the good ticks: up to here nothing is missing
         self._number, self._wanted = number, wanted
         self._instruments = [str(one.instrument) for one in wanted]
         self._live, self._clock, self._connect, self._renew = live, clock, connect, renew
@@ -224,7 +224,7 @@ class Shard:
             self._doubts.begin([tick.instrument], doubt, min(tick.time_ms, self.newest_ms))
         else:
             self._doubts.settle(tick.instrument, tick.time_ms)
-        self.newest_ms = max(self.newest_ms, tick.time_ms)
+            self.newest_ms = max(self.newest_ms, tick.time_ms)
 
     def _tell_doubts(self) -> None:
         if (over := self._doubts.over()) is not None:
@@ -248,7 +248,7 @@ class Shard:
         """End the gap: the first packet is there, and it is the state after it."""
         from_ms, self._gap_from_ms = self._gap_from_ms, None
         assert from_ms is not None
-        to_ms = max(at_ms, from_ms)
+        to_ms = max(at_ms, from_ms) + 1  # the first packet is still of the gap: its volume is not its own alone
         self._backoff.reset()
         self._live.interrupt(Gap(self._instruments, from_ms, to_ms))
         # Until something of an instrument has come, it is not known to have come back.

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import msgspec
 
 from benchmark.load import MINUTE_MS, Market
-from benchmark.pipeline import catching_up, fill, latency, now_ms, recovery
+from benchmark.pipeline import catching_up, fill, latency, recovery
 from benchmark.report import Result, show
 from benchmark.rig import BenchError, Rig
 from topology.embedded import EmbeddedError
+from topology.feeds.clock import now_ms
 from topology.log.frames import Configure
 from topology.settings import SIM, Settings
 

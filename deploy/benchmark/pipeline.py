@@ -16,6 +16,7 @@ from benchmark.limits import Limits, limits
 from benchmark.load import Batch, Market
 from benchmark.rig import Rig
 from topology import topics
+from topology.feeds.clock import now_ms
 from topology.feeds.writer import TickLogWriter
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 
@@ -55,11 +56,6 @@ class Recovery(msgspec.Struct, frozen=True):
 
     restart_s: float
     wiped_s: float
-
-
-def now_ms() -> int:
-    """Return this machine's time."""
-    return time.time_ns() // 1_000_000
 
 
 async def fill(rig: Rig, batches: Iterable[Batch]) -> int:

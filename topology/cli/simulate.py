@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from topology.feeds.clock import now_ms
 from topology.feeds.files import scan
 from topology.market import Calendar, InstrumentError, Tick
 from topology.market.calendar import indian_day
@@ -80,11 +80,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _run(arguments: argparse.Namespace, settings: Settings) -> None:
     calendar = Calendar.parse(replace(settings, namespace=SIM).calendar_text())
     address: Address = arguments.addr or settings.tick_server_addr
-    source, what = _source(arguments, calendar, _now_ms())
+    source, what = _source(arguments, calendar, now_ms())
     simulator = Simulator(
         account=settings.account,
         source=source,
-        now_ms=_now_ms,
+        now_ms=now_ms,
         host=address.host,
         port=address.port,
         seed=arguments.seed,
@@ -144,10 +144,6 @@ def _listings(wanted: int | list[str], day: date) -> list[Listing]:
     return catalogue(day)[:wanted] if isinstance(wanted, int) else chosen(wanted, day)
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def _described(name: str) -> str:
     kind = KINDS[name]
     keys = ",".join(f"{key}={value or _UNSAID[key]}" for key, value in kind.keys.items())
@@ -193,7 +189,7 @@ def _date(text: str) -> date:
 
 def _fault(text: str) -> str:
     try:
-        read(text, now_ms=_now_ms())
+        read(text, now_ms=now_ms())
     except FaultError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text

@@ -27,7 +27,6 @@ EXAMPLE = """example:
 LOOPBACK = ("127.0.0.1", "localhost")
 WEB_PORTS = {"feed": 9093, "mirror": 9094, "archive": 9095}
 READY_S = 90.0
-ALL_OF_ACCOUNT = 4  # variables
 SIMULATED = "All values are SIMULATED: a random walk, on a calendar that is always open."
 SUBSCRIBED = "NSE:99926000,NSE:2885,NSE:11536,NSE:1333,NSE:1594,NSE:4963,NSE:3045"
 """What the demonstration subscribes to: what `topology simulate` plays when nothing is said."""
@@ -51,7 +50,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run the command until it is interrupted."""
     settings = load()
     missing = settings.account.missing
-    if len(missing) == ALL_OF_ACCOUNT:
+    if not settings.account.secrets:
         settings = load(TOPOLOGY_NAMESPACE=SIM)
     elif missing and settings.namespace != SIM:
         raise RoleError(f"the account lacks {', '.join(missing)}: set them, or none of ANGEL_* for a simulated broker")

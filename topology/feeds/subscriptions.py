@@ -14,8 +14,8 @@ from typing import NamedTuple
 from topology.feeds import FeedError
 from topology.feeds.angel.listings import Listings
 from topology.feeds.angel.packets import MODES, QUOTE
-from topology.feeds.angel.symbols import EXCHANGES_BY_TEXT, resolve
-from topology.market.instruments import Instrument, InstrumentError
+from topology.feeds.angel.symbols import resolve
+from topology.market.instruments import EXCHANGES_BY_TEXT, Instrument, InstrumentError
 
 VARIABLE = "SUBSCRIBE_TOKENS"
 SOCKETS = 3

@@ -7,7 +7,6 @@ an epoch above the last one it finds in the log, so that frames of an older writ
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable
 from itertools import islice
 from typing import Self
@@ -18,6 +17,7 @@ from aiokafka.structs import RecordMetadata
 
 from topology import topics
 from topology.feeds import Content
+from topology.feeds.clock import now_ms
 from topology.log.frames import FEED_EVENTS, TICK_FRAME, TICKS, VERSION, Configure, FeedEvent, TickFrame, encode
 from topology.log.position import partition_of
 from topology.market.ticks import Tick
@@ -76,7 +76,7 @@ class TickLogWriter:
                 last = await topics.last_record(reader, TopicPartition(self._topic, partition))
                 self._lanes.append(_Lane(None if last is None else TICK_FRAME.decode(last.value)))
         # The time of day too, since an older writer that woke up may have left the tail with its own, lower epoch.
-        self._epoch = max(time.time_ns() // 1_000_000, 1 + max(lane.epoch for lane in self._lanes))
+        self._epoch = max(now_ms(), 1 + max(lane.epoch for lane in self._lanes))
         self.clock_ms = max(lane.clock_ms for lane in self._lanes)
         self.command(self.log.commands)
         await self._producer.start()

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 EXCHANGES = {1: "NSE", 2: "NFO", 3: "BSE", 4: "BFO", 5: "MCX", 7: "NCX", 13: "CDE"}
 """Exchange segments by the number that the broker's feed gives them."""
 
-_BY_SHORTHAND = {str(number): name for number, name in EXCHANGES.items()} | {name: name for name in EXCHANGES.values()}
+NUMBERS = {name: number for number, name in EXCHANGES.items()}
+"""The other way round."""
+
+EXCHANGES_BY_TEXT = {str(number): name for number, name in EXCHANGES.items()} | {
+    name: name for name in EXCHANGES.values()
+}
+"""Exchange segments by the number or the name that people write."""
 _CLASSES = {
     "NSE": "equity",
     "BSE": "equity",
@@ -41,7 +47,7 @@ class Instrument:
         'NSE:99926000'
         """
         shorthand, _, token = text.partition(":")
-        exchange = _BY_SHORTHAND.get(shorthand)
+        exchange = EXCHANGES_BY_TEXT.get(shorthand)
         if exchange is None or not _TOKEN.fullmatch(token):
             known = ", ".join(f"{name} or {number}" for number, name in EXCHANGES.items())
             raise InstrumentError(

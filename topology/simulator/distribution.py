@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from topology.market.instruments import NUMBERS
 from topology.simulator.faults import HIDING, Fault, Faults
 from topology.simulator.ledger import Ledger
 from topology.simulator.line import Line, packet_frame
-from topology.simulator.listings import NUMBERS
 from topology.simulator.quotes import InstrumentState
 from topology.simulator.source import Print, Source
 

@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from topology.market.instruments import EXCHANGES, Instrument, default_class
+from topology.market.instruments import Instrument, default_class
 
 NIFTY = "NSE:99926000"
-NUMBERS = {name: number for number, name in EXCHANGES.items()}
 CATALOGUE_SIZE = 3_000
 
 _TUESDAY = 1  # monthly contracts of the NSE expire on the last Tuesday

@@ -15,7 +15,8 @@ from topology.feeds.angel.packets import (
     SnapQuote,
     pack_levels,
 )
-from topology.simulator.listings import NUMBERS, Listing
+from topology.market.instruments import NUMBERS
+from topology.simulator.listings import Listing
 from topology.simulator.source import Print, Source, candles_until, day_start_ms
 
 _DAY_MS = 86_400_000

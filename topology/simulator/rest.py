@@ -10,11 +10,11 @@ import msgspec
 from aiohttp import web
 
 from topology.market.calendar import IST
+from topology.market.instruments import NUMBERS
 from topology.settings import Account
 from topology.simulator import history
 from topology.simulator.distribution import Distribution
 from topology.simulator.faults import Faults
-from topology.simulator.listings import NUMBERS
 from topology.simulator.orders import OrderBook, OrderError
 from topology.simulator.quotes import InstrumentState
 from topology.simulator.session import RateLimits, Refusal, Sessions, Tokens

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from topology.cli.checks import Finding, bad, ok, warn
+from topology.feeds.angel.listings import FILE_NAME
 from topology.market.calendar import Calendar
 from topology.settings import Settings
 
@@ -44,7 +45,7 @@ def master(settings: Settings, now_s: float) -> list[Finding]:
 def master_age_s(settings: Settings, now_s: float) -> float | None:
     """Return how old the copy of the broker's list of instruments is, in seconds; None where there is none."""
     try:
-        written_s = (settings.namespace_dir / "instruments.db").stat().st_mtime
+        written_s = (settings.namespace_dir / FILE_NAME).stat().st_mtime
     except OSError:
         return None
     return max(0.0, now_s - written_s)

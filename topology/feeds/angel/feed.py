@@ -32,8 +32,8 @@ class AngelFeed:
     """Feeds ``live`` from the broker. ``shards`` are the subscriptions of each socket.
 
     ``classes`` names the instrument class where :func:`default_class` is not enough. ``prepare`` is awaited before each
-    day's login. `run` raises CredentialsError
-    when the broker refuses the credentials for good, and NotCovered where the calendar ends.
+    day's login. `run` raises CredentialsError when the broker refuses the credentials for good, and NotCovered where
+    the calendar ends.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ from topology.feeds.angel.watch import INDEX_MS, OTHERS_MS, Health, Watch
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
 from topology.market.gaps import Baseline, Gap
-from topology.market.instruments import EXCHANGES, Instrument, default_class
+from topology.market.instruments import NUMBERS, Instrument, default_class
 from topology.market.quotes import Quote
 from topology.market.ticks import Tick
 
@@ -33,7 +33,6 @@ LOOKS_EVERY_S = 1.0
 PING_EVERY_MS = 10_000
 SILENT = f"the socket is {Health.SILENT}"
 SILENT_SOCKETS = 3  # in a row, after which a new session is tried
-_NUMBERS = {name: number for number, name in EXCHANGES.items()}
 
 
 class Wanted(Protocol):
@@ -174,7 +173,7 @@ class Shard:
             tokens: dict[int, list[str]] = {}
             for one in self._wanted:
                 if one.mode == mode:
-                    tokens.setdefault(_NUMBERS[one.instrument.exchange], []).append(one.instrument.token)
+                    tokens.setdefault(NUMBERS[one.instrument.exchange], []).append(one.instrument.token)
             await connection.subscribe(mode, tokens)
 
     def _take_texts(self, connection: Connection) -> None:

@@ -7,11 +7,8 @@ from pathlib import Path
 
 from topology.feeds.angel.listing import Listing
 from topology.feeds.angel.listings import Listings
-from topology.market.instruments import EXCHANGES, Instrument, InstrumentError
+from topology.market.instruments import EXCHANGES_BY_TEXT, Instrument, InstrumentError
 
-EXCHANGES_BY_TEXT = {str(number): name for number, name in EXCHANGES.items()} | {
-    name: name for name in EXCHANGES.values()
-}
 _SHOWN = 5
 
 

@@ -11,7 +11,9 @@ from topology import indicators
 from topology.log.frames import VERSION, CandleFrame, Configure, FrameError, Poison, TickFrame
 from topology.log.stage import Commanded, StageState, kept
 from topology.market.calendar import IST, Calendar, CalendarError
+from topology.market.candle import BROKER
 from topology.market.gaps import Baseline
+from topology.market.history import History
 from topology.market.instruments import Instrument, InstrumentError, default_class
 from topology.market.seconds import SecondCandles, SecondsState
 from topology.market.series import LONG_AGO
@@ -72,7 +74,7 @@ class CandleStage:
         return CandleFrame(
             VERSION, self.log, self.run, position, self._clock_ms, frame.commands, "",
             rows=closed, live=forming, accepted=accepted, out_of_session=outside, late=late, gaps=frame.gaps,
-            gap_volumes=self._candles.gap_volumes(),
+            gap_volumes=self._candles.gap_volumes(), history=frame.history,
         )  # fmt: skip
 
     def _check(self, frame: TickFrame) -> None:
@@ -81,13 +83,15 @@ class CandleStage:
             raise FrameError(f"the frame belongs to log {frame.log}, not to {self.log}")
         configuration = self._commanded.newest(frame.commands)
         if configuration is None:
-            if frame.ticks or frame.gaps or frame.baselines:
+            if frame.ticks or frame.gaps or frame.baselines or frame.history:
                 raise FrameError("the log holds no configuration before these ticks")
             return
         calendar = self._calendar(configuration)
         known = self._candles.series if self._candles is not None else {}
         if configuration is not self._commanded.configuration:
             _check_configuration(configuration, calendar, known)
+        for history in frame.history:
+            _check_history(history, configuration, calendar)
         first_ms, end_ms = _midnight_ms(calendar.first_day), _midnight_ms(calendar.last_day + timedelta(days=1))
         everything: Sequence[Tick | Baseline] = [*frame.ticks, *frame.baselines] if frame.baselines else frame.ticks
         for told in everything:
@@ -158,6 +162,17 @@ def _check_instrument(instrument: str, configuration: Configure, calendar: Calen
         raise FrameError(str(error)) from error
     if instrument != canonical:
         raise FrameError(f"instrument {instrument!r} must be written {canonical!r}: both would be kept apart")
+
+
+def _check_history(history: History, configuration: Configure, calendar: Calendar) -> None:
+    """Refuse history that isn't in order, is not of what it says, or can't be told from candles made of ticks."""
+    _check_instrument(history.instrument, configuration, calendar)
+    before_ms = LONG_AGO
+    for candle in history.candles:
+        named = candle.instrument == history.instrument and candle.timeframe_s == history.timeframe_s
+        if not (named and candle.marks & BROKER and before_ms < candle.start_ms and 0 < candle.low <= candle.high):
+            raise FrameError(f"history of {history.instrument}, {history.timeframe_s} s: it can't hold {candle}")
+        before_ms = candle.start_ms
 
 
 def _midnight_ms(day: date) -> int:

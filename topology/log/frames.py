@@ -14,6 +14,7 @@ import msgspec
 
 from topology.market.candle import Candle
 from topology.market.gaps import Baseline, Gap
+from topology.market.history import History
 from topology.market.quotes import Quote
 from topology.market.seconds import LateTick
 from topology.market.ticks import Tick
@@ -22,6 +23,7 @@ VERSION = 1
 
 TICKS, CANDLES, TIMEFRAMES, INDICATORS = "ticks", "candles_1s", "candles_tf", "indicators"
 COMMANDS, DEAD_LETTERS, FEED_EVENTS = "commands", "dead_letters", "feed_events"
+WARMUP = b"warmup"
 
 
 TimeframeSeconds = Annotated[int, msgspec.Meta(ge=5, le=86_400)]
@@ -63,6 +65,18 @@ class Configure(msgspec.Struct, array_like=True, frozen=True):
     lateness_ms: Milliseconds
 
 
+class Warmup(msgspec.Struct, array_like=True, frozen=True):
+    """A command for the feed: ask the broker for the history of these instruments, of all that it has where empty.
+
+    With ``reset`` they start afresh with it. ``id`` is its offset in ``commands``, where its record has `WARMUP` for a
+    key.
+    """
+
+    id: int
+    instruments: list[str]
+    reset: bool
+
+
 class IndicatorValue(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The value of an indicator (``"SMA_20"``) at the candle that starts at ``start_ms``; prices are paise."""
 
@@ -77,7 +91,8 @@ class TickFrame(msgspec.Struct, array_like=True, frozen=True):
     """The ticks of one partition, collected for a few milliseconds. They apply in order, then the clock.
 
     Before them apply the ``gaps`` that began or ended, and the ``baselines`` that snapshots told. ``quotes`` holds the
-    newest quote of each instrument that has one in this frame; candles are not made of them.
+    newest quote of each instrument that has one in this frame; candles are not made of them. ``history`` applies after
+    all else.
 
     ``epoch`` and ``sequence`` number the frames of a feed, per partition: a frame that is not above the last one
     counts as empty. ``commanded`` is the id of the last command that this partition has been given.
@@ -94,6 +109,7 @@ class TickFrame(msgspec.Struct, array_like=True, frozen=True):
     quotes: list[Quote] = []
     gaps: list[Gap] = []
     baselines: list[Baseline] = []
+    history: list[History] = []
 
 
 Row = TypeVar("Row")
@@ -127,10 +143,16 @@ class CandleFrame(Frame[Candle], array_like=True, frozen=True):
     late: list[LateTick] = []
     gaps: list[Gap] = []
     gap_volumes: dict[str, int] = {}
+    history: list[History] = []
 
 
 class TimeframeFrame(Frame[Candle], array_like=True, frozen=True):
-    """A record of ``candles_tf``: closed candles of every timeframe."""
+    """A record of ``candles_tf``: closed candles of every timeframe.
+
+    ``history`` is what is used of that of the tick frame: candles of timeframes that there are, which have ended.
+    """
+
+    history: list[History] = []
 
 
 class IndicatorFrame(Frame[IndicatorValue], array_like=True, frozen=True):

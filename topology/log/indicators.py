@@ -2,55 +2,56 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 
 import msgspec
 
 from topology import indicators
 from topology.indicators import KEPT_CLOSES, Indicator
+from topology.log.closes import Closes, ClosesState
 from topology.log.frames import VERSION, Configure, IndicatorFrame, IndicatorValue, TimeframeFrame
 from topology.log.stage import Commanded, StageState, kept
 from topology.market.candle import Candle
+from topology.market.history import History
 
 
 class SeriesState(msgspec.Struct, array_like=True, frozen=True):
-    """The closes (paise, packed as machine integers of ``typecode``) and indicators of an instrument's timeframe."""
+    """The closes and indicators of an instrument's timeframe."""
 
     instrument: str
     timeframe_s: int
-    typecode: str
-    closes: bytes
+    closes: ClosesState
     indicators: dict[str, tuple[float, ...]]
 
 
 class Series:
-    """The newest closes of one instrument and timeframe, oldest first, and the indicators over them by their spec.
-
-    Closes nearly always fit 32 bits: then they take half the room in the largest row of the system.
-    """
+    """The newest closes of one instrument and timeframe, and the indicators over them by their spec."""
 
     __slots__ = ("closes", "indicators")
 
-    def __init__(self, closes: array[int]) -> None:
+    def __init__(self, closes: Closes) -> None:
         self.closes = closes
         self.indicators: dict[str, tuple[str, Indicator]] = {}
 
     def configure(self, specs: Sequence[str]) -> None:
         """Keep the indicators that stay, as they are; compute new ones over the closes that are kept."""
+        self.closes.cut()
         self.indicators = {spec: self.indicators.get(spec) or self._computed(spec) for spec in specs}
 
     def _computed(self, spec: str) -> tuple[str, Indicator]:
-        return indicators.name(spec), indicators.restore(spec, (), self.closes[-KEPT_CLOSES:])
+        return indicators.name(spec), indicators.restore(spec, (), self.closes.closes)
 
-    def add(self, close: int) -> None:
-        """Keep a close. The array grows to twice what is kept before it is cut, so that cutting stays cheap."""
-        try:
-            self.closes.append(close)
-        except OverflowError:
-            self.closes = array("q", [*self.closes, close])
-        if len(self.closes) >= 2 * KEPT_CLOSES:
-            del self.closes[:-KEPT_CLOSES]
+    def learn(self, history: History) -> None:
+        """Take the closes of history in; where that changes a close that is kept, all is computed anew over them.
+
+        Closes further back than those that are kept count too, this once: an average that never forgets starts there.
+        """
+        before = Closes(history.timeframe_s) if history.reset else self.closes
+        merged = before.merged(history.candles, correcting=history.revision > 0)
+        if history.reset or merged.closes[-KEPT_CLOSES:] != before.closes:
+            self.closes = merged
+            self.indicators = {spec: self._computed(spec) for spec in self.indicators}
+            merged.cut()
 
 
 class IndicatorStage:
@@ -63,21 +64,23 @@ class IndicatorStage:
         self._series: dict[tuple[str, int], Series] = {}
 
     def apply(self, position: int, frame: TimeframeFrame, *, live: bool) -> IndicatorFrame:
-        """Apply a timeframe frame: its commands, then its candles in order."""
+        """Apply a timeframe frame: commands, candles in order, then history, at whose candles no value is published."""
         self.position = position
         if (configuration := self._commanded.news(frame.commands)) is not None:
             self._configure(configuration)
+        rows = self._update(frame.rows)
+        for history in frame.history:
+            self._find(history.instrument, history.timeframe_s).learn(history)
         return IndicatorFrame(
             VERSION, self.log, self.run, position, frame.clock_ms, frame.commands, frame.gap,
-            rows=self._update(frame.rows),
-            live=self._peek(frame.live) if live else [],
+            rows=rows, live=self._peek(frame.live) if live else [],
         )  # fmt: skip
 
     def _update(self, candles: Sequence[Candle]) -> list[IndicatorValue]:
         rows = []
         for candle in candles:
-            series = self._find(candle)
-            series.add(candle.close)
+            series = self._find(candle.instrument, candle.timeframe_s)
+            series.closes.add(candle)
             for name, indicator in series.indicators.values():
                 value = indicator.update(candle)
                 if value is not None:
@@ -87,17 +90,17 @@ class IndicatorStage:
     def _peek(self, forming: Sequence[Candle]) -> list[IndicatorValue]:
         rows = []
         for candle in forming:
-            for name, indicator in self._find(candle).indicators.values():
+            for name, indicator in self._find(candle.instrument, candle.timeframe_s).indicators.values():
                 value = indicator.peek(candle)
                 if value is not None:
                     rows.append(IndicatorValue(candle.instrument, name, candle.timeframe_s, candle.start_ms, value))
         return rows
 
-    def _find(self, candle: Candle) -> Series:
-        series = self._series.get((candle.instrument, candle.timeframe_s))
+    def _find(self, instrument: str, timeframe_s: int) -> Series:
+        series = self._series.get((instrument, timeframe_s))
         if series is None:
-            series = self._series[candle.instrument, candle.timeframe_s] = Series(array("i"))
-            series.configure(self._commanded.required().timeframes.get(candle.timeframe_s, []))
+            series = self._series[instrument, timeframe_s] = Series(Closes(timeframe_s))
+            series.configure(self._commanded.required().timeframes.get(timeframe_s, []))
         return series
 
     def _configure(self, configuration: Configure) -> None:
@@ -120,16 +123,14 @@ class IndicatorStage:
 
 
 def _packed(instrument: str, timeframe_s: int, series: Series) -> SeriesState:
-    closes = series.closes[-KEPT_CLOSES:]
     states = {spec: indicator.state() for spec, (_, indicator) in series.indicators.items()}
-    return SeriesState(instrument, timeframe_s, closes.typecode, closes.tobytes(), states)
+    return SeriesState(instrument, timeframe_s, series.closes.state(), states)
 
 
 def _unpacked(row: SeriesState) -> Series:
-    closes = array(row.typecode)
-    closes.frombytes(row.closes)
-    series = Series(closes)
+    series = Series(Closes.restored(row.timeframe_s, row.closes))
     series.indicators = {
-        spec: (indicators.name(spec), indicators.restore(spec, state, closes)) for spec, state in row.indicators.items()
+        spec: (indicators.name(spec), indicators.restore(spec, state, series.closes.closes))
+        for spec, state in row.indicators.items()
     }
     return series

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from topology.log.frames import VERSION, CandleFrame, Configure, TimeframeFrame
 from topology.log.stage import Commanded, StageState, kept
 from topology.market.calendar import Calendar
+from topology.market.history import History
 from topology.market.timeframes import TimeframeCandles, TimeframesState
 
 
@@ -30,6 +33,7 @@ class TimeframeStage:
             VERSION, self.log, self.run, position, frame.clock_ms, frame.commands, frame.gap,
             rows=[] if candles is None else candles.apply(frame.rows, frame.clock_ms),
             live=[] if candles is None or not live else candles.forming(frame.live),
+            history=[] if candles is None else [used for told in frame.history if (used := _used(told, candles))],
         )  # fmt: skip
 
     def _configure(self, configuration: Configure) -> None:
@@ -56,3 +60,11 @@ class TimeframeStage:
             self._configure(state.configuration)
         if self._candles is not None and state.core is not None:
             self._candles.restore(state.core)
+
+
+def _used(history: History, candles: TimeframeCandles) -> History | None:
+    """Return what can be used of it, None where that is nothing: the rest is still forming, or of another timeframe."""
+    if history.timeframe_s not in candles.timeframes_s:
+        return None
+    ended = [candle for candle in history.candles if candles.has_ended(candle)]
+    return msgspec.structs.replace(history, candles=ended) if ended or history.reset else None

@@ -17,7 +17,7 @@ from topology.market.calendar import Calendar, NotCovered, Span
 from topology.market.candle import PARTIAL, Candle
 from topology.market.gaps import Gap
 from topology.market.instruments import default_class
-from topology.market.series import LONG_AGO
+from topology.market.series import LONG_AGO, SECOND_MS
 
 
 class FormingCandle(msgspec.Struct, array_like=True, gc=False):
@@ -144,6 +144,18 @@ class TimeframeCandles:
                     candle.add(second)
         return [candle.candle() for candle in found.values()]
 
+    def has_ended(self, candle: Candle) -> bool:
+        """Say whether a candle that was made elsewhere is one of a session, and all its seconds have closed here."""
+        session_ms, close_ms = self._session(candle)
+        span_ms = candle.timeframe_s * 1000
+        forming = self._forming.get((candle.instrument, candle.timeframe_s))
+        return (
+            close_ms - session_ms > SECOND_MS  # a time outside of the sessions stands alone
+            and (candle.start_ms - session_ms) % span_ms == 0
+            and min(candle.start_ms + span_ms, close_ms) <= self.clock_ms - self.lateness_ms
+            and (forming is None or forming.start_ms != candle.start_ms)
+        )
+
     def _add(self, second: Candle, closed: list[Candle]) -> None:
         session_ms, close_ms = self._session(second)
         for timeframe_s in self.timeframes_s:
@@ -166,10 +178,10 @@ class TimeframeCandles:
             try:
                 span = self._spans[name] = self.calendar.span(instrument_class, second.start_ms)
             except NotCovered:
-                span = Span(second.start_ms, second.start_ms + 1000, None)
+                span = Span(second.start_ms, second.start_ms + SECOND_MS, None)
         if span.session is None:
             # The calendar changed while this second was open: it was in a session when it opened, so keep it alone.
-            return second.start_ms, second.start_ms + 1000
+            return second.start_ms, second.start_ms + SECOND_MS
         return span.session.open_ms, span.session.close_ms
 
     def _keep(self, candle: FormingCandle) -> None:

@@ -23,6 +23,17 @@ _INSERT_TIMEFRAMES = """
 INSERT OR REPLACE INTO candles_tf
 (exchange, token, tf, ts, open, high, low, close, volume, count, marks, partition, position)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+# What the broker's history tells, with its revision: it fills in what is missing, and corrects from revision 1 on.
+_FILL = """
+INSERT INTO candles_tf
+(exchange, token, tf, ts, open, high, low, close, volume, count, marks, partition, position, source, revision)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'broker', ?)
+ON CONFLICT DO"""
+_FILL_IN = f"{_FILL} NOTHING"
+_CORRECT = f"""{_FILL} UPDATE SET
+(open, high, low, close, volume, count, marks, partition, position, source, revision) =
+(excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume, excluded.count, excluded.marks,
+excluded.partition, excluded.position, excluded.source, excluded.revision)"""
 _INSERT_INDICATORS = """
 INSERT OR REPLACE INTO indicators (exchange, token, name, tf, ts, value, partition, position)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -47,6 +58,8 @@ class Batch:
 
     seconds: list[Row] = field(default_factory=list)
     timeframes: list[Row] = field(default_factory=list)
+    filled_in: list[Row] = field(default_factory=list)
+    corrected: list[Row] = field(default_factory=list)
     indicators: list[Row] = field(default_factory=list)
     moves: list[Row] = field(default_factory=list)
 
@@ -62,8 +75,11 @@ class Batch:
                 counts.late += len(frame.late)
                 counts.out_of_session += frame.out_of_session
             case TimeframeFrame() as frame:
-                self.timeframes += _timeframes(frame, partition, position)
+                self.timeframes += _timeframes(frame.rows, partition, position)
                 counts.rows += len(frame.rows)
+                for told in frame.history:
+                    rows = [(*row, told.revision) for row in _timeframes(told.candles, partition, position)]
+                    (self.corrected if told.revision else self.filled_in).extend(rows)
             case IndicatorFrame() as frame:
                 self.indicators += _indicators(frame, partition, position)
                 counts.rows += len(frame.rows)
@@ -77,18 +93,22 @@ class Batch:
         """Execute the statements within the transaction that is open. Returns the number of rows, without positions."""
         connection.executemany(_INSERT_SECONDS, self.seconds)
         connection.executemany(_INSERT_TIMEFRAMES, self.timeframes)
+        # After the candles that ticks made: history is only of such as had closed before.
+        connection.executemany(_FILL_IN, self.filled_in)
+        connection.executemany(_CORRECT, self.corrected)
         connection.executemany(_INSERT_INDICATORS, self.indicators)
         connection.executemany(_MOVE, self.moves)
-        return len(self.seconds) + len(self.timeframes) + len(self.indicators)
+        history = len(self.filled_in) + len(self.corrected)
+        return len(self.seconds) + len(self.timeframes) + history + len(self.indicators)
 
 
 def _seconds(frame: CandleFrame, partition: int, position: int) -> list[Row]:
     return [(*split(c.instrument), c.start_ms // 1000, *_traded(c), partition, position) for c in frame.rows]
 
 
-def _timeframes(frame: TimeframeFrame, partition: int, position: int) -> list[Row]:
+def _timeframes(candles: list[Candle], partition: int, position: int) -> list[Row]:
     return [
-        (*split(c.instrument), c.timeframe_s, c.start_ms // 1000, *_traded(c), partition, position) for c in frame.rows
+        (*split(c.instrument), c.timeframe_s, c.start_ms // 1000, *_traded(c), partition, position) for c in candles
     ]
 
 

@@ -1,0 +1,108 @@
+"""Candles that don't come from ticks: those that the broker tells of the past."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from topology.market.calendar import Calendar, NotCovered, indian_day
+from topology.market.candle import Candle
+from topology.market.timeframes import TimeframeCandles
+
+_END_OF_TIME_MS = 1 << 62
+
+
+class History(msgspec.Struct, array_like=True, frozen=True):
+    """Candles of one instrument and timeframe, oldest first, each marked ``BROKER``.
+
+    Those of ``revision`` 0 fill in what is missing; those of revision 1 also correct what is there. With ``reset`` the
+    instrument starts afresh with them in this timeframe: what was known before counts no more.
+    """
+
+    instrument: str
+    timeframe_s: int
+    candles: list[Candle]
+    revision: int
+    reset: bool = False
+
+
+class Stretch(NamedTuple):
+    """A stretch of time ``[from_ms, to_ms)``, in milliseconds since the epoch."""
+
+    from_ms: int
+    to_ms: int
+
+
+def bounds(calendar: Calendar, instrument_class: str, timeframe_s: int, time_ms: int) -> Stretch | None:
+    """Return start and end of the candle that a time lies in, None outside of a session. Raises NotCovered."""
+    session = calendar.span(instrument_class, time_ms).session
+    if session is None:
+        return None
+    span_ms = timeframe_s * 1000
+    start_ms = session.open_ms + (time_ms - session.open_ms) // span_ms * span_ms
+    return Stretch(start_ms, min(start_ms + span_ms, session.close_ms))
+
+
+def whole_candles(calendar: Calendar, instrument_class: str, timeframe_s: int, stretch: Stretch) -> Stretch:
+    """Widen a stretch to where the candles begin and end that it overlaps with. Raises NotCovered."""
+    first = bounds(calendar, instrument_class, timeframe_s, stretch.from_ms)
+    last = bounds(calendar, instrument_class, timeframe_s, stretch.to_ms - 1)
+    return Stretch(
+        stretch.from_ms if first is None else first.from_ms,
+        stretch.to_ms if last is None else last.to_ms,
+    )
+
+
+def folded(
+    candles: Iterable[Candle], calendar: Calendar, instrument_class: str, timeframe_s: int, stretch: Stretch
+) -> list[Candle]:
+    """Make candles of a timeframe out of shorter ones that divide it, as the second stage does out of seconds.
+
+    ``candles`` are of one instrument, in order. Only candles that lie wholly in the stretch are returned, and nothing
+    of what lies outside of the sessions. Raises NotCovered.
+    """
+    parts = [one for one in candles if bounds(calendar, instrument_class, timeframe_s, one.start_ms) is not None]
+    classes = {one.instrument: instrument_class for one in parts[:1]}
+    made = TimeframeCandles(calendar, [timeframe_s], classes=classes, lateness_ms=0).apply(parts, _END_OF_TIME_MS)
+    return [
+        candle
+        for candle in made
+        if (found := bounds(calendar, instrument_class, timeframe_s, candle.start_ms)) is not None
+        and stretch.from_ms <= candle.start_ms
+        and found.to_ms <= stretch.to_ms
+    ]
+
+
+def reaching_back(calendar: Calendar, instrument_class: str, timeframe_s: int, count: int, before_ms: int) -> int:
+    """Return the open of the session from which on there are at least ``count`` candles that end before a time.
+
+    Where the calendar doesn't reach that far it is the first open that it has. Raises NotCovered for a time that the
+    calendar doesn't cover at all.
+    """
+    day, from_ms, span_ms = indian_day(before_ms), before_ms, timeframe_s * 1000
+    calendar.sessions(instrument_class, day)
+    while count > 0 and calendar.covered(day):
+        for session in reversed(calendar.sessions(instrument_class, day)):
+            if session.open_ms < before_ms and count > 0:
+                from_ms = session.open_ms
+                ended_ms = min(session.close_ms, before_ms) - session.open_ms
+                count -= -(-ended_ms // span_ms) if session.close_ms <= before_ms else ended_ms // span_ms
+        day -= timedelta(days=1)
+    return from_ms
+
+
+def traded_in(calendar: Calendar, instrument_class: str, stretch: Stretch) -> bool:
+    """Say whether any part of a stretch lies in a session; what the calendar doesn't cover is in none."""
+    time_ms = stretch.from_ms
+    while time_ms < stretch.to_ms:
+        try:
+            span = calendar.span(instrument_class, time_ms)
+        except NotCovered:
+            return False
+        if span.session is not None:
+            return True
+        time_ms = span.until_ms
+    return False

@@ -21,8 +21,10 @@ from topology.log.frames import (
     TICKS,
     TIMEFRAMES,
     VERSION,
+    WARMUP,
     Configure,
     LogHeader,
+    Warmup,
     encode,
 )
 
@@ -36,7 +38,7 @@ _CONFIG = {
     "message.timestamp.after.max.ms": str((1 << 63) - 1),  # a record's time is the market's, which may be any day
     "max.message.bytes": str(MAX_RECORD_BYTES),
 }
-_CONFIGURE = msgspec.msgpack.Decoder(Configure)
+_CONFIGURE, _WARMUP = msgspec.msgpack.Decoder(Configure), msgspec.msgpack.Decoder(Warmup)
 
 
 class LogError(Exception):
@@ -48,15 +50,24 @@ class NoBrokerError(LogError):
 
 
 class Log(msgspec.Struct, frozen=True):
-    """A log as the broker has it: its header, and its commands so far in the order of their ids."""
+    """A log as the broker has it: its header, and its commands so far in the order of their ids.
+
+    ``requests`` are those for the feed alone.
+    """
 
     header: LogHeader
     commands: list[Configure]
+    requests: list[Warmup]
 
     @property
     def configuration(self) -> Configure:
         """The configuration in force."""
         return self.commands[-1]
+
+    @property
+    def newest(self) -> int:
+        """The id of the newest command."""
+        return max([self.configuration.id, *(request.id for request in self.requests)])
 
     def topic(self, stage: str) -> str:
         """Return the topic of a stage on the broker."""
@@ -92,12 +103,14 @@ async def create(bootstrap: str, namespace: str, partitions: int, configuration:
     return await read(bootstrap, namespace)
 
 
-async def command(bootstrap: str, namespace: str, record: LogHeader | Configure) -> None:
-    """Append a record to ``commands``; the feed copies it into every partition."""
+async def command(bootstrap: str, namespace: str, record: LogHeader | Configure | Warmup) -> int:
+    """Append a record to ``commands``: the feed copies it into every partition, or does it. Return its offset."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=MAX_RECORD_BYTES)
     await producer.start()
     try:
-        await producer.send_and_wait(topic(namespace, COMMANDS), encode(record), partition=0)
+        key = WARMUP if isinstance(record, Warmup) else None
+        sent = await producer.send_and_wait(topic(namespace, COMMANDS), encode(record), key=key, partition=0)
+        return int(sent.offset)
     finally:
         await producer.stop()
 
@@ -126,9 +139,11 @@ async def read(bootstrap: str, namespace: str) -> Log:
                 f"the topic {topic(namespace, stage)} has {count} partitions where it must have {right}: "
                 "delete it and run `topology topics create`"
             )
-    if len(written) < 2:
+    commands = [command_of(record) for record in written[1:]]
+    configurations = [command for command in commands if isinstance(command, Configure)]
+    if not configurations:
         raise LogError(f"the topic {name} holds no configuration: run `topology topics create`")
-    return Log(header, [configure_of(record) for record in written[1:]])
+    return Log(header, configurations, [command for command in commands if isinstance(command, Warmup)])
 
 
 async def ends(bootstrap: str, topics: list[str], partitions: int) -> dict[tuple[str, int], int]:
@@ -195,10 +210,12 @@ async def newest_first(
         end, size = begin, min(2 * size, LARGEST_BLOCK)
 
 
-def configure_of(record: ConsumerRecord) -> Configure:
+def command_of(record: ConsumerRecord) -> Configure | Warmup:
     """Return the command that a record of ``commands`` holds; its id is its offset."""
+    reader: msgspec.msgpack.Decoder[Configure] | msgspec.msgpack.Decoder[Warmup]
+    reader = _WARMUP if record.key == WARMUP else _CONFIGURE
     try:
-        return msgspec.structs.replace(_CONFIGURE.decode(record.value), id=record.offset)
+        return msgspec.structs.replace(reader.decode(record.value), id=record.offset)
     except msgspec.DecodeError as error:
         raise LogError(f"the record at offset {record.offset} of {record.topic} is no command: {error}") from error
 

@@ -79,9 +79,10 @@ def written(arrivals: Arrivals, *, for_ms: int, write_s: float = 0.0) -> dict[in
     """Return what a feed writes in a while. Each tick's time is that of its arrival; its price says which it is."""
     loop = Jumping()
     writer = Writer(loop, write_s)
+    missed: list[Gap] = []
 
     async def scenario() -> None:
-        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms)  # type: ignore[arg-type]
+        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms, missed=missed.append)  # type: ignore[arg-type]
         running = asyncio.create_task(live.run())
         for number, (at_ms, instrument) in enumerate(arrivals, 1):
             await _sleep_until(loop, at_ms)
@@ -170,9 +171,10 @@ def test_a_tick_that_comes_while_a_frame_is_written_does_not_wait_for_the_next_c
 def test_what_applies_before_ticks_stays_behind_those_that_came_before() -> None:
     loop = Jumping()
     writer = Writer(loop)
+    missed: list[Gap] = []
 
     async def scenario() -> None:
-        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms)  # type: ignore[arg-type]
+        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms, missed=missed.append)  # type: ignore[arg-type]
         live.add([Tick(NIFTY, 1, 0)])
         live.quote([Quote(NIFTY, 0, 1), Quote(NIFTY, 1, 2)])
         live.interrupt(Gap([NIFTY, TCS], 5))

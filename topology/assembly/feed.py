@@ -21,7 +21,9 @@ from topology.assembly.base import Companions, RoleApp
 from topology.assembly.happenings import Happenings
 from topology.feeds import FeedError
 from topology.feeds import subscriptions as subscribing
+from topology.feeds.angel.backlog import Backlog
 from topology.feeds.angel.feed import AngelFeed
+from topology.feeds.angel.historian import Historian
 from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.listings import FILE_NAME, Listings
 from topology.feeds.angel.master import last_copy, update
@@ -31,7 +33,7 @@ from topology.feeds.angel.translate import OLD_MS
 from topology.feeds.clock import SYSTEM, Clock
 from topology.feeds.live import LiveFeed
 from topology.feeds.writer import StaleSourceError, TickLogWriter
-from topology.log.frames import COMMANDS
+from topology.log.frames import COMMANDS, Warmup
 from topology.market import Calendar, CalendarError, Instrument
 from topology.market.calendar import IST
 from topology.notifiers import Notifications, channels_of
@@ -56,6 +58,7 @@ class FeedRole:
         self._writer: TickLogWriter | None = None
         self._live: LiveFeed | None = None
         self._feed: AngelFeed | None = None
+        self._history: Historian | None = None
         commands = topics.topic(settings.namespace, COMMANDS)
 
         attach(app, "feed", [commands], self._copy)
@@ -75,9 +78,13 @@ class FeedRole:
             if writer.clock_ms - clock.now_ms() < CLOCK_STEP_MS:  # it was put back a little
                 await clock.sleep_until(writer.clock_ms)
             writer.refuse_older(clock.now_ms())
-            self._live = live = LiveFeed(writer, frame_ms=settings.frame_ms, now_ms=clock.now_ms)
             happenings = Happenings(writer, clock, notifications, simulated=log.header.namespace == SIM)
-            self._feed = self._made(log, wanted, live=live, clock=clock, happenings=happenings)
+            since_ms = writer.whole_until_ms - OLD_MS if writer.clock_ms else clock.now_ms()
+            self._history = history = self._historian(log, wanted, since_ms, clock=clock, events=happenings)
+            self._live = live = LiveFeed(writer, frame_ms=settings.frame_ms, now_ms=clock.now_ms, missed=history.missed)
+            self._feed = self._made(
+                log, wanted, since_ms, live=live, history=history, clock=clock, happenings=happenings
+            )
         except (FeedError, StaleSourceError, CalendarError, CredentialsError, SettingsError) as error:
             end(str(error), code=REFUSED)
         running = self._run(self._feed, happenings)
@@ -87,12 +94,13 @@ class FeedRole:
         self,
         log: topics.Log,
         wanted: list[subscribing.Subscription],
+        since_ms: int,
         *,
         live: LiveFeed,
+        history: Historian,
         clock: Clock,
         happenings: Happenings,
     ) -> AngelFeed:
-        assert self._writer is not None
         return AngelFeed(
             self._settings.account,
             subscribing.spread(wanted),
@@ -103,10 +111,28 @@ class FeedRole:
             limits=Limits(time.monotonic),
             refusals=Refusals(self._settings.namespace_dir / "refused-logins.json", self._settings.account),
             prepare=lambda: self._fetch_master([one.instrument for one in wanted]),
+            history=history,
             events=happenings,
-            since_ms=self._writer.whole_until_ms - OLD_MS if self._writer.clock_ms else clock.now_ms(),
+            since_ms=since_ms,
             random=Random(),
         )
+
+    def _historian(
+        self,
+        log: topics.Log,
+        wanted: list[subscribing.Subscription],
+        since_ms: int,
+        *,
+        clock: Clock,
+        events: Happenings,
+    ) -> Historian:
+        backlog = Backlog(self._settings.namespace_dir / "history.json", log.header.log)
+        instruments = [one.instrument for one in wanted]
+        history = Historian(backlog, instruments, configuration=log.configuration, clock=clock, events=events)
+        history.begin(since_ms)
+        for request in log.requests:
+            history.ask(request)
+        return history
 
     async def _fetch_master(self, wanted: list[Instrument]) -> None:
         """Fetch the instrument master of the day; the last good copy does where that can't be had."""
@@ -139,17 +165,22 @@ class FeedRole:
 
     async def _copied(self, _tp: TP, _log_end: int) -> int:
         """Return the id of the newest command that the writer has been given at its start."""
-        return 0 if self._writer is None else self._writer.log.configuration.id
+        return 0 if self._writer is None else self._writer.log.newest
 
     async def _copy(self, event: EventT[bytes]) -> None:
-        """Copy a command that comes while the feed runs into every partition, with its next frame."""
-        if self._writer is not None and self._feed is not None:
-            configuration = topics.configure_of(event.message)
-            self._writer.command([configuration])
-            try:
-                self._feed.calendar = Calendar.parse(configuration.calendar)
-            except CalendarError as error:
-                logger.warning("command %d is not followed: %s", configuration.id, error)
+        """Copy a command that comes while the feed runs into every partition, or do what it asks of the feed."""
+        if self._writer is None or self._feed is None or self._history is None:
+            return
+        command = topics.command_of(event.message)
+        if isinstance(command, Warmup):
+            self._history.ask(command)
+            return
+        self._writer.command([command])
+        try:
+            self._feed.calendar = Calendar.parse(command.calendar)
+            self._history.configure(command)
+        except CalendarError as error:
+            logger.warning("command %d is not followed: %s", command.id, error)
 
     def _health(self) -> health.Health:
         clock_ms = 0 if self._writer is None else self._writer.clock_ms

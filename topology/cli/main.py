@@ -22,6 +22,7 @@ COMMANDS = {
     "configure": "apply the environment's timeframes, indicators and calendar to the log",
     "simulate": "play the broker, SIMULATED: login, REST, instruments and the market data socket",
     "doctor": "check what a first live morning trips over",
+    "warmup": "bring the broker's candles of the past into the log, so that indicators are ready",
     "calendar": "show when the market is open on a day",
     "instruments": "fetch the broker's instruments, and find them by symbol, name or token",
     "prune": "remove what is older than LOG_KEEP_DAYS from the log",

@@ -37,7 +37,7 @@ EXAMPLE = """examples:
   topology tail indicators --instrument NSE:99926000 --follow
   topology tail candles_1s --from-start --count 100 | jq -c '.rows[]'"""
 NEWEST = 10
-FILTERED = ("ticks", "quotes", "baselines", "rows", "live", "late")
+FILTERED = ("ticks", "quotes", "baselines", "history", "rows", "live", "late")
 """The fields of frames that hold rows of instruments."""
 
 _DECODERS: dict[str, Callable[[bytes], msgspec.Struct]] = {
@@ -118,7 +118,7 @@ def of_instrument(frame: msgspec.Struct, instrument: str) -> msgspec.Struct | No
 def _decoded(record: ConsumerRecord, stage: str) -> msgspec.Struct:
     if stage != COMMANDS:
         return _DECODERS[stage](record.value)
-    return HEADER.decode(record.value) if record.offset == 0 else topics.configure_of(record)
+    return HEADER.decode(record.value) if record.offset == 0 else topics.command_of(record)
 
 
 def _fields(struct: msgspec.Struct) -> Iterator[tuple[str, object]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from topology.market.gaps import Baseline, Gap
+from topology.market.history import History
 from topology.market.quotes import Quote
 from topology.market.ticks import Tick
 
@@ -32,13 +33,17 @@ class Batch(NamedTuple):
 
 @dataclass(slots=True)
 class Content:
-    """What a frame of one partition holds: gaps and baselines apply before the ticks. ``quotes`` is by instrument."""
+    """What a frame of one partition holds: gaps and baselines apply before the ticks, history after them.
+
+    ``quotes`` is by instrument.
+    """
 
     ticks: list[Tick] = field(default_factory=list)
     quotes: dict[str, Quote] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
     baselines: list[Baseline] = field(default_factory=list)
+    history: list[History] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Whether there is anything in it."""
-        return bool(self.ticks or self.quotes or self.gaps or self.baselines)
+        return bool(self.ticks or self.quotes or self.gaps or self.baselines or self.history)

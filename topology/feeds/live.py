@@ -12,6 +12,7 @@ from topology.feeds import Content
 from topology.feeds.writer import TickLogWriter
 from topology.log.position import partition_of
 from topology.market.gaps import Baseline, Gap
+from topology.market.history import History
 from topology.market.quotes import Quote
 from topology.market.ticks import Tick
 
@@ -21,15 +22,19 @@ HEARTBEAT_MS = 1000
 class LiveFeed:
     """Collects what comes in by partition. A frame leaves at once after a quiet moment, then one every ``frame_ms``.
 
-    ``now_ms`` is the feed's clock, milliseconds since the epoch: each frame carries it.
+    ``now_ms`` is the feed's clock, milliseconds since the epoch: each frame carries it. ``missed`` is told of each gap
+    when it begins and when it ends.
     """
 
-    def __init__(self, writer: TickLogWriter, *, frame_ms: int, now_ms: Callable[[], int]) -> None:
-        self._writer, self._frame_ms, self._now_ms = writer, frame_ms, now_ms
+    def __init__(
+        self, writer: TickLogWriter, *, frame_ms: int, now_ms: Callable[[], int], missed: Callable[[Gap], None]
+    ) -> None:
+        self._writer, self._frame_ms, self._now_ms, self._missed = writer, frame_ms, now_ms, missed
         partitions = writer.log.header.partitions
         self._waiting: list[list[Content]] = [[] for _ in range(partitions)]
         self._written_ms = [0] * partitions
         self._news = asyncio.Event()  # a partition in which nothing waited has something
+        self._turn = asyncio.Lock()  # frames are numbered: they are written one after the other
 
     def add(self, ticks: Iterable[Tick]) -> None:
         """Take ticks as they come in."""
@@ -43,6 +48,7 @@ class LiveFeed:
 
     def interrupt(self, gap: Gap) -> None:
         """Note a gap, or its end, after all that has come in so far."""
+        self._missed(gap)
         parts: dict[int, list[str]] = {}
         for instrument in gap.instruments:
             parts.setdefault(partition_of(instrument, len(self._waiting)), []).append(instrument)
@@ -70,6 +76,13 @@ class LiveFeed:
         waiting.append(Content())
         return waiting[-1]
 
+    async def tell(self, history: History) -> None:
+        """Write history in a frame of its own: what is wrong with it harms no tick. Return when it is in the log."""
+        partition = partition_of(history.instrument, len(self._waiting))
+        async with self._turn:
+            await self._writer.write_partition(partition, Content(history=[history]), self._now_ms())
+        await self._writer.flush()
+
     async def run(self) -> None:
         """Write frames for as long as the feed is up."""
         partitions = range(len(self._waiting))
@@ -89,9 +102,10 @@ class LiveFeed:
             if self._due_ms(partition) <= now_ms:
                 self._waiting[partition] = []
                 self._written_ms[partition] = now_ms
-                for content in contents[:-1]:
-                    await self._writer.write_partition(partition, content, None)
-                await self._writer.write_partition(partition, contents[-1] if contents else Content(), now_ms)
+                async with self._turn:
+                    for content in contents[:-1]:
+                        await self._writer.write_partition(partition, content, None)
+                    await self._writer.write_partition(partition, contents[-1] if contents else Content(), now_ms)
 
     async def flush(self) -> None:
         """Write all that waits, at the end."""

@@ -115,7 +115,7 @@ class TickLogWriter:
             await self.write_partition(partition, Content(rows.get(partition, [])), clock_ms)
 
     async def write_partition(self, partition: int, content: Content, clock_ms: int | None) -> None:
-        """Write what one partition is to hold; the clock and the quotes with the last of its frames."""
+        """Write what one partition is to hold; clock, quotes and history with the last of its frames."""
         lane = self._lanes[partition]
         remaining = iter(content.ticks)
         frame = Content(list(islice(remaining, MAX_ROWS)), gaps=content.gaps, baselines=content.baselines)
@@ -125,7 +125,7 @@ class TickLogWriter:
         if clock_ms is not None:
             lane.clock_ms = max(lane.clock_ms, clock_ms)
             self.clock_ms = max(self.clock_ms, clock_ms)
-        frame.quotes = content.quotes
+        frame.quotes, frame.history = content.quotes, content.history
         await self._send(partition, lane, frame)
 
     async def _send(self, partition: int, lane: _Lane, content: Content) -> None:
@@ -147,6 +147,7 @@ class TickLogWriter:
             list(content.quotes.values()),
             content.gaps,
             content.baselines,
+            content.history,
         )
         if self._failure is not None:
             raise self._failure  # an earlier frame is lost: the log must not go on without it

@@ -174,8 +174,9 @@ class FeedEvent(msgspec.Struct, array_like=True, frozen=True):
     """A record of ``feed_events``: something that happened to a feed, at ``at_ms`` by its clock.
 
     ``kind`` is ``login_failed``, ``connected``, ``disconnected``, ``stale``, ``gap``, ``resumed``, ``doubt`` (packets
-    were missed singly, or came wrong), ``rejected``, ``day`` (one is over) or ``stopped``. ``socket`` is the number of
-    the connection, None where it is about all. A gap or doubt has its bounds, in milliseconds since the epoch, and the
+    were missed singly, or came wrong), ``rejected``, ``history`` (some has come, or can't be had), ``warmed`` (a
+    `Warmup` is done), ``day`` (one is over) or ``stopped``. ``socket`` is the number of the connection, None where it
+    is about all. A gap or doubt has its bounds, in milliseconds since the epoch, and the
     number of its ``instruments``; ``detail`` is for people.
     """
 

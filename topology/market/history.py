@@ -94,15 +94,15 @@ def reaching_back(calendar: Calendar, instrument_class: str, timeframe_s: int, c
     return from_ms
 
 
-def traded_in(calendar: Calendar, instrument_class: str, stretch: Stretch) -> bool:
-    """Say whether any part of a stretch lies in a session; what the calendar doesn't cover is in none."""
-    time_ms = stretch.from_ms
+def traded_until(calendar: Calendar, instrument_class: str, stretch: Stretch) -> int | None:
+    """Return the end of what lies in sessions of a stretch, None where nothing does, as far as the calendar tells."""
+    time_ms, until_ms = stretch.from_ms, None
     while time_ms < stretch.to_ms:
         try:
             span = calendar.span(instrument_class, time_ms)
         except NotCovered:
-            return False
-        if span.session is not None:
-            return True
+            break
         time_ms = span.until_ms
-    return False
+        if span.session is not None:
+            until_ms = min(time_ms, stretch.to_ms)
+    return until_ms

@@ -18,14 +18,18 @@ import pytest
 
 from topology.feeds import Content
 from topology.feeds.angel import connection as connecting
+from topology.feeds.angel.backlog import Backlog
 from topology.feeds.angel.connection import Connection
 from topology.feeds.angel.feed import AngelFeed
+from topology.feeds.angel.historian import Historian
 from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.refusals import Refusals
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
 from topology.feeds.subscriptions import Subscription, spread
+from topology.log.frames import Configure
 from topology.market import Calendar, Candle, Instrument, SecondCandles
+from topology.market.history import History
 from topology.settings import Account, Settings
 from topology.simulator import DEMONSTRATION, Simulator, stream
 from topology.simulator.source import Source
@@ -80,6 +84,7 @@ class Written:
         self.contents: list[Content] = []
         self.clocks_ms: list[int] = []
         self.candles: list[Candle] = []
+        self.history: list[History] = []
         self.in_gaps: dict[str, int] = {}
         self.first_volume: dict[str, tuple[int, int]] = {}  # of the newest day, by instrument: the day, and the volume
         self.late = 0
@@ -88,6 +93,7 @@ class Written:
     async def write_partition(self, _: int, content: Content, clock_ms: int | None) -> None:
         """Take a frame."""
         self.contents.append(content)
+        self.history += content.history
         for gap in content.gaps:
             self.seconds.interrupt(gap)
         for baseline in content.baselines:
@@ -103,6 +109,9 @@ class Written:
         if clock_ms is not None:
             self.clocks_ms.append(clock_ms)
 
+    async def flush(self) -> None:
+        """All is delivered."""
+
     def _first(self, instrument: str, time_ms: int, day_volume: int | None) -> None:
         if day_volume is None or NSE.span("equity", time_ms).session is None:
             return
@@ -117,18 +126,40 @@ class World:
     ``go_on`` lets time pass: in steps, each of which ends when all that follows from it has happened.
     """
 
-    def __init__(self, source: Source, *, at_ms: int, mode: int, monkeypatch: pytest.MonkeyPatch, **env: str) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        at_ms: int,
+        mode: int,
+        monkeypatch: pytest.MonkeyPatch,
+        timeframes: dict[int, list[str]] | None = None,
+        **env: str,
+    ) -> None:
         self.clock = HandClock(at_ms)
         self.simulator = Simulator(account=Settings.from_env({}).account, source=source, now_ms=self.clock.now_ms)
         self.written = Written()
         self.events: list[Noted] = []
         self.prepared_ms: list[int] = []
-        self.live = LiveFeed(self.written, frame_ms=50, now_ms=self.clock.now_ms)  # type: ignore[arg-type]
+        self.folder = Path(tempfile.mkdtemp())
         self.wanted = [Subscription(Instrument.parse(one.instrument), mode) for one in source.listings]
         self.feed: AngelFeed
         self.running: asyncio.Task[None]
-        self.folder = Path(tempfile.mkdtemp())
         self._env = env
+        clock = Clock(self.clock.now_ms, self.clock.sleep)
+        self.history = Historian(
+            Backlog(self.folder / "history.json", "played"),
+            [one.instrument for one in self.wanted],
+            configuration=Configure(1, timeframes or {}, {}, NSE.text, 1000),
+            clock=clock,
+            events=self._note,
+        )
+        self.live = LiveFeed(
+            self.written,  # type: ignore[arg-type]
+            frame_ms=50,
+            now_ms=self.clock.now_ms,
+            missed=self.history.missed,
+        )
         self._connections: list[Connection] = []
         self._sent = self._received = self._calls = 0
         self._watch(monkeypatch)
@@ -152,10 +183,12 @@ class World:
             limits=Limits(lambda: self.clock.ms / 1000, sleep=self.clock.sleep),
             refusals=Refusals(self.folder / "refused.json", account),
             prepare=self._prepared,
+            history=self.history,
             events=self._note,
             since_ms=self.clock.ms,
             random=Random(1),
         )
+        self.history.begin(self.clock.ms)
         self.running = asyncio.create_task(self.feed.run())
         return self
 

@@ -4,6 +4,9 @@ A day: ``feed`` its hours (``hours``), ``session`` the login, ``shard`` a socket
 that socket once, ``watch`` its health. A packet: ``packets`` its bytes, ``translate`` what it tells. ``sdk`` is the
 broker's client, mended, ``answers`` what it answers, ``limits`` and ``backoff`` when to ask again.
 
+History: ``historian`` knows what is needed and brings it, ``backlog`` keeps what is still to be asked for, ``candles``
+are the broker's calls and answers.
+
 The instrument master: ``listing`` a row, ``listings`` the copy on disk, ``search`` what is found in it, ``master`` how
 it is fetched, ``symbols`` what a symbol stands for.
 """

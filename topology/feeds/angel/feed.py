@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from random import Random
+from typing import Any
 
+from topology.feeds.angel.answers import TokenDeadError
 from topology.feeds.angel.connection import Connection
+from topology.feeds.angel.historian import Historian
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.refusals import Refusals
@@ -24,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 LOGIN_BEFORE_MS = 5 * 60_000  # the open: 09:10 where it is 09:15
 CONNECT_BEFORE_MS = 60_000
-LOOKS_EVERY_S = 60.0  # for the next open
+HISTORY_MS = 350  # for each instrument that lacks history: three calls a second are allowed
+LOOKS_EVERY_S = 10.0  # for the next open
 STAY_AFTER_MS = 10_000  # the close, for what is on its way
 
 
@@ -48,6 +52,7 @@ class AngelFeed:
         limits: Limits,
         refusals: Refusals,
         prepare: Callable[[], Awaitable[None]],
+        history: Historian,
         events: Events,
         since_ms: int,
         random: Random,
@@ -63,7 +68,7 @@ class AngelFeed:
             told=lambda why: events("login_failed", why),
             random=random,
         )
-        self._prepare = prepare
+        self._prepare, self._history, self._live = prepare, history, live
         self._renewing = asyncio.Lock()
         self._classes: set[str] = set()
         self.shards = []
@@ -91,15 +96,19 @@ class AngelFeed:
         while True:
             now_ms = self._clock.now_ms()
             hours = next_hours(self.calendar, self._classes, now_ms)
-            if (left_ms := hours.open_ms - LOGIN_BEFORE_MS - now_ms) > 0:
+            before_ms = max(LOGIN_BEFORE_MS, CONNECT_BEFORE_MS + self._history.warm() * HISTORY_MS)
+            if (left_ms := hours.open_ms - before_ms - now_ms) > 0:
+                if self._history.asked:
+                    await self._session.login()
+                    await self._with_history(self._history.caught_up())
+                    await self._session.logout()
                 # Not longer: the calendar may change meanwhile.
                 await self._clock.sleep(min(left_ms / 1000, LOOKS_EVERY_S))
                 continue
             await self._prepare()
             await self._session.login()
             logger.info("logged in")
-            await self._clock.sleep_until(hours.open_ms - CONNECT_BEFORE_MS)
-            await self._day(hours)
+            await self._with_history(self._until_closed(hours))
             await self._session.logout()
 
     def counted(self) -> Counter[str]:
@@ -108,6 +117,33 @@ class AngelFeed:
         for shard in self.shards:
             counts += shard.counted()
         return counts
+
+    async def _until_closed(self, hours: Hours) -> None:
+        await self._clock.sleep_until(hours.open_ms - CONNECT_BEFORE_MS)
+        await self._day(hours)
+        await self._history.caught_up()
+
+    async def _with_history(self, work: Coroutine[Any, Any, None]) -> None:
+        """Bring history while something else goes on, until that is over."""
+        bringing = asyncio.create_task(self._history.run(ask=self._ask, tell=self._live.tell))
+        working = asyncio.create_task(work)
+        try:
+            done, _ = await asyncio.wait([bringing, working], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            bringing.cancel()
+            working.cancel()
+            await asyncio.gather(bringing, working, return_exceptions=True)
+
+    async def _ask(self, parameters: Mapping[str, str]) -> object:
+        """Ask for candles of the past, once more with a new session where the broker says that this one is over."""
+        tokens = self._session.tokens
+        try:
+            return await self._session.candles(parameters)
+        except TokenDeadError:
+            await self._renewed(tokens)
+            return await self._session.candles(parameters)
 
     async def _day(self, hours: Hours) -> None:
         running = [asyncio.create_task(shard.run()) for shard in self.shards]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import TypeVar
@@ -94,6 +94,11 @@ class Session:
             await self.call("logout", lambda: self._rest.terminateSession(self._account.client_code))
         except BrokerError as error:
             logger.info("the logout did not work: %s", error)
+
+    async def candles(self, parameters: Mapping[str, str]) -> object:
+        """Ask for candles of the past; return the data of the answer. Raises BrokerError."""
+        answer = await self.call("getCandleData", lambda: self._rest.getCandleData(dict(parameters)))
+        return answer.get("data")
 
     async def call(self, endpoint: str, work: Callable[[], Result]) -> Result:
         """Make a call when it is this endpoint's turn, in a thread. Raises BrokerError."""

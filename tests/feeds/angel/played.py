@@ -79,20 +79,21 @@ class HandClock:
 class Written:
     """Takes what the feed writes, and makes candles of it as the first stage does."""
 
-    def __init__(self) -> None:
+    def __init__(self, calendar: Calendar) -> None:
+        self.calendar = calendar
         self.log = SimpleNamespace(header=SimpleNamespace(partitions=1))
-        self.contents: list[Content] = []
+        self.frames: list[tuple[Content, int | None]] = []
         self.clocks_ms: list[int] = []
         self.candles: list[Candle] = []
         self.history: list[History] = []
         self.in_gaps: dict[str, int] = {}
         self.first_volume: dict[str, tuple[int, int]] = {}  # of the newest day, by instrument: the day, and the volume
         self.late = 0
-        self.seconds = SecondCandles(NSE)
+        self.seconds = SecondCandles(calendar)
 
     async def write_partition(self, _: int, content: Content, clock_ms: int | None) -> None:
         """Take a frame."""
-        self.contents.append(content)
+        self.frames.append((content, clock_ms))
         self.history += content.history
         for gap in content.gaps:
             self.seconds.interrupt(gap)
@@ -113,7 +114,7 @@ class Written:
         """All is delivered."""
 
     def _first(self, instrument: str, time_ms: int, day_volume: int | None) -> None:
-        if day_volume is None or NSE.span("equity", time_ms).session is None:
+        if day_volume is None or self.calendar.span("equity", time_ms).session is None:
             return
         if self.first_volume.get(instrument, (0, 0))[0] != time_ms // DAY_MS:
             self.first_volume[instrument] = time_ms // DAY_MS, day_volume
@@ -134,11 +135,12 @@ class World:
         mode: int,
         monkeypatch: pytest.MonkeyPatch,
         timeframes: dict[int, list[str]] | None = None,
+        calendar: Calendar = NSE,
         **env: str,
     ) -> None:
         self.clock = HandClock(at_ms)
         self.simulator = Simulator(account=Settings.from_env({}).account, source=source, now_ms=self.clock.now_ms)
-        self.written = Written()
+        self.written = Written(calendar)
         self.events: list[Noted] = []
         self.prepared_ms: list[int] = []
         self.folder = Path(tempfile.mkdtemp())
@@ -150,7 +152,7 @@ class World:
         self.history = Historian(
             Backlog(self.folder / "history.json", "played"),
             [one.instrument for one in self.wanted],
-            configuration=Configure(1, timeframes or {}, {}, NSE.text, 1000),
+            configuration=Configure(1, timeframes or {}, {}, calendar.text, 1000),
             clock=clock,
             events=self._note,
         )
@@ -177,7 +179,7 @@ class World:
             account,
             spread(self.wanted),
             live=self.live,
-            calendar=NSE,
+            calendar=self.written.calendar,
             classes={},
             clock=Clock(self.clock.now_ms, self.clock.sleep),
             limits=Limits(lambda: self.clock.ms / 1000, sleep=self.clock.sleep),
@@ -270,10 +272,10 @@ class World:
                 world._sent += len(socket.line.waiting)
             flush(socket)
 
-        async def counted_call(*work: Any) -> Any:
+        async def counted_call(*work: Any, **named: Any) -> Any:
             world._calls += 1
             try:
-                return await to_thread(*work)
+                return await to_thread(*work, **named)
             finally:
                 world._calls -= 1
 

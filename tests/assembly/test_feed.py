@@ -2,84 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
+from collections import defaultdict
 from random import Random
-from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
 
 from agents.lifeline import REFUSED
-from tests.crash.cluster import Process, until
+from tests.assembly.placed import ACCOUNT, ALWAYS, PARTITIONS, Place, simulated
+from tests.crash.cluster import until
 from topology import topics
-from topology.configuration import from_settings
-from topology.embedded import Kafka, free_port
-from topology.feeds.clock import now_ms
-from topology.log.frames import TICK_FRAME, TICKS, TickFrame
-from topology.market import Calendar, SecondCandles
-from topology.market.calendar import indian_day
-from topology.settings import LIVE, SIM, Settings
-from topology.simulator import DEMONSTRATION, Simulator, Walk, catalogue
-
-ALWAYS = Calendar.parse(files("topology.market").joinpath("calendars/always_open.json").read_text())
-ACCOUNT = {f"ANGEL_{name.upper()}": value for name, value in DEMONSTRATION.items()}
-PARTITIONS = 2
-
-
-@dataclass
-class Place:
-    """A broker with a simulated and a live log, and a folder for the feed."""
-
-    kafka: Kafka
-    folder: Path
-    logs: dict[str, topics.Log]
-
-    def feed(self, namespace: str, **env: str) -> Process:
-        """Make the feed of a namespace, which isn't started yet."""
-        about = {
-            "BROKER_URL": self.kafka.url, "TOPOLOGY_NAMESPACE": namespace, "TOPIC_PARTITIONS": str(PARTITIONS),
-            "DATA_DIR": str(self.folder), "SESSION_TIMEOUT_S": "4",
-        }  # fmt: skip
-        return Process("feed", 0, self.folder / namespace, {**plain(), **about, **env})
-
-    async def frames(self, partition: int) -> list[TickFrame]:
-        """Read the simulated tick log."""
-        log = self.logs[SIM]
-        place = TopicPartition(log.topic(TICKS), partition)
-        async with topics.consumer(self.kafka.bootstrap) as reader:
-            end = (await reader.end_offsets([place]))[place]
-            return [TICK_FRAME.decode(record.value) async for record in topics.records(reader, place, 0, end)]
-
-    async def ticks(self) -> int:
-        """Count the ticks in it."""
-        return sum([len(frame.ticks) for partition in range(PARTITIONS) for frame in await self.frames(partition)])
-
-
-def plain() -> dict[str, str]:
-    """Return the environment without an account."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("ANGEL_", "SUBSCRIBE"))}
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("feed")
-    kafka = Kafka(folder / "kafka", free_port())
-    kafka.start(print)
-    logs = {}
-    for namespace in (SIM, LIVE):
-        (folder / namespace).mkdir()
-        settings = Settings.from_env({"TOPOLOGY_NAMESPACE": namespace})
-        logs[namespace] = asyncio.run(topics.create(kafka.bootstrap, namespace, PARTITIONS, from_settings(settings)))
-    yield Place(kafka, folder, logs)
-    kafka.kill()
-
+from topology.log.frames import TickFrame, Warmup
+from topology.log.position import partition_of
+from topology.market import SecondCandles
+from topology.settings import LIVE, SIM
+from topology.simulator import DEMONSTRATION
 
 TOO_MANY = ",".join(f"1:{number}" for number in range(1, 3002))
 HERE = {
@@ -122,25 +59,10 @@ def test_what_cannot_be_fed_is_refused_with_one_line(
     assert "Traceback" not in feed.log.read_text()
 
 
-@asynccontextmanager
-async def simulated(instruments: int, rate: float) -> AsyncIterator[dict[str, str]]:
-    """A simulated broker that runs; gives the variables of a feed that is to use it."""
-    listings = catalogue(indian_day(now_ms()))[:instruments]
-    walk = Walk(listings, seed=3, rate=rate, calendar=ALWAYS)
-    async with Simulator(account=Settings.from_env({}).account, source=walk, now_ms=now_ms) as simulator:
-        running = asyncio.create_task(simulator.run())
-        yield {
-            **ACCOUNT, "ANGEL_API_URL": simulator.api_url, "ANGEL_FEED_URL": simulator.feed_url,
-            "ANGEL_MASTER_URL": simulator.master_url,
-            "SUBSCRIBE_TOKENS": ",".join(listing.instrument for listing in listings),
-        }  # fmt: skip
-        running.cancel()
-
-
 async def test_a_feed_that_is_killed_at_random_doubles_no_volume_and_turns_no_clock_back(place: Place) -> None:
     choose = Random(7)
-    async with simulated(20, 400.0) as env:
-        feed = place.feed(SIM, **env)
+    async with simulated(20, 400.0) as broker:
+        feed = place.feed(SIM, **broker.env)
         try:
             for _ in range(4):
                 before = await place.ticks()
@@ -164,6 +86,48 @@ async def test_a_feed_that_is_killed_at_random_doubles_no_volume_and_turns_no_cl
         assert_volume_is_whole(frames)
     said = feed.log.read_text()
     assert not any(secret in said for secret in DEMONSTRATION.values() if secret != DEMONSTRATION["api_key"])
+
+
+async def test_history_comes_whole_however_often_the_feed_is_killed_meanwhile(place: Place) -> None:
+    choose = Random(9)
+    async with simulated(20, 20.0) as broker:
+        feed = place.feed(SIM, **broker.env)
+        number = await topics.command(place.kafka.bootstrap, SIM, Warmup(0, [], reset=False))
+        first = {partition: len(await place.frames(partition)) for partition in range(PARTITIONS)}
+
+        async def brought() -> dict[str, set[int]]:
+            """The timeframes of each instrument whose history has come since."""
+            found = defaultdict(set)
+            for partition in range(PARTITIONS):
+                for frame in (await place.frames(partition))[first[partition] :]:
+                    for told in frame.history:
+                        assert partition_of(told.instrument, PARTITIONS) == partition
+                        assert len(told.candles) >= 250 or told.revision == 1
+                        if told.revision == 0:
+                            found[told.instrument].add(told.timeframe_s)
+            return found
+
+        try:
+            for share in (0.2, 0.5, 0.8):
+                wanted = int(20 * (share + choose.random() / 10))
+                feed.start()
+
+                async def came(wanted: int = wanted) -> bool:
+                    return len(await brought()) >= wanted
+
+                await until(came, told=lambda: feed.log.read_text()[-3000:])
+                feed.kill()
+            feed.start()
+
+            async def whole() -> bool:
+                found = await brought()
+                return len(found) == 20 and all(timeframes == {60, 120, 180, 300} for timeframes in found.values())
+
+            await until(whole, told=lambda: feed.log.read_text()[-3000:])
+        finally:
+            feed.kill()
+    kept = json.loads((place.folder / SIM / "history.json").read_text())
+    assert kept["asked"] == number
 
 
 def assert_volume_is_whole(frames: list[TickFrame]) -> None:

@@ -56,7 +56,7 @@ class Process:
     def __init__(self, role: str, number: int, folder: Path, env: dict[str, str]) -> None:
         self.disk = folder / f"{role}-{number}"
         self.log = folder / f"{role}-{number}.log"
-        self._env = {**env, "TOPOLOGY_ROLE": role, "FAUST_DATADIR": str(self.disk)}
+        self.env = {**env, "TOPOLOGY_ROLE": role, "FAUST_DATADIR": str(self.disk)}
         self._guard: subprocess.Popen[bytes] | None = None
 
     def start(self, options: tuple[str, ...] = PLAIN) -> None:
@@ -64,7 +64,7 @@ class Process:
         with self.log.open("ab") as log:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard_script.__file__, sys.executable, *options],
-                cwd=ROOT, env=self._env, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+                cwd=ROOT, env=self.env, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
     @property

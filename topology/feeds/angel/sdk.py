@@ -43,7 +43,7 @@ TOKENS_A_MESSAGE = 200
 
 # No file, no folder, no line: what the client would log holds secrets.
 _SILENT = logging.Logger("smartapi", logging.CRITICAL + 1)
-logging.getLogger("websocket").disabled = True
+logging.getLogger("websocket").addFilter(lambda _: False)  # `disabled` is undone when logging is configured
 websocket.setdefaulttimeout(DIAL_S)
 for _module in (smartConnect, smartWebSocketV2):
     _module.logger = _SILENT

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from topology.market.calendar import Calendar, NotCovered, indian_day
+from topology.market.calendar import Calendar, NotCovered, Span, indian_day
 from topology.market.candle import Candle
 from topology.market.timeframes import TimeframeCandles
 
@@ -64,16 +64,22 @@ def folded(
     ``candles`` are of one instrument, in order. Only candles that lie wholly in the stretch are returned, and nothing
     of what lies outside of the sessions. Raises NotCovered.
     """
-    parts = [one for one in candles if bounds(calendar, instrument_class, timeframe_s, one.start_ms) is not None]
+    parts, span = [], Span(0, 0, None)
+    for one in candles:
+        if not span.from_ms <= one.start_ms < span.until_ms:
+            span = calendar.span(instrument_class, one.start_ms)
+        if span.session is not None:
+            parts.append(one)
     classes = {one.instrument: instrument_class for one in parts[:1]}
     made = TimeframeCandles(calendar, [timeframe_s], classes=classes, lateness_ms=0).apply(parts, _END_OF_TIME_MS)
-    return [
-        candle
-        for candle in made
-        if (found := bounds(calendar, instrument_class, timeframe_s, candle.start_ms)) is not None
-        and stretch.from_ms <= candle.start_ms
-        and found.to_ms <= stretch.to_ms
-    ]
+
+    def ends_in_time(candle: Candle) -> bool:
+        if candle.start_ms + timeframe_s * 1000 <= stretch.to_ms:
+            return True
+        found = bounds(calendar, instrument_class, timeframe_s, candle.start_ms)  # the close may cut it short
+        return found is not None and found.to_ms <= stretch.to_ms
+
+    return [candle for candle in made if stretch.from_ms <= candle.start_ms and ends_in_time(candle)]
 
 
 def reaching_back(calendar: Calendar, instrument_class: str, timeframe_s: int, count: int, before_ms: int) -> int:

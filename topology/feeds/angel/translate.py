@@ -125,8 +125,8 @@ class Translator:
 
     def translate(self, packet: Fields, received_ms: int) -> Told:
         """Say what a packet tells; ``received_ms`` is when it came, in milliseconds since the epoch."""
-        mode, exchange, token, sequence, exchange_ms, price = packet[HEAD]
-        known = self._find(exchange, token)
+        mode, _, _, sequence, exchange_ms, price = packet[HEAD]
+        known = self._find(packet)
         if known is None:
             return self._nothing("unknown_instrument")
         if price <= 0:
@@ -174,13 +174,14 @@ class Translator:
             known.newest_ms = time_ms
         return time_ms, doubt
 
-    def _find(self, exchange: int, token: bytes) -> _Known | None:
+    def _find(self, packet: Fields) -> _Known | None:
+        wire = exchange, token = packet[1:3]
         try:
-            return self._by_wire[exchange, token]
+            return self._by_wire[wire]
         except KeyError:
             known = self._known.get(f"{EXCHANGES.get(exchange, '?')}:{token_text(token)}")
             if known is not None:  # what nobody subscribed is not kept: its number has no bound
-                self._by_wire[exchange, token] = known
+                self._by_wire[wire] = known
             return known
 
     def _nothing(self, why: str) -> Told:

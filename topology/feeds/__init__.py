@@ -32,12 +32,16 @@ class Batch(NamedTuple):
 
 @dataclass(slots=True)
 class Content:
-    """What a frame of one partition holds: gaps and baselines apply before the ticks. ``quotes`` is by instrument."""
+    """What a frame of one partition holds: gaps and baselines apply before the ticks. ``quotes`` is by instrument.
+
+    ``received_ms`` is when a live feed received the first of the ticks.
+    """
 
     ticks: list[Tick] = field(default_factory=list)
     quotes: dict[str, Quote] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
     baselines: list[Baseline] = field(default_factory=list)
+    received_ms: int | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything in it."""

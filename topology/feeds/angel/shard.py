@@ -211,7 +211,8 @@ class Shard:
                 baselines.append(baseline)
         if baselines:
             self._live.rebase(baselines)
-        self._live.add(ticks)
+        if ticks:
+            self._live.add(ticks, received_ms=came[0].received_ms)
         self._live.quote(quotes)
         self._tell_doubts()
 

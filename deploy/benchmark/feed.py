@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from aiokafka import TopicPartition
@@ -76,30 +77,47 @@ async def feeding(seconds: int) -> Feeding:
         watching = asyncio.create_task(tail.watch())
         await tail.until(lambda: len(tail.seen) == INSTRUMENTS, feed)
         await asyncio.sleep(SETTLING_S)
-
-        tail.taken_ms.clear()
-        before, frames, from_ms, cpu_s = await _delivery(web), tail.frames, now_ms(), feed.cpu_s()
-        await asyncio.sleep(seconds)
-        cpu_s, until_ms, frames = feed.cpu_s() - cpu_s, now_ms(), tail.frames - frames
-        took = {at_most_ms: count - before[at_most_ms] for at_most_ms, count in (await _delivery(web)).items()}
-        end_to_end = quantiles(tail.taken_ms)
-        await tail.until(lambda: min(tail.clocks_ms) > until_ms + ON_ITS_WAY_MS, feed)
+        stretch = await _measured(feed, tail, seconds, web=web)
+        await tail.until(lambda: min(tail.clocks_ms) > stretch.until_ms + ON_ITS_WAY_MS, feed)
         watching.cancel()
         walk = Walk(listings, seed=SEED, rate=PACKETS_PER_S, calendar=Calendar.parse(calendar))
-        packets, missing, surplus = await _compared(rig, walk, from_ms, until_ms)
-        measured_s = (until_ms - from_ms) / 1000
-        return Feeding(
-            measured_s,
-            packets,
-            missing,
-            surplus,
-            cpu_s / packets * 1e6,
-            cpu_s / measured_s,
-            frames / measured_s,
-            Quantiles(_quantile(took, 0.5), _quantile(took, 0.99)),
-            end_to_end,
-            os.getloadavg()[0],
-        )
+        packets, missing, surplus = await _compared(rig, walk, stretch.from_ms, stretch.until_ms)
+    measured_s = (stretch.until_ms - stretch.from_ms) / 1000
+    return Feeding(
+        seconds=measured_s,
+        packets=packets,
+        missing=missing,
+        surplus=surplus,
+        cpu_us=stretch.cpu_s / packets * 1e6,
+        cores=stretch.cpu_s / measured_s,
+        frames_per_s=stretch.frames / measured_s,
+        receipt=stretch.receipt,
+        end_to_end=stretch.end_to_end,
+        load=os.getloadavg()[0],
+    )
+
+
+class _Stretch(NamedTuple):
+    """What was measured in a stretch of time while it went by."""
+
+    from_ms: int
+    until_ms: int
+    cpu_s: float
+    frames: int
+    receipt: Quantiles
+    end_to_end: Quantiles
+
+
+async def _measured(feed: Process, tail: _Tail, seconds: int, *, web: str) -> _Stretch:
+    before = await _delivery(web)
+    tail.taken_ms.clear()
+    frames, from_ms, cpu_s = tail.frames, now_ms(), feed.cpu_s()
+    await asyncio.sleep(seconds)
+    frames, until_ms, cpu_s = tail.frames - frames, now_ms(), feed.cpu_s() - cpu_s
+    taken_ms = tail.taken_ms[:]
+    delivered = {at_most_ms: count - before[at_most_ms] for at_most_ms, count in (await _delivery(web)).items()}
+    receipt = Quantiles(_quantile(delivered, 0.5), _quantile(delivered, 0.99))
+    return _Stretch(from_ms, until_ms, cpu_s, frames, receipt, quantiles(taken_ms))
 
 
 def _open_now(length: timedelta) -> str:

@@ -9,7 +9,7 @@ from itertools import islice
 
 import msgspec
 
-from topology.feeds.angel.packets import MODES, pack, parse_all
+from topology.feeds.angel.packets import MODES, pack, parse, parse_all
 from topology.feeds.angel.sdk import Socket
 from topology.feeds.angel.translate import Translator
 from topology.feeds.clock import now_ms
@@ -66,7 +66,7 @@ def _measured(name: str, start_ms: int, packets: Sequence[tuple[int, bytes]]) ->
         for batch in batches:
             parse_all(batch)
 
-    parsed = [(packet, time_ms) for packet, (time_ms, _) in zip(parse_all(messages), packets, strict=True)]
+    parsed = [(parse(data), time_ms) for time_ms, data in packets]
     instruments = [listing.instrument for listing in catalogue(indian_day(start_ms))[:INSTRUMENTS]]
 
     def translate() -> None:

@@ -24,7 +24,7 @@ _QUOTE_FIELDS, _SNAP_FIELDS, _LEVELS, _LIMITS = "<BB25sqqqqqqddqqqq", "qqq", "Hq
 _LTP, _QUOTE = Struct("<BB25sqqq"), Struct(_QUOTE_FIELDS)
 _SNAP = Struct(_QUOTE_FIELDS + _SNAP_FIELDS + _LEVELS + _LIMITS)
 _ALL_BUT_DEPTH = Struct(_QUOTE_FIELDS + _SNAP_FIELDS + "200x" + _LIMITS)
-_DEPTH = Struct("<147x" + _LEVELS + "32x")
+_DEPTH = Struct("<147x" + _LEVELS + "32x")  # a packet of which only the levels are read
 
 
 class PacketError(ValueError):

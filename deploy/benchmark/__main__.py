@@ -1,4 +1,4 @@
-"""`deploy/bench`: measures the pipeline, prints tables, keeps the raw figures as JSON."""
+"""`deploy/bench`: measures pipeline and feed, prints tables, keeps the raw figures as JSON."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from benchmark.feed import feeding
 from benchmark.load import MINUTE_MS, Market
+from benchmark.parser import parsing
 from benchmark.pipeline import catching_up, fill, latency, recovery
-from benchmark.report import Result, show
+from benchmark.report import Found, Result, show
 from benchmark.rig import BenchError, Rig
 from topology.embedded import EmbeddedError
 from topology.feeds.clock import now_ms
@@ -22,7 +24,8 @@ from topology.settings import SIM, Settings
 
 MARKET_TICKS_PER_S = 10_000
 FRAMES_MS = (50, 200)
-PARTS = ("catching-up", "latency", "recovery")
+PIPELINE = ("catching-up", "latency", "recovery")
+PARTS = (*PIPELINE, "parser", "feed")
 
 
 class Size(NamedTuple):
@@ -32,10 +35,11 @@ class Size(NamedTuple):
     history_minutes: int
     market_s: int
     live_s: int
+    feed_s: int
 
 
-FULL = Size((1, 50, 500, 5000), history_minutes=500, market_s=120, live_s=30)
-QUICK = Size((50, 500), history_minutes=60, market_s=40, live_s=8)
+FULL = Size((1, 50, 500, 5000), history_minutes=500, market_s=120, live_s=30, feed_s=300)
+QUICK = Size((50, 500), history_minutes=60, market_s=40, live_s=8, feed_s=25)
 
 
 def main() -> int:
@@ -45,15 +49,13 @@ def main() -> int:
         print("deploy/bench: reads CPU times from /proc, which only Linux has", file=sys.stderr)
         return 1
     size = QUICK if options.quick else FULL
-    results: list[Result] = []
+    found = Found({"system": platform.platform(), "python": platform.python_version()})
     try:
-        for instruments in options.instruments or size.instruments:
-            results.append(asyncio.run(_measure(instruments, size, options)))
-            _keep(options.json, results)
+        _measure(found, size, options)
     except (BenchError, EmbeddedError) as error:
         print(f"deploy/bench: {error}", file=sys.stderr)
         return 1
-    show(results)
+    show(found)
     print(f"raw figures: {options.json}")
     return 0
 
@@ -61,10 +63,10 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deploy/bench",
-        description="Measures the pipeline on this machine, with a broker of its own, beside what bounds its speed.",
+        description="Measures pipeline and feed on this machine, with a broker of their own, beside what bounds them.",
         epilog="example: deploy/bench --instruments 500 --parts catching-up",
     )
-    parser.add_argument("--quick", action="store_true", help="smaller sizes: about three minutes")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes: about four minutes")
     parser.add_argument("--json", type=Path, default=Path("data/bench.json"), help="where raw figures go (%(default)s)")
     parser.add_argument("--instruments", type=int, nargs="+", metavar="N", help="numbers of instruments")
     parser.add_argument("--rates", type=int, nargs="+", default=[2000, 10_000], metavar="N", help="live ticks/s")
@@ -72,7 +74,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _measure(instruments: int, size: Size, options: argparse.Namespace) -> Result:
+def _measure(found: Found, size: Size, options: argparse.Namespace) -> None:
+    """Measure what is asked for, and keep what has been found so far after each part."""
+    if "parser" in options.parts:
+        _step("the parser of the broker's packets")
+        found.parser = parsing()
+        _keep(options.json, found)
+    if "feed" in options.parts:
+        _step(f"the feed, for {size.feed_s} s")
+        found.feed = asyncio.run(feeding(size.feed_s))
+        _keep(options.json, found)
+    if set(options.parts) & set(PIPELINE):
+        for instruments in options.instruments or size.instruments:
+            found.results.append(asyncio.run(_pipeline(instruments, size, options)))
+            _keep(options.json, found)
+
+
+async def _pipeline(instruments: int, size: Size, options: argparse.Namespace) -> Result:
     result, market = Result(instruments), Market(instruments)
     settings = Settings.from_env({"TOPOLOGY_NAMESPACE": SIM})
     async with Rig(settings, _configuration(settings)) as rig:
@@ -115,10 +133,9 @@ def _step(text: str) -> None:
     print(f"-- {text}", file=sys.stderr, flush=True)
 
 
-def _keep(file: Path, results: list[Result]) -> None:
-    machine = {"system": platform.platform(), "python": platform.python_version()}
+def _keep(file: Path, found: Found) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(msgspec.json.format(msgspec.json.encode({"machine": machine, "results": results})))
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
 
 
 if __name__ == "__main__":

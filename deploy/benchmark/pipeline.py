@@ -35,7 +35,7 @@ class CatchingUp(msgspec.Struct, frozen=True):
 
 
 class Quantiles(msgspec.Struct, frozen=True):
-    """Milliseconds from a tick frame to its frame of one stage."""
+    """How many milliseconds something takes."""
 
     p50_ms: float
     p99_ms: float
@@ -136,7 +136,7 @@ class _Clock:
 
     def quantiles(self) -> dict[str, Quantiles]:
         """Return what was found, by stage."""
-        return {stage: _quantiles(taken) for stage, taken in self._taken_ms.items()}
+        return {stage: quantiles(taken) for stage, taken in self._taken_ms.items()}
 
     async def watch(self) -> None:
         """Read what comes out of the stages from now on."""
@@ -155,7 +155,8 @@ class _Clock:
                             self._taken_ms[stages[place.topic]].append((came_s - sent_s) * 1000)
 
 
-def _quantiles(values: Sequence[float]) -> Quantiles:
+def quantiles(values: Sequence[float]) -> Quantiles:
+    """Return the two that are told of these."""
     ordered = sorted(values)
     p50, p99 = (ordered[math.ceil(len(ordered) * part) - 1] for part in (0.5, 0.99))
     return Quantiles(p50, p99)

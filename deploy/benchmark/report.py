@@ -6,7 +6,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from benchmark.feed import Feeding
 from benchmark.limits import Limits
+from benchmark.parser import BATCHES, Parsing
 from benchmark.pipeline import CatchingUp, Latency, Recovery
 from benchmark.rig import SESSION_TIMEOUT_S
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
@@ -21,12 +23,44 @@ class Result(msgspec.Struct):
     recovery: Recovery | None = None
 
 
-def show(results: list[Result]) -> None:
+class Found(msgspec.Struct):
+    """All that was measured, and on what."""
+
+    machine: dict[str, str]
+    parser: list[Parsing] = []
+    feed: Feeding | None = None
+    results: list[Result] = []
+
+
+def show(found: Found) -> None:
     """Print every figure, with its ratio to what bounds it."""
     console = Console(highlight=False, width=140)
-    for table in (_catching_up(results), _latency(results), _recovery(results)):
+    results = found.results
+    tables = (_parser(found.parser), _feed(found.feed), _catching_up(results), _latency(results), _recovery(results))
+    for table in tables:
         if table.row_count:
             console.print(table)
+
+
+def _parser(modes: list[Parsing]) -> Table:
+    columns = ["mode", "client", *(f"batches of {size}" for size in BATCHES), "translation"]
+    table = _table("The parser: CPU us per packet (in brackets: how many times as fast as the client's)", columns)
+    for found in modes:
+        ours = [f"{us:.2f} ({found.sdk_us / us:.1f})" for us in found.ours_us.values()]
+        table.add_row(found.mode, f"{found.sdk_us:.1f}", *ours, f"{found.translate_us:.1f}")
+    return table
+
+
+def _feed(found: Feeding | None) -> Table:
+    columns = ["packets", "packets/s", "missing", "surplus", "us/packet", "cores", "frames/s"]
+    columns += ["receipt to log, ms", "exchange to reader, ms", "load"]
+    table = _table("The feed on one core; p50/p99 of frames from their first receipt, and of ticks", columns)
+    if found is not None:
+        cells = [f"{found.packets:,}", f"{found.packets / found.seconds:,.0f}", str(found.missing), str(found.surplus)]
+        cells += [f"{found.cpu_us:.1f}", f"{found.cores:.2f}", f"{found.frames_per_s:.0f}"]
+        cells += [f"{took.p50_ms:.0f}/{took.p99_ms:.0f}" for took in (found.receipt, found.end_to_end)]
+        table.add_row(*cells, f"{found.load:.1f}")
+    return table
 
 
 def _catching_up(results: list[Result]) -> Table:

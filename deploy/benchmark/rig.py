@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ from topology.embedded import Kafka, free_port
 from topology.log.frames import INDICATORS, TICKS, Configure
 from topology.settings import SIM, Settings
 
+FAUST = ("faust", "-A", "topology", "worker")
 SESSION_TIMEOUT_S = 6
 POLL_S = 0.03
 STARTS_WITHIN_S = 60.0
@@ -30,33 +32,26 @@ class BenchError(Exception):
     """Nothing can be measured; the message says why."""
 
 
-class Worker:
-    """A pipeline worker as a process, and the CPU seconds that it has used."""
+class Process:
+    """A process that writes into ``log``, and the CPU seconds that it has used. With ``core`` it has that one alone."""
 
-    def __init__(self, rig: Rig) -> None:
-        env = {
-            "TOPOLOGY_ROLE": "pipeline",
-            "TOPOLOGY_NAMESPACE": SIM,
-            "BROKER_URL": rig.kafka.url,
-            "TOPIC_PARTITIONS": str(rig.settings.topic_partitions),
-            "DATA_DIR": str(rig.folder),
-            "FAUST_DATADIR": str(rig.state),
-            "SESSION_TIMEOUT_S": str(SESSION_TIMEOUT_S),
-        }
-        self.log = rig.folder / "worker.log"
-        with self.log.open("ab") as log:
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], *, log: Path, core: int | None = None) -> None:
+        self.log = log
+        with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "faust", "-A", "topology", "worker", "--without-web"],
+                [sys.executable, "-m", *command],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 env={**os.environ, **env},
             )
+        if core is not None:
+            os.sched_setaffinity(self._process.pid, {core})  # before it has threads: they take it over
 
     def cpu_s(self) -> float:
         """Return the user and system time of all its threads so far."""
         if self._process.poll() is not None:
-            raise BenchError(f"the worker ended: {self.log.read_text(errors='replace')[-2000:]}")
+            raise BenchError(f"a process ended: {self.log.read_text(errors='replace')[-2000:]}")
         fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_CPU_S
 
@@ -67,7 +62,8 @@ class Worker:
 
 
 class Rig:
-    """A broker and the tick log in it, for as long as the context lasts; at most one worker runs at a time."""
+    """A broker and the tick log in it, for as long as the context lasts; at most one worker runs at a time,
+    and beside it what `run` has started."""
 
     def __init__(self, settings: Settings, configuration: Configure) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)
@@ -76,7 +72,8 @@ class Rig:
         self.settings = settings
         self.kafka = Kafka(self.folder / "kafka", free_port(), java_home=settings.java_home)
         self.log: topics.Log
-        self.worker: Worker | None = None
+        self.worker: Process | None = None
+        self._others: list[Process] = []
         self._configuration = configuration
 
     @property
@@ -106,15 +103,34 @@ class Rig:
         self._close()
 
     def _close(self) -> None:
-        if self.worker is not None:
-            self.worker.end(signal.SIGKILL)
+        for process in (self.worker, *self._others):
+            if process is not None:
+                process.end(signal.SIGKILL)
         self.kafka.kill()
         self._temporary.cleanup()
 
-    def start_worker(self) -> Worker:
-        """Start a worker, with what an earlier one has left on its disk."""
-        self.worker = Worker(self)
+    def start_worker(self) -> Process:
+        """Start a pipeline worker, with what an earlier one has left on its disk."""
+        env = {**self.env("pipeline"), "FAUST_DATADIR": str(self.state)}
+        self.worker = Process([*FAUST, "--without-web"], env, log=self.folder / "worker.log")
         return self.worker
+
+    def run(self, name: str, command: Sequence[str], env: Mapping[str, str], *, core: int | None = None) -> Process:
+        """Start a Python module with arguments."""
+        process = Process(command, env, log=self.folder / f"{name}.log", core=core)
+        self._others.append(process)
+        return process
+
+    def env(self, role: str) -> dict[str, str]:
+        """Return the environment of a role that uses this broker and log."""
+        return {
+            "TOPOLOGY_ROLE": role,
+            "TOPOLOGY_NAMESPACE": SIM,
+            "BROKER_URL": self.kafka.url,
+            "TOPIC_PARTITIONS": str(self.partitions),
+            "DATA_DIR": str(self.folder),
+            "SESSION_TIMEOUT_S": str(SESSION_TIMEOUT_S),
+        }
 
     def end_worker(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End the worker: in order, so that it saves, or with SIGKILL."""

@@ -86,7 +86,7 @@ def written(arrivals: Arrivals, *, for_ms: int, write_s: float = 0.0) -> dict[in
         running = asyncio.create_task(live.run())
         for number, (at_ms, instrument) in enumerate(arrivals, 1):
             await _sleep_until(loop, at_ms)
-            live.add([Tick(instrument, number, loop.now_ms())])
+            live.add([Tick(instrument, number, loop.now_ms())], received_ms=loop.now_ms())
         await _sleep_until(loop, for_ms)
         running.cancel()
 
@@ -175,12 +175,13 @@ def test_what_applies_before_ticks_stays_behind_those_that_came_before() -> None
 
     async def scenario() -> None:
         live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms, missed=missed.append)  # type: ignore[arg-type]
-        live.add([Tick(NIFTY, 1, 0)])
+        live.add([Tick(NIFTY, 1, 0)], received_ms=3)
+        live.add([Tick(NIFTY, 1, 1)], received_ms=4)
         live.quote([Quote(NIFTY, 0, 1), Quote(NIFTY, 1, 2)])
         live.interrupt(Gap([NIFTY, TCS], 5))
         live.interrupt(Gap([NIFTY], 5, 9))
         live.rebase([Baseline(NIFTY, 9, 100)])
-        live.add([Tick(NIFTY, 2, 10)])
+        live.add([Tick(NIFTY, 2, 10)], received_ms=11)
         running = asyncio.create_task(live.run())
         await asyncio.sleep(0.5)
         running.cancel()
@@ -190,7 +191,8 @@ def test_what_applies_before_ticks_stays_behind_those_that_came_before() -> None
     first, second, other = (content for content in writer.contents if content)
     if lane:
         first, second, other = second, other, first
-    assert first == Content([Tick(NIFTY, 1, 0)], {NIFTY: Quote(NIFTY, 1, 2)})
-    assert second == Content([Tick(NIFTY, 2, 10)], {}, [Gap([NIFTY], 5), Gap([NIFTY], 5, 9)], [Baseline(NIFTY, 9, 100)])
+    assert first == Content([Tick(NIFTY, 1, 0), Tick(NIFTY, 1, 1)], {NIFTY: Quote(NIFTY, 1, 2)}, received_ms=3)
+    gaps, baselines = [Gap([NIFTY], 5), Gap([NIFTY], 5, 9)], [Baseline(NIFTY, 9, 100)]
+    assert second == Content([Tick(NIFTY, 2, 10)], {}, gaps, baselines, received_ms=11)
     assert other == Content(gaps=[Gap([TCS], 5)])
     assert [frame.clock_ms is None for frame in writer.frames[lane]][:2] == [True, False]

@@ -226,3 +226,17 @@ async def test_a_frame_that_is_lost_is_followed_by_no_other(log: WrittenLog, mon
             with pytest.raises(KafkaTimeoutError):
                 await writer.write_partition(partition, Content(), OPEN_MS + 1000)
     assert [len(await log.frames(partition)) for partition in range(PARTITIONS)] == [0, 0]
+
+
+async def test_when_the_first_tick_of_a_frame_was_received_is_told_once_the_log_has_the_frame(log: WrittenLog) -> None:
+    told: list[int] = []
+    read = await topics.read(log.bootstrap, log.namespace)
+    async with TickLogWriter(log.bootstrap, read, delivered=told.append) as writer:
+        await writer.write_partition(0, Content(ticks(MAX_ROWS + 1), received_ms=7), OPEN_MS)
+        await writer.write_partition(1, Content(), OPEN_MS)
+        await writer.flush()
+        assert told == [7, 7]
+        lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        lost.set_exception(KafkaTimeoutError("the batch has expired"))
+        writer._delivered(lost, received_ms=9)
+        assert told == [7, 7]

@@ -6,8 +6,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.feeds.angel.levels import levels
 from tests.simulator.client import OPEN_MS, at
-from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE, Ltp, Quote, SnapQuote, levels
+from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE, Ltp, Quote, SnapQuote
 from topology.simulator import catalogue
 from topology.simulator.quotes import InstrumentState
 from topology.simulator.source import Print

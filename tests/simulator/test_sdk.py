@@ -11,8 +11,9 @@ import pyotp
 import pytest
 import websocket
 
+from tests.feeds.angel.levels import levels
 from tests.simulator.client import OPEN_MS, Client
-from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE, levels
+from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE
 from topology.simulator import DEMONSTRATION
 
 with mock.patch("requests.get", side_effect=OSError("no network")):  # the SDK asks for its address at import

@@ -11,7 +11,7 @@ from random import Random
 from urllib.parse import urlsplit
 
 from faust.types import TP, EventT
-from prometheus_client import Gauge
+from prometheus_client import Gauge, Histogram
 
 from agents.lifeline import REFUSED, end
 from agents.measures import Progress
@@ -43,6 +43,12 @@ from web import health
 logger = logging.getLogger(__name__)
 
 PACKETS = Gauge("mdengine_feed_packets_total", "Packets that came, and those that were special, by how", ["what"])
+_BUCKETS_MS = (5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 125, 150, 200, 300, 500, 1000, 2000, 5000)
+DELIVERY = Histogram(
+    "mdengine_feed_delivery_seconds",
+    "From the receipt of the first tick of a frame until the log has the frame",
+    buckets=[at_most_ms / 1000 for at_most_ms in _BUCKETS_MS],
+)
 MASTER_S = 120.0
 CLOCK_STEP_MS = 60_000
 FAREWELL_S = 10.0  # for the notice that nothing more is tried
@@ -74,7 +80,8 @@ class FeedRole:
             notifications = Notifications(channels_of(settings), time.monotonic)
             with Listings.opened(settings.namespace_dir / FILE_NAME) or nullcontext() as listings:
                 wanted = subscribing.read(settings.subscribe_tokens, listings)
-            self._writer = writer = await TickLogWriter(settings.bootstrap, log).__aenter__()
+            writer = TickLogWriter(settings.bootstrap, log, delivered=_delivered)
+            self._writer = await writer.__aenter__()
             if writer.clock_ms - clock.now_ms() < CLOCK_STEP_MS:  # it was put back a little
                 await clock.sleep_until(writer.clock_ms)
             writer.refuse_older(clock.now_ms())
@@ -189,6 +196,10 @@ class FeedRole:
         for what, count in (self._feed.counted() if self._feed is not None else {}).items():
             PACKETS.labels(what).set(count)
         return health.Health("feed", "running" if running else "standing still", self._log, [line])
+
+
+def _delivered(received_ms: int) -> None:
+    DELIVERY.observe(max(SYSTEM.now_ms() - received_ms, 0) / 1000)
 
 
 def _updated_master(settings: Settings, wanted: list[Instrument]) -> None:

@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 class Content:
     """What a frame of one partition holds: gaps and baselines apply before the ticks, history after them.
 
-    ``quotes`` is by instrument.
+    ``quotes`` is by instrument. ``received_ms`` is when a live feed received the first of the ticks.
     """
 
     ticks: list[Tick] = field(default_factory=list)
@@ -43,6 +43,7 @@ class Content:
     gaps: list[Gap] = field(default_factory=list)
     baselines: list[Baseline] = field(default_factory=list)
     history: list[History] = field(default_factory=list)
+    received_ms: int | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything in it."""

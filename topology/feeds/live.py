@@ -36,10 +36,13 @@ class LiveFeed:
         self._news = asyncio.Event()  # a partition in which nothing waited has something
         self._turn = asyncio.Lock()  # frames are numbered: they are written one after the other
 
-    def add(self, ticks: Iterable[Tick]) -> None:
-        """Take ticks as they come in."""
+    def add(self, ticks: Iterable[Tick], *, received_ms: int) -> None:
+        """Take ticks as they come in, the first of them at ``received_ms``."""
         for tick in ticks:
-            self._newest(tick.instrument).ticks.append(tick)
+            content = self._newest(tick.instrument)
+            content.ticks.append(tick)
+            if content.received_ms is None:
+                content.received_ms = received_ms
 
     def quote(self, quotes: Iterable[Quote]) -> None:
         """Take quotes as they come in: the newest of an instrument replaces the one before."""

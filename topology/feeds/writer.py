@@ -7,7 +7,8 @@ an epoch above the last one it finds in the log, so that frames of an older writ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from typing import Self
 
@@ -49,9 +50,12 @@ class _Lane:
 
 
 class TickLogWriter:
-    """Writes ticks and clocks into every partition of a log. ``async with`` opens and closes it."""
+    """Writes ticks and clocks into every partition of a log. ``async with`` opens and closes it.
 
-    def __init__(self, bootstrap: str, log: topics.Log) -> None:
+    ``delivered`` is told when the log has a frame of a live feed: when the first of its ticks was received.
+    """
+
+    def __init__(self, bootstrap: str, log: topics.Log, *, delivered: Callable[[int], None] = lambda _: None) -> None:
         self.log = log
         self.clock_ms = 0  # the newest clock in any partition when the writer was opened, then the newest written
         self.frames = 0
@@ -67,6 +71,7 @@ class TickLogWriter:
         self._configuration = log.configuration
         self._lanes: list[_Lane] = []
         self._sent: dict[int, asyncio.Future[RecordMetadata]] = {}
+        self._told_delivered = delivered
         self._failure: BaseException | None = None  # of the first record that was not delivered
 
     async def __aenter__(self) -> Self:
@@ -119,9 +124,10 @@ class TickLogWriter:
         lane = self._lanes[partition]
         remaining = iter(content.ticks)
         frame = Content(list(islice(remaining, MAX_ROWS)), gaps=content.gaps, baselines=content.baselines)
+        frame.received_ms = content.received_ms
         while following := list(islice(remaining, MAX_ROWS)):
             await self._send(partition, lane, frame)
-            frame = Content(following)
+            frame = Content(following, received_ms=content.received_ms)
         if clock_ms is not None:
             lane.clock_ms = max(lane.clock_ms, clock_ms)
             self.clock_ms = max(self.clock_ms, clock_ms)
@@ -152,7 +158,7 @@ class TickLogWriter:
         if self._failure is not None:
             raise self._failure  # an earlier frame is lost: the log must not go on without it
         sent = await self._producer.send(self._topic, encode(frame), partition=partition, timestamp_ms=lane.clock_ms)
-        sent.add_done_callback(self._delivered)
+        sent.add_done_callback(partial(self._delivered, received_ms=content.received_ms))
         self._sent[partition] = sent
         lane.sequence += 1
         lane.commands = []
@@ -167,9 +173,12 @@ class TickLogWriter:
         sent.add_done_callback(self._delivered)
         self._sent[EVENTS] = sent
 
-    def _delivered(self, sent: asyncio.Future[RecordMetadata]) -> None:
-        if not sent.cancelled():
-            self._failure = self._failure or sent.exception()
+    def _delivered(self, sent: asyncio.Future[RecordMetadata], *, received_ms: int | None = None) -> None:
+        if sent.cancelled():
+            return
+        self._failure = self._failure or sent.exception()
+        if received_ms is not None and sent.exception() is None:
+            self._told_delivered(received_ms)
 
     async def flush(self) -> None:
         """Wait until everything is delivered; raise what could not be."""

@@ -13,7 +13,7 @@ from topology.feeds.angel.packets import (
     Packet,
     Quote,
     SnapQuote,
-    pack_levels,
+    depth_of,
 )
 from topology.market.instruments import NUMBERS
 from topology.simulator.listings import Listing
@@ -23,7 +23,7 @@ _DAY_MS = 86_400_000
 _PRICE_STEP = 5
 _CIRCUIT_PERCENT = 10
 _YEAR_PERCENT = 30
-_NO_DEPTH = pack_levels([Level(flag, 0, 0, 0) for flag in (BUY, SELL) for _ in range(5)])
+_NO_DEPTH = depth_of([Level(flag, 0, 0, 0) for flag in (BUY, SELL) for _ in range(5)])
 
 
 class InstrumentState:
@@ -144,6 +144,6 @@ class InstrumentState:
         if mode == QUOTE:
             return Quote(*quote)
         bids, asks = self.depth()
-        depth = pack_levels(bids + asks) if bids else _NO_DEPTH
+        depth = depth_of(bids + asks) if bids else _NO_DEPTH
         interest = self.open_interest
-        return SnapQuote(*quote, self.traded_ms // 1000, interest, 0, depth, *self.circuits, *self.year)
+        return SnapQuote(*quote, self.traded_ms // 1000, interest, 0, *self.circuits, *self.year, depth)

@@ -10,19 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.feeds.angel.levels import levels
 from topology.feeds.angel.packets import (
     LTP,
     QUOTE,
     SIZES,
     SNAP_QUOTE,
     TOKEN_SIZE,
+    Fields,
     Level,
+    Packet,
     PacketError,
     SnapQuote,
-    levels,
+    depth_of,
     pack,
-    pack_levels,
     parse,
+    parse_all,
     token_text,
 )
 
@@ -83,8 +86,42 @@ def test_levels_are_written_as_they_are_read(data: bytes) -> None:
     packet = parse(data)
     assert isinstance(packet, SnapQuote)
     buys, sells = levels(packet)
-    again = packet._replace(depth=pack_levels([*buys, *sells]))
+    again = parse(pack(packet._replace(depth=depth_of([*buys, *sells]))))
+    assert isinstance(again, SnapQuote)
     assert levels(again) == (buys, sells)
+
+
+strangers = st.binary(max_size=400) | st.sampled_from(sorted(SIZES.values())).flatmap(
+    lambda size: st.binary(min_size=size, max_size=size)  # as long as a packet, mostly of no mode or of another
+)
+
+
+@given(st.lists(st.sampled_from([LTP, QUOTE, SNAP_QUOTE]).flatmap(bodies) | strangers, max_size=12))
+def test_many_at_once_are_read_as_each_alone(messages: list[bytes]) -> None:
+    assert [shown(found) for found in parse_all(messages)] == [shown(alone(data)) for data in messages]
+
+
+def alone(data: bytes) -> Packet | PacketError:
+    try:
+        return parse(data)
+    except PacketError as error:
+        return error
+
+
+def shown(found: Fields | PacketError) -> str:
+    """Give all of it as text, in which one NaN is like another."""
+    return str(found) if isinstance(found, PacketError) else repr(tuple(found))
+
+
+def test_what_is_no_packet_takes_nothing_else_of_its_batch_along() -> None:
+    good = [bytes([mode]) + bytes(SIZES[mode] - 1) for mode in (LTP, QUOTE, SNAP_QUOTE)]
+    bad = [b"", good[0][:-1], good[2] + b"\0", b"\7" + good[1][1:], bytes([LTP]) + good[1][1:]]
+    batch = [data for one in good for two in bad for data in (one, one, two, one)]
+    found = parse_all(batch)
+    reasons = [str(one) for one in found if isinstance(one, PacketError)]
+    assert reasons == ["empty", "truncated", "oversized", "unknown_mode", "oversized"] * 3
+    packets = [one for one in found if not isinstance(one, PacketError)]
+    assert packets == [parse(one) for one in good for _ in range(3 * len(bad))]
 
 
 @pytest.mark.parametrize("mode", [LTP, QUOTE, SNAP_QUOTE])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.feeds.angel.packets import SNAP_QUOTE, Level, Ltp, Quote, SnapQuote, pack_levels
+from topology.feeds.angel.packets import SNAP_QUOTE, Level, Ltp, Quote, SnapQuote, depth_of
 from topology.feeds.angel.translate import AHEAD_MS, NOTHING, OLD_MS, Told, Translator
 from topology.market import Baseline, Tick
 from topology.market import Quote as MarketQuote
@@ -33,7 +33,7 @@ def index(time_ms: int = NOW_MS, price: int = 100, **other: Any) -> Quote:
 
 def snap(base: Quote, depth: list[Level], **other: Any) -> SnapQuote:
     fields = {
-        "last_traded_s": NOW_MS // 1000, "open_interest": 7, "open_interest_change": 0, "depth": pack_levels(depth),
+        "last_traded_s": NOW_MS // 1000, "open_interest": 7, "open_interest_change": 0, "depth": depth_of(depth),
         "upper_circuit": 120, "lower_circuit": 80, "year_high": 150, "year_low": 50,
     }  # fmt: skip
     return SnapQuote(**{**base._asdict(), "mode": SNAP_QUOTE, **fields, **other})

@@ -7,7 +7,9 @@ smartapi-python 1.5.5, ``smartWebSocketV2.py``, to which a test holds this modul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, groupby
+from operator import add
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -18,14 +20,11 @@ MODES = {"ltp": LTP, "quote": QUOTE, "snap": SNAP_QUOTE}
 BUY, SELL = 1, 0  # the flag of a level; the SDK takes whatever is not 0 for a buy
 TOKEN_SIZE = 25
 
-_LTP = Struct("<BB25sqqq")
-_QUOTE = Struct("<BB25sqqqqqqddqqqq")
-_SNAP = Struct("<BB25sqqqqqqddqqqqqqq200sqqqq")
-_DEPTH = Struct("<" + "HqqH" * 10)
-_LEVEL = Struct("<HqqH")
-
-SIZES = {LTP: _LTP.size, QUOTE: _QUOTE.size, SNAP_QUOTE: _SNAP.size}
-"""Bytes of a packet by mode."""
+_QUOTE_FIELDS, _SNAP_FIELDS, _LEVELS, _LIMITS = "<BB25sqqqqqqddqqqq", "qqq", "HqqH" * 10, "qqqq"
+_LTP, _QUOTE = Struct("<BB25sqqq"), Struct(_QUOTE_FIELDS)
+_SNAP = Struct(_QUOTE_FIELDS + _SNAP_FIELDS + _LEVELS + _LIMITS)
+_ALL_BUT_DEPTH = Struct(_QUOTE_FIELDS + _SNAP_FIELDS + "200x" + _LIMITS)
+_DEPTH = Struct("<147x" + _LEVELS + "32x")  # a packet of which only the levels are read
 
 
 class PacketError(ValueError):
@@ -73,7 +72,10 @@ class Quote(NamedTuple):
 
 
 class SnapQuote(NamedTuple):
-    """A packet of mode 3: with open interest, circuit limits and the ten best prices, which :func:`levels` reads."""
+    """A packet of mode 3: with open interest, circuit limits and the ten best prices.
+
+    ``depth`` has the fields of ten levels, one level after the other. On the wire it stands before the circuit limits.
+    """
 
     mode: int
     exchange: int
@@ -93,39 +95,94 @@ class SnapQuote(NamedTuple):
     last_traded_s: int
     open_interest: int
     open_interest_change: int
-    depth: bytes
     upper_circuit: int
     lower_circuit: int
     year_high: int
     year_low: int
+    depth: tuple[int, ...]
 
 
 Packet = Ltp | Quote | SnapQuote
 
-_READERS: dict[int, tuple[int, Callable[[bytes], tuple[Any, ...]], Callable[[Iterable[Any]], Packet]]] = {
-    LTP: (_LTP.size, _LTP.unpack, Ltp._make),
-    QUOTE: (_QUOTE.size, _QUOTE.unpack, Quote._make),
-    SNAP_QUOTE: (_SNAP.size, _SNAP.unpack, SnapQuote._make),
+Fields = tuple[Any, ...]
+"""A packet whose fields have their places only: those of Ltp, Quote or SnapQuote, as the mode, the first one, says."""
+
+HEAD = slice(0, len(Ltp._fields))
+DAY = slice(len(Ltp._fields), len(Quote._fields))
+REST = slice(len(Quote._fields), None)
+"""The fields that all packets have, those of a quote that an LTP lacks, and those that only a snap quote has."""
+
+
+def _snaps(joined: bytes) -> Iterator[Fields]:
+    return map(add, _ALL_BUT_DEPTH.iter_unpack(joined), zip(_DEPTH.iter_unpack(joined)))
+
+
+class _Form(NamedTuple):
+    size: int
+    read: Callable[[bytes], Iterator[Fields]]  # packets of this mode, without anything between them
+    named: Callable[[Fields], Packet]
+
+
+_FORMS = {
+    LTP: _Form(_LTP.size, _LTP.iter_unpack, Ltp._make),
+    QUOTE: _Form(_QUOTE.size, _QUOTE.iter_unpack, Quote._make),
+    SNAP_QUOTE: _Form(_SNAP.size, _snaps, SnapQuote._make),
 }
-_FORMS = {LTP: _LTP, QUOTE: _QUOTE, SNAP_QUOTE: _SNAP}
+
+SIZES = {mode: form.size for mode, form in _FORMS.items()}
+"""Bytes of a packet by mode."""
+
+_MODES_BY_SIZE = {size: mode for mode, size in SIZES.items()}
 
 
 def parse(data: bytes) -> Packet:
     """Read a packet. Raises PacketError: ``empty``, ``unknown_mode``, ``truncated``, ``oversized``."""
+    if not data:
+        raise PacketError("empty")
+    form = _FORMS.get(data[0])
+    if form is None:
+        raise PacketError("unknown_mode")
+    if len(data) != form.size:
+        raise PacketError("truncated" if len(data) < form.size else "oversized")
+    return form.named(next(form.read(data)))
+
+
+def parse_all(messages: Iterable[bytes]) -> list[Fields | PacketError]:
+    """Read packets as :func:`parse` does, in their order, but many at once; an error takes the place of what is none.
+
+    Packets of one mode that follow each other are read in one go, and their fields get no names: a name for each costs
+    as much as all the rest.
+    """
+    found: list[Fields | PacketError] = []
+    for size, following in groupby(messages, len):
+        run = list(following)
+        joined = b"".join(run)
+        mode = _MODES_BY_SIZE.get(size)
+        if mode is not None and joined[::size].count(mode) == len(run):
+            found += _FORMS[mode].read(joined)
+        else:
+            found += map(_parsed, run)
+    return found
+
+
+def _parsed(data: bytes) -> Packet | PacketError:
     try:
-        size, unpack, make = _READERS[data[0]]
-    except KeyError:
-        raise PacketError("unknown_mode") from None
-    except IndexError:
-        raise PacketError("empty") from None
-    if len(data) != size:
-        raise PacketError("truncated" if len(data) < size else "oversized")
-    return make(unpack(data))
+        return parse(data)
+    except PacketError as error:
+        return error
 
 
 def pack(packet: Packet) -> bytes:
     """Write a packet: what :func:`parse` reads back."""
-    return _FORMS[packet.mode].pack(*packet)
+    if isinstance(packet, SnapQuote):
+        *before, upper, lower, high, low, depth = packet
+        return _SNAP.pack(*before, *depth, upper, lower, high, low)
+    return (_LTP if isinstance(packet, Ltp) else _QUOTE).pack(*packet)
+
+
+def depth_of(levels: Iterable[Level]) -> tuple[int, ...]:
+    """Give the ten best prices as a packet has them."""
+    return tuple(chain.from_iterable(levels))
 
 
 def token_text(token: bytes) -> str:
@@ -135,19 +192,3 @@ def token_text(token: bytes) -> str:
     '99926000'
     """
     return token.partition(b"\0")[0].decode("latin-1")
-
-
-def levels(packet: SnapQuote) -> tuple[list[Level], list[Level]]:
-    """Return the buys and the sells among the ten best prices, in the order of the packet."""
-    flat = _DEPTH.unpack(packet.depth)
-    buys: list[Level] = []
-    sells: list[Level] = []
-    for start in range(0, 40, 4):
-        level = Level._make(flat[start : start + 4])
-        (buys if level.flag else sells).append(level)
-    return buys, sells
-
-
-def pack_levels(levels_: Iterable[Level]) -> bytes:
-    """Write the ten best prices for the field ``depth``."""
-    return b"".join(_LEVEL.pack(*level) for level in levels_)

@@ -15,7 +15,7 @@ import msgspec
 from topology.feeds.angel.backoff import SOCKET_S, Backoff
 from topology.feeds.angel.connection import Came, Connection
 from topology.feeds.angel.doubts import Doubts
-from topology.feeds.angel.packets import PacketError, parse
+from topology.feeds.angel.packets import PacketError, parse_all
 from topology.feeds.angel.session import Tokens
 from topology.feeds.angel.translate import Translator
 from topology.feeds.angel.watch import INDEX_MS, OTHERS_MS, Health, Watch
@@ -192,12 +192,10 @@ class Shard:
         quotes: list[Quote] = []
         baselines: list[Baseline] = []
         self.counts["received"] += len(came)
-        for received_ms, data in came:
-            try:
-                packet = parse(data)
-            except PacketError as error:
-                self.counts[str(error)] += 1
-                self._doubts.begin(self._instruments, str(error), self.newest_ms)
+        for (received_ms, _), packet in zip(came, parse_all([data for _, data in came]), strict=True):
+            if isinstance(packet, PacketError):
+                self.counts[str(packet)] += 1
+                self._doubts.begin(self._instruments, str(packet), self.newest_ms)
                 continue
             if self._gap_from_ms is not None:
                 self._resume(received_ms)
@@ -213,7 +211,8 @@ class Shard:
                 baselines.append(baseline)
         if baselines:
             self._live.rebase(baselines)
-        self._live.add(ticks)
+        if ticks:
+            self._live.add(ticks, received_ms=came[0].received_ms)
         self._live.quote(quotes)
         self._tell_doubts()
 

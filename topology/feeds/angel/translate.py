@@ -16,13 +16,12 @@ The feed is a stream of snapshots with a cumulative volume, no trade tape. Hence
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from topology.feeds.angel.packets import Level, Ltp, Packet, SnapQuote, levels, token_text
-from topology.feeds.angel.packets import Quote as QuotePacket
+from topology.feeds.angel.packets import DAY, HEAD, LTP, REST, SELL, SNAP_QUOTE, Fields, token_text
 from topology.feeds.fields import day_ordinal
 from topology.market.gaps import Baseline
 from topology.market.instruments import EXCHANGES, default_class
@@ -62,6 +61,40 @@ class _Known:
         self.reset = False  # the day's volume has started again from a smaller number
         self.volume = self.high = self.low = self.traded_s = self.newest_ms = 0
 
+    def has_traded(self, volume: int, traded_s: int) -> bool:
+        """Say whether something was traded since the packet before, as volume and time of the last trade tell."""
+        traded = volume != self.volume
+        if volume > self.volume:
+            self.volume = volume
+        if traded_s > self.traded_s:
+            self.traded_s, traded = traded_s, True
+        return traded
+
+    def back(self, volume: int, time_ms: int) -> Baseline | None:
+        """Note whether the day's volume has started again; tell what it is when it is back where it was."""
+        if not self.traded:
+            return None
+        was_reset = self.reset
+        self.reset = volume < self.volume and time_ms >= self.newest_ms
+        return Baseline(self.instrument, time_ms, volume) if was_reset and not self.reset else None
+
+    def extremes(self, price: int, high: int, low: int, *, fresh: bool) -> tuple[int | None, int | None]:
+        """Return the day's high and low where they have moved since the packet before and its price is not them."""
+        new_high = high if high > self.high and high > price and not fresh else None
+        new_low = low if 0 < low < self.low and low < price and not fresh else None
+        if high > self.high:
+            self.high = high
+        if 0 < low < self.low or not self.low:
+            self.low = max(low, 0)
+        return new_high, new_low
+
+    def tick(self, price: int, time_ms: int, volume: int, quantity: int, *, high: int | None, low: int | None) -> Tick:
+        """Give the tick of a packet that has quantities; an index has none whatever its packets hold."""
+        if not self.traded:
+            return Tick(self.instrument, price, time_ms, None, None, high, low)
+        volume_told = None if self.reset else max(volume, 0)
+        return Tick(self.instrument, price, time_ms, volume_told, max(quantity, 0), high, low)
+
 
 class Translator:
     """Translates the packets of the instruments that one socket has subscribed (``"NSE:2885"``).
@@ -90,39 +123,43 @@ class Translator:
             known.fresh = True
             known.recent.clear()
 
-    def translate(self, packet: Packet, received_ms: int) -> Told:
+    def translate(self, packet: Fields, received_ms: int) -> Told:
         """Say what a packet tells; ``received_ms`` is when it came, in milliseconds since the epoch."""
+        mode, _, _, sequence, exchange_ms, price = packet[HEAD]
         known = self._find(packet)
         if known is None:
             return self._nothing("unknown_instrument")
-        if packet.price <= 0:
+        if price <= 0:
             return self._nothing("no_price")
-        volume = 0 if isinstance(packet, Ltp) or not known.traded else packet.day_volume
-        mark = (packet.sequence, packet.exchange_ms, packet.price, volume)
+        volume = packet[DAY][2] if known.traded and mode != LTP else 0
+        mark = (sequence, exchange_ms, price, volume)
         if mark in known.recent:
             return self._nothing("repeat")
         known.recent.append(mark)
         return self._told(known, packet, received_ms)
 
-    def _told(self, known: _Known, packet: Packet, received_ms: int) -> Told:
+    def _told(self, known: _Known, packet: Fields, received_ms: int) -> Told:
+        mode, _, _, _, exchange_ms, price = packet[HEAD]
         fresh, known.fresh = known.fresh, False
-        if fresh and packet.exchange_ms < self._subscribed_ms:
+        if fresh and exchange_ms < self._subscribed_ms:
             self.counts["old_snapshot"] += 1
-            return NOTHING if isinstance(packet, Ltp) else self._snapshot(known, packet)
+            return NOTHING if mode == LTP else self._snapshot(known, packet)
         newest_ms = known.newest_ms
-        time_ms, doubt = self._time(known, packet.exchange_ms, received_ms)
-        if isinstance(packet, Ltp):
-            return Told(Tick(known.instrument, packet.price, time_ms), doubt=doubt)
+        time_ms, doubt = self._time(known, exchange_ms, received_ms)
+        if mode == LTP:
+            return Told(Tick(known.instrument, price, time_ms), doubt=doubt)
+        quantity, _, volume, _, _, _, high, low, _ = packet[DAY]
+        traded_s = packet[REST][0] if mode == SNAP_QUOTE else 0
         quote = self._quote(known, packet, time_ms) if time_ms >= newest_ms else None  # a newer one was there before
-        high, low = self._extremes(known, packet, fresh=fresh)
-        baseline = self._back(known, packet, time_ms)
-        if not (self._has_traded(known, packet) or fresh or not known.traded):
+        new_high, new_low = known.extremes(price, high, low, fresh=fresh)
+        baseline = known.back(volume, time_ms)
+        if not (known.has_traded(volume, traded_s) or fresh or not known.traded):
             self.counts["refresh"] += 1
             return Told(None, quote, baseline)
         if known.reset:
             self.counts["volume_reset"] += 1
             doubt = doubt or "volume_reset"
-        return Told(self._tick(known, packet, time_ms, high=high, low=low), quote, baseline, doubt)
+        return Told(known.tick(price, time_ms, volume, quantity, high=new_high, low=new_low), quote, baseline, doubt)
 
     def _time(self, known: _Known, exchange_ms: int, received_ms: int) -> tuple[int, str]:
         """Return the time of a tick, and what is doubtful about it."""
@@ -133,23 +170,16 @@ class Translator:
             doubt = "reordered"
         if doubt:
             self.counts[doubt] += 1
-        known.newest_ms = max(known.newest_ms, time_ms)
+        if time_ms > known.newest_ms:
+            known.newest_ms = time_ms
         return time_ms, doubt
 
-    def _back(self, known: _Known, packet: QuotePacket | SnapQuote, time_ms: int) -> Baseline | None:
-        """Note whether the day's volume has started again; tell what it is when it is back where it was."""
-        if not known.traded:
-            return None
-        was_reset = known.reset
-        known.reset = packet.day_volume < known.volume and time_ms >= known.newest_ms
-        return Baseline(known.instrument, time_ms, packet.day_volume) if was_reset and not known.reset else None
-
-    def _find(self, packet: Packet) -> _Known | None:
-        wire = packet.exchange, packet.token
+    def _find(self, packet: Fields) -> _Known | None:
+        wire = exchange, token = packet[1:3]
         try:
             return self._by_wire[wire]
         except KeyError:
-            known = self._known.get(f"{EXCHANGES.get(packet.exchange, '?')}:{token_text(packet.token)}")
+            known = self._known.get(f"{EXCHANGES.get(exchange, '?')}:{token_text(token)}")
             if known is not None:  # what nobody subscribed is not kept: its number has no bound
                 self._by_wire[wire] = known
             return known
@@ -158,61 +188,35 @@ class Translator:
         self.counts[why] += 1
         return NOTHING
 
-    def _snapshot(self, known: _Known, packet: QuotePacket | SnapQuote) -> Told:
-        self._has_traded(known, packet)
-        self._extremes(known, packet, fresh=True)
-        time_ms, volume = packet.exchange_ms, max(packet.day_volume, 0)
+    def _snapshot(self, known: _Known, packet: Fields) -> Told:
+        mode, _, _, _, time_ms, price = packet[HEAD]
+        _, _, volume, _, _, _, high, low, _ = packet[DAY]
+        known.has_traded(volume, packet[REST][0] if mode == SNAP_QUOTE else 0)
+        known.extremes(price, high, low, fresh=True)
         of_the_day = day_ordinal(time_ms) == day_ordinal(self._subscribed_ms)  # an older one says nothing of this day
-        baseline = Baseline(known.instrument, time_ms, volume) if known.traded and of_the_day else None
+        baseline = Baseline(known.instrument, time_ms, max(volume, 0)) if known.traded and of_the_day else None
         return Told(None, self._quote(known, packet, time_ms), baseline)
 
-    def _has_traded(self, known: _Known, packet: QuotePacket | SnapQuote) -> bool:
-        """Say whether something was traded since the packet before, as volume and time of the last trade tell."""
-        traded = packet.day_volume != known.volume
-        known.volume = max(known.volume, packet.day_volume)
-        if isinstance(packet, SnapQuote):
-            traded = traded or packet.last_traded_s > known.traded_s
-            known.traded_s = max(known.traded_s, packet.last_traded_s)
-        return traded
-
-    def _extremes(
-        self, known: _Known, packet: QuotePacket | SnapQuote, *, fresh: bool
-    ) -> tuple[int | None, int | None]:
-        """Return the day's high and low where they have moved since the packet before and its price is not them."""
-        high, low = packet.high, packet.low
-        moved_high = not fresh and high > known.high and high > packet.price
-        moved_low = not fresh and 0 < low < (known.low or low) and low < packet.price
-        known.high = max(known.high, high)
-        known.low = min(known.low, low) if known.low and low > 0 else max(known.low, low)
-        return high if moved_high else None, low if moved_low else None
-
-    def _tick(
-        self, known: _Known, packet: QuotePacket | SnapQuote, time_ms: int, *, high: int | None, low: int | None
-    ) -> Tick:
-        if not known.traded:
-            return Tick(known.instrument, packet.price, time_ms, high=high, low=low)
-        volume = None if known.reset else max(packet.day_volume, 0)
-        return Tick(known.instrument, packet.price, time_ms, volume, max(packet.quantity, 0), high, low)
-
-    def _quote(self, known: _Known, packet: QuotePacket | SnapQuote, time_ms: int) -> Quote:
+    def _quote(self, known: _Known, packet: Fields, time_ms: int) -> Quote:
+        mode, _, _, _, _, price = packet[HEAD]
+        _, average_price, volume, _, _, open_, high, low, close = packet[DAY]
         quote = Quote(
             known.instrument,
             time_ms,
-            packet.price,
-            max(packet.day_volume, 0) if known.traded else None,
-            _told(packet.open),
-            _told(packet.high),
-            _told(packet.low),
-            _told(packet.close),
-            _told(packet.average_price),
+            price,
+            max(volume, 0) if known.traded else None,
+            _told(open_),
+            _told(high),
+            _told(low),
+            _told(close),
+            _told(average_price),
         )
-        return self._deepened(quote, packet, known) if isinstance(packet, SnapQuote) else quote
+        return self._deepened(quote, packet, known) if mode == SNAP_QUOTE else quote
 
-    def _deepened(self, quote: Quote, packet: SnapQuote, known: _Known) -> Quote:
+    def _deepened(self, quote: Quote, packet: Fields, known: _Known) -> Quote:
         """Add what only the largest packets tell: the best prices, open interest and circuit limits."""
-        buys, sells = levels(packet)
-        bid, bid_quantity = max(_offers(buys), default=(0, 0))
-        ask, ask_quantity = min(_offers(sells), default=(0, 0))
+        traded_s, open_interest, _, upper, lower, _, _, depth = packet[REST]
+        bid, bid_quantity, ask, ask_quantity = _best(depth)
         if 0 < ask < bid:
             self.counts["crossed"] += 1
         return msgspec.structs.replace(
@@ -221,15 +225,25 @@ class Translator:
             bid_quantity=_told(bid_quantity),
             ask=_told(ask),
             ask_quantity=_told(ask_quantity),
-            open_interest=packet.open_interest if known.traded and packet.open_interest >= 0 else None,
-            upper_circuit=_told(packet.upper_circuit),
-            lower_circuit=_told(packet.lower_circuit),
-            last_traded_ms=_told(packet.last_traded_s * 1000),
+            open_interest=open_interest if known.traded and open_interest >= 0 else None,
+            upper_circuit=_told(upper),
+            lower_circuit=_told(lower),
+            last_traded_ms=_told(traded_s * 1000),
         )
 
 
-def _offers(found: Iterable[Level]) -> list[tuple[int, int]]:
-    return [(level.price, level.quantity) for level in found if level.quantity > 0 and level.price > 0]
+def _best(depth: Sequence[int]) -> tuple[int, int, int, int]:
+    """Return price and quantity of the best bid and of the best ask; zeros where there is none."""
+    bid = bid_quantity = ask = ask_quantity = 0
+    for flag, quantity, price in zip(depth[0::4], depth[1::4], depth[2::4], strict=True):
+        if quantity <= 0 or price <= 0:
+            continue
+        if flag != SELL:
+            if price > bid:
+                bid, bid_quantity = price, quantity
+        elif price < ask or not ask:
+            ask, ask_quantity = price, quantity
+    return bid, bid_quantity, ask, ask_quantity
 
 
 def _told(number: int) -> int | None:

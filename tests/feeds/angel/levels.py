@@ -1,0 +1,11 @@
+"""The ten best prices of a packet, level by level."""
+
+from __future__ import annotations
+
+from topology.feeds.angel.packets import Level, SnapQuote
+
+
+def levels(packet: SnapQuote) -> tuple[list[Level], list[Level]]:
+    """Return the buys and the sells, in the order of the packet."""
+    found = [Level._make(packet.depth[start : start + 4]) for start in range(0, 40, 4)]
+    return [level for level in found if level.flag], [level for level in found if not level.flag]

@@ -190,6 +190,18 @@ def test_a_candle_that_the_close_cuts_short_is_used_once_the_session_has_closed(
     assert (early.timeframes.history, ended.timeframes.history) == ([], history)
 
 
+def test_a_candle_that_has_not_closed_though_its_time_is_over_is_left_to_its_ticks() -> None:
+    start_ms = indian_ms(MONDAY, "11:01")
+    chain = Chain()
+    chain.apply(encode(frame(0, [Tick(NIFTY, 99, start_ms)], start_ms + 120_000, commands=[CONFIGURATION])))
+    sooner = msgspec.structs.replace(CONFIGURATION, id=2, lateness_ms=0)
+    history = [told({start_ms: 100}, timeframe_s=120, revision=1)]
+    made = chain.apply(encode(frame(1, [], start_ms + 120_000, commands=[sooner], history=history)))
+    assert made.timeframes.history == []
+    closed = chain.apply(encode(frame(2, [], start_ms + 120_001))).timeframes.rows
+    assert [row.close for row in closed if row.timeframe_s == 120] == [99]
+
+
 # -- What comes of it
 
 

@@ -69,11 +69,12 @@ def through_bytes(closes: Closes) -> Closes:
 def runs(known: Known) -> list[int]:
     """Where each run of candles that follow each other begins, and how many they are."""
     found: list[int] = []
-    for start_s, _ in known:
-        if found and start_s == found[-2] + found[-1] * TIMEFRAME_S:
+    for number, (start_s, _) in enumerate(known):
+        apart_s = start_s - known[number - 1][0] if number else 1
+        if apart_s == TIMEFRAME_S:
             found[-1] += 1
         else:
-            found += start_s, 1
+            found += -start_s if apart_s % TIMEFRAME_S else apart_s // TIMEFRAME_S, 1
     return found
 
 
@@ -177,20 +178,35 @@ def test_two_sessions_are_two_runs() -> None:
     days = [OPEN_S, OPEN_S + 86_400]
     closes = Closes(TIMEFRAME_S, [(day_s + 60 * minute, 100) for day_s in days for minute in range(375)])
     closes.cut()
-    assert closes.runs == [OPEN_S + 250 * 60, 125, OPEN_S + 86_400, 375]
+    assert closes.runs == [-(OPEN_S + 250 * 60), 125, 1 + (24 * 60 - 375), 375]
 
 
 def test_a_candle_that_fills_a_hole_joins_the_runs_around_it() -> None:
     closes = Closes(TIMEFRAME_S, [(OPEN_S, 100), (OPEN_S + 120, 102)])
-    assert closes.runs == [OPEN_S, 1, OPEN_S + 120, 1]
+    assert closes.runs == [-OPEN_S, 1, 2, 1]
     filled_in = merged(closes, [(OPEN_S + 60, 101)], correcting=False)
-    assert (filled_in.runs, filled_in.closes.tolist()) == ([OPEN_S, 3], [100, 101, 102])
+    assert (filled_in.runs, filled_in.closes.tolist()) == ([-OPEN_S, 3], [100, 101, 102])
 
 
 @pytest.mark.parametrize(("correcting", "close"), [(False, 100), (True, 105)])
 def test_a_close_that_is_known_changes_only_where_it_is_corrected(correcting: bool, close: int) -> None:
     closes = merged(Closes(TIMEFRAME_S, [(OPEN_S, 100)]), [(OPEN_S, 105)], correcting=correcting)
     assert list(closes) == [(OPEN_S, close)]
+
+
+def test_where_candles_are_missing_two_bytes_tell_their_starts() -> None:
+    every_other = [(OPEN_S + 2 * TIMEFRAME_S * number, 100) for number in range(KEPT_CLOSES)]
+    every_one = [(OPEN_S + TIMEFRAME_S * number, 100) for number in range(KEPT_CLOSES)]
+    sizes = [len(msgspec.msgpack.encode(Closes(TIMEFRAME_S, known).state())) for known in (every_other, every_one)]
+    assert sizes[0] - sizes[1] <= 2 * KEPT_CLOSES
+
+
+@pytest.mark.parametrize("start_s", [OPEN_S - 2 * TIMEFRAME_S, OPEN_S - 7, OPEN_S])
+def test_a_candle_that_is_not_after_the_last_is_told_as_it_came(start_s: int) -> None:
+    known = [(OPEN_S - TIMEFRAME_S, 100), (OPEN_S, 101), (start_s, 102), (start_s + TIMEFRAME_S, 103)]
+    closes = added(Closes(TIMEFRAME_S), known)
+    assert list(closes) == list(through_bytes(closes)) == known
+    assert list(added(through_bytes(closes), known[:1])) == [*known, known[0]]
 
 
 @pytest.mark.parametrize(("highest", "size"), [(2**31 - 1, 4), (2**31, 8), (2**63 - 1, 8)])

@@ -21,10 +21,13 @@ from topology.log.frames import (
     Poison,
     TickFrame,
     TimeframeFrame,
+    Warmup,
     encode,
     tick_frame,
 )
 from topology.market import Baseline, Candle, Gap, LateTick, Quote, Tick
+from topology.market.candle import BROKER
+from topology.market.history import History
 
 CONFIGURE = Configure(7, {60: ["SMA:20", "RSI:14"], 300: []}, {"NSE:2885": "equity_cas"}, '{"name": "x"}', 1000)
 CANDLE = Candle("NSE:1594", 1, 1_669_088_700_000, 152_000, 152_105, 151_995, 152_010, 40, 3)
@@ -51,6 +54,11 @@ MARKED = msgspec.structs.replace(
 )
 TIMEFRAMES = TimeframeFrame(VERSION, "sim-4f2a", 0, 41, 1_669_088_701_050, [], "a gap", [CANDLE], [])
 INDICATORS = IndicatorFrame(VERSION, "sim-4f2a", 0, 41, 1_669_088_701_050, [CONFIGURE], "", [VALUE], [VALUE])
+HISTORY = History("NSE:1594", 60, [Candle("NSE:1594", 60, 1_669_088_700_000, *[152_000] * 4, 40, 0, BROKER)], 1)
+TOLD = msgspec.structs.replace(QUOTED, history=[HISTORY, History("NSE:2885", 120, [], 0, reset=True)])
+CARRIED_ON = msgspec.structs.replace(MARKED, history=TOLD.history)
+USED = msgspec.structs.replace(TIMEFRAMES, history=TOLD.history)
+WARMUP = Warmup(9, ["NSE:1594", "NSE:2885"], reset=True)
 DEAD_LETTER = DeadLetter(VERSION, "sim-4f2a", 3, 41, "an empty record is no TickFrame", b"\x00\xff")
 
 OLDER: list[tuple[msgspec.Struct, str]] = [
@@ -141,6 +149,35 @@ GOLDEN: list[tuple[msgspec.Struct, str]] = [
         "000000",
     ),
     (
+        TOLD,
+        "9c01a873696d2d346632610211cf000001849d706a7a07919507823c92a6534d413a3230a65253493a3134cd012c9081a84e5345"
+        "3a32383835aa6571756974795f636173ad7b226e616d65223a202278227dcd03e89197a84e53453a31353934ce000251cacf0000"
+        "01849d7069e4cd138828ce00025224ce00024dd891dc0011a84e53453a31353934cf000001849d7069e4ce000251cacd1388ce00"
+        "024dd8ce000255a8c0c0c0ce000251c5c0ce000251cac0c0c0c0c0929491a84e53453a31353934cf000001849d703f50c0c39491"
+        "a84e53453a31353934cf000001849d703f50cf000001849d706660c39193a84e53453a31353934cf000001849d706278cd132492"
+        "95a84e53453a313539343c919aa84e53453a313539343ccf000001849d706660ce000251c0ce000251c0ce000251c0ce000251c0"
+        "28000401c295a84e53453a32383835789000c3",
+    ),
+    (
+        CARRIED_ON,
+        "9f01a873696d2d346632610029cf000001849d706a7a90a0919aa84e53453a3135393401cf000001849d706660ce000251c0ce00"
+        "025229ce000251bbce000251ca280303919aa84e53453a3135393401cf000001849d706660ce000251c0ce00025229ce000251bb"
+        "ce000251ca28030005019193a84e53453a31353934cf000001849d6edfc0ce00018a88929491a84e53453a31353934cf00000184"
+        "9d703f50c0c39491a84e53453a31353934cf000001849d703f50cf000001849d706660c381a84e53453a31353934469295a84e53"
+        "453a313539343c919aa84e53453a313539343ccf000001849d706660ce000251c0ce000251c0ce000251c0ce000251c028000401"
+        "c295a84e53453a32383835789000c3",
+    ),
+    (
+        USED,
+        "9a01a873696d2d346632610029cf000001849d706a7a90a56120676170919aa84e53453a3135393401cf000001849d706660ce00"
+        "0251c0ce00025229ce000251bbce000251ca280300909295a84e53453a313539343c919aa84e53453a313539343ccf000001849d"
+        "706660ce000251c0ce000251c0ce000251c0ce000251c028000401c295a84e53453a32383835789000c3",
+    ),
+    (
+        WARMUP,
+        "930992a84e53453a31353934a84e53453a32383835c3",
+    ),
+    (
         DEAD_LETTER,
         "9601a873696d2d346632610329bf616e20656d707479207265636f7264206973206e6f205469636b4672616d65c40200ff",
     ),
@@ -174,6 +211,7 @@ values = st.builds(IndicatorValue, names, names, integers, integers, st.floats(a
 lates = st.builds(LateTick, names, integers, integers)
 quotes = st.builds(Quote, names, integers, prices, quantities, *[st.none() | prices] * 5)
 gaps = st.builds(Gap, st.lists(names, max_size=2), integers, st.none() | integers)
+histories = st.builds(History, names, integers, st.lists(candles, max_size=2), st.integers(0, 1), st.booleans())
 
 
 def lists(rows: st.SearchStrategy[msgspec.Struct]) -> st.SearchStrategy[list[msgspec.Struct]]:
@@ -186,11 +224,11 @@ any_frame = st.one_of(
     st.builds(
         TickFrame, st.just(VERSION), names, integers, integers, integers, integers, lists(configures),
         lists(st.builds(Tick, names, prices, integers, quantities, quantities)), lists(quotes), lists(gaps),
-        lists(st.builds(Baseline, names, integers, st.integers(0, 2**63 - 1))),
+        lists(st.builds(Baseline, names, integers, st.integers(0, 2**63 - 1))), lists(histories),
     ),
     st.builds(CandleFrame, *common, lists(candles), lists(candles), integers, integers, lists(lates),
-        lists(gaps), st.dictionaries(names, integers, max_size=2)),
-    st.builds(TimeframeFrame, *common, lists(candles), lists(candles)),
+        lists(gaps), st.dictionaries(names, integers, max_size=2), lists(histories)),
+    st.builds(TimeframeFrame, *common, lists(candles), lists(candles), lists(histories)),
     st.builds(IndicatorFrame, *common, lists(values), lists(values)),
 )  # fmt: skip
 FORMAT_OF = {type(frame): format_ for frame, format_ in zip(WITH_FORMAT, FORMATS, strict=True)}

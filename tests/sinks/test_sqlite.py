@@ -7,11 +7,13 @@ import tempfile
 import threading
 from contextlib import closing
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from topology.log.frames import (
     CANDLES,
@@ -22,7 +24,8 @@ from topology.log.frames import (
     IndicatorValue,
     TimeframeFrame,
 )
-from topology.market.candle import Candle
+from topology.market.candle import BROKER, Candle
+from topology.market.history import History
 from topology.market.seconds import LateTick
 from topology.sinks.applied import Applied, ForeignLogError, PositionError, Stored, Written
 from topology.sinks.sqlite import (
@@ -61,6 +64,21 @@ def stored(stage, position, *, offset=None, partition=0, run=1, log="log", close
                 *head, [IndicatorValue(name, "SMA_9", 60, start_ms, close / 3) for name in names], []
             )
     return Stored(stage, partition, position if offset is None else offset, frame)
+
+
+def told(position, *histories, run=1, row=False):
+    """A frame with history of ``NSE:00``: by candle number, its close, each with revision; ``row``: and a live row."""
+    frame = stored("candles_tf", position, run=run, rows=int(row)).frame
+    history = [
+        History(
+            "NSE:00",
+            60,
+            [replace(candle("NSE:00", at, timeframe_s=60, close=close), count=0, marks=BROKER) for at, close in closes],
+            revision,
+        )
+        for closes, revision in histories
+    ]
+    return Stored(TIMEFRAMES, 0, position, replace(frame, history=history))
 
 
 def rows(path, query):
@@ -141,6 +159,96 @@ def test_the_tables_hold_each_row_once_as_first_seen_and_the_counts_are_those_of
         positions = read_positions(path, log="log", run=1)
         assert {source: applied.offset for source, applied in positions.items()} == last
         assert rows(path, "SELECT sum(row_count) FROM positions") == [(len(first),)]
+
+
+CANDLES_TF = "SELECT ts, close, count, source, revision, marks, position FROM candles_tf ORDER BY ts"
+
+
+def in_table(number, close, *, position, revision=None):
+    """A row of `CANDLES_TF`: of history where there is a revision, else one that ticks made."""
+    made = (3, "live", 0, 3) if revision is None else (0, "broker", revision, 4)
+    return (1669088700 + 60 * number, close, *made, position)
+
+
+@st.composite
+def repaired(draw):
+    """Frames in order, most with a row of their own, with history of candles up to there; and what a table holds."""
+    frames, table = [], {}
+    for position in range(draw(st.integers(1, 8))):
+        row = draw(st.sampled_from([True, True, False]))
+        if row:
+            table[position] = in_table(position, 105, position=position)
+        histories = draw(
+            st.lists(st.tuples(st.sets(st.integers(0, position), max_size=3), st.integers(0, 1)), max_size=2)
+        )
+        for number, (numbers, revision) in enumerate(histories):
+            close = 200 + 10 * position + number
+            for at in numbers:
+                if revision or at not in table:
+                    table[at] = in_table(at, close, position=position, revision=revision)
+            histories[number] = [(at, close) for at in sorted(numbers)], revision
+        frames.append((position, histories, row))
+    return frames, [table[at] for at in sorted(table)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(repaired(), st.data())
+def test_history_fills_in_and_corrects_however_frames_are_batched_and_so_it_does_in_a_later_run(repair, data):
+    frames, table = repair
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "candles.db"
+        for run in (1, 2):
+            cuts = data.draw(st.lists(st.integers(0, len(frames)), max_size=3).map(sorted))
+            with closing(Archive(path, log="log", run=run)) as archive:
+                for start, end in pairwise([0, *cuts, len(frames)]):
+                    archive.write([told(at, *history, run=run, row=row) for at, history, row in frames[start:end]])
+            assert rows(path, CANDLES_TF) == table
+
+
+def test_what_fills_in_says_so_and_leaves_rows_that_ticks_made_alone(archive, path):
+    archive.write([stored(TIMEFRAMES, 0)])
+    archive.write([told(1, ([(0, 999), (1, 999)], 0)), told(2, ([(1, 998), (2, 998)], 0))])
+
+    assert rows(path, CANDLES_TF) == [
+        in_table(0, 105, position=0),
+        in_table(1, 999, position=1, revision=0),
+        in_table(2, 998, position=2, revision=0),
+    ]
+
+
+def test_what_corrects_replaces_the_whole_row_with_the_marks_of_history_and_the_position_of_its_frame(archive, path):
+    archive.write([stored(TIMEFRAMES, 0), told(1, ([(1, 104)], 0))])
+    archive.write([told(2, ([(0, 999), (1, 998)], 1))])
+
+    assert rows(path, "SELECT * FROM candles_tf") == [
+        ("NSE", "00", 60, 1669088700, 100, 110, 90, 999, 5, 0, "broker", 1, 4, 0, 2),
+        ("NSE", "00", 60, 1669088760, 100, 110, 90, 998, 5, 0, "broker", 1, 4, 0, 2),
+    ]
+
+
+def test_a_row_that_ticks_made_and_its_correction_may_come_in_one_batch_or_one_frame(archive, path):
+    archive.write([stored(TIMEFRAMES, 0), told(1, ([(0, 999)], 1)), told(2, ([(2, 998)], 1), row=True)])
+
+    assert rows(path, CANDLES_TF) == [
+        in_table(0, 999, position=1, revision=1),
+        in_table(2, 998, position=2, revision=1),
+    ]
+
+
+def test_a_repair_is_not_undone_by_what_fills_in_after_it(archive, path):
+    archive.write([told(0, ([(0, 999)], 1)), told(1, ([(0, 998)], 0))])
+
+    assert rows(path, CANDLES_TF) == [in_table(0, 999, position=0, revision=1)]
+
+
+def test_the_summary_counts_a_candle_once_wherever_it_is_from(archive, path):
+    written = archive.write(
+        [stored(TIMEFRAMES, 0), told(1, ([(0, 999), (1, 999)], 1), row=True), told(2, ([(2, 1)], 0))]
+    )
+
+    assert written == Written(rows=5, duplicates=0)
+    assert summary(path).candles == {1: 0, 60: 3}
+    assert rows(path, "SELECT row_count FROM positions") == [(2,)]
 
 
 def test_a_row_has_every_column_in_paise_and_epoch_seconds(archive, path):

@@ -11,13 +11,13 @@ from topology import indicators
 from topology.log.frames import VERSION, CandleFrame, Configure, FrameError, Poison, TickFrame
 from topology.log.stage import Commanded, StageState, kept
 from topology.market.calendar import IST, Calendar, CalendarError
-from topology.market.candle import BROKER
+from topology.market.candle import BROKER, Candle
 from topology.market.gaps import Baseline
 from topology.market.history import History
 from topology.market.instruments import Instrument, InstrumentError, default_class
 from topology.market.seconds import SecondCandles, SecondsState
 from topology.market.series import LONG_AGO
-from topology.market.ticks import Tick
+from topology.market.ticks import LARGEST, Tick
 
 
 class CandlesCore(msgspec.Struct, array_like=True, frozen=True):
@@ -170,9 +170,16 @@ def _check_history(history: History, configuration: Configure, calendar: Calenda
     before_ms = LONG_AGO
     for candle in history.candles:
         named = candle.instrument == history.instrument and candle.timeframe_s == history.timeframe_s
-        if not (named and candle.marks & BROKER and before_ms < candle.start_ms and 0 < candle.low <= candle.high):
+        if not (named and candle.marks & BROKER and before_ms < candle.start_ms and _can_be(candle)):
             raise FrameError(f"history of {history.instrument}, {history.timeframe_s} s: it can't hold {candle}")
         before_ms = candle.start_ms
+
+
+def _can_be(candle: Candle) -> bool:
+    """Say whether prices, volume and count are such as a candle can have."""
+    prices = candle.open, candle.close
+    within = 0 < candle.low <= min(prices) and max(prices) <= candle.high <= LARGEST
+    return within and 0 <= candle.volume <= LARGEST and 0 <= candle.count <= LARGEST
 
 
 def _midnight_ms(day: date) -> int:

@@ -22,17 +22,18 @@ class ClosesState(msgspec.Struct, array_like=True, frozen=True):
 class Closes:
     """Closes of one instrument and timeframe, oldest first.
 
-    ``runs`` tells the starts of their candles, in seconds since the epoch: where a run of candles begins that follow
-    each other, and how many they are, again and again. Nearly always that is a run for each session, so it takes no
-    room in what is the largest row of the system. For the same reason closes are machine integers: of 32 bits where
-    they fit, as they nearly always do.
+    ``runs`` tells the starts of their candles: where a run of candles begins that follow each other, and how many they
+    are, again and again. It begins a number of timeframes after the candle before; where that is no whole number of
+    them, as for the first, it is the start itself, in seconds since the epoch, negative. So a session takes no room in
+    what is the largest row of the system, and where a candle is missing two bytes do. For the same reason closes are
+    machine integers: of 32 bits where they fit, as they nearly always do.
     """
 
-    __slots__ = ("_next_s", "_timeframe_s", "closes", "runs")
+    __slots__ = ("_last_s", "_timeframe_s", "closes", "runs")
 
     def __init__(self, timeframe_s: int, candles: Iterable[tuple[int, int]] = ()) -> None:
         self._timeframe_s = timeframe_s
-        self._next_s = -1  # the start of the candle that would follow the last
+        self._last_s = 0  # the start of the last candle
         self.closes = array("i")
         self.runs: list[int] = []
         for start_s, close in candles:
@@ -50,10 +51,12 @@ class Closes:
         if excess <= 0:
             return
         del self.closes[:excess]
+        first_s = -self.runs[0]
         while excess >= self.runs[1]:
             excess -= self.runs[1]
+            first_s = self._begin(self.runs[2], first_s + (self.runs[1] - 1) * self._timeframe_s)
             del self.runs[:2]
-        self.runs[0] += excess * self._timeframe_s
+        self.runs[0] = -(first_s + excess * self._timeframe_s)
         self.runs[1] -= excess
 
     def merged(self, candles: Iterable[Candle], *, correcting: bool) -> Closes:
@@ -69,23 +72,33 @@ class Closes:
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Iterate over start and close of each candle."""
-        starts = (
-            first_s + number * self._timeframe_s
-            for first_s, count in zip(self.runs[::2], self.runs[1::2], strict=True)
-            for number in range(count)
-        )
+        starts = (first_s + number * self._timeframe_s for first_s, count in self._runs() for number in range(count))
         return zip(starts, self.closes, strict=True)
+
+    def _runs(self) -> Iterator[tuple[int, int]]:
+        """Iterate over the start of the first candle of each run, and how many they are."""
+        last_s = 0
+        for begin, count in zip(self.runs[::2], self.runs[1::2], strict=True):
+            first_s = self._begin(begin, last_s)
+            yield first_s, count
+            last_s = first_s + (count - 1) * self._timeframe_s
+
+    def _begin(self, begin: int, last_s: int) -> int:
+        return last_s + begin * self._timeframe_s if begin > 0 else -begin
 
     def _append(self, start_s: int, close: int) -> None:
         try:
             self.closes.append(close)
         except OverflowError:
             self.closes = array("q", [*self.closes, close])
-        if start_s == self._next_s:
+        apart_s = start_s - self._last_s
+        if self.runs and apart_s == self._timeframe_s:
             self.runs[-1] += 1
+        elif self.runs and apart_s > 0 and apart_s % self._timeframe_s == 0:
+            self.runs += apart_s // self._timeframe_s, 1
         else:
-            self.runs += start_s, 1
-        self._next_s = start_s + self._timeframe_s
+            self.runs += -start_s, 1
+        self._last_s = start_s
 
     def state(self) -> ClosesState:
         """Return the closes that are kept, as a value for :meth:`restored`."""
@@ -99,6 +112,6 @@ class Closes:
         closes.closes = array(state.typecode)
         closes.closes.frombytes(state.closes)
         closes.runs = list(state.runs)
-        if closes.runs:
-            closes._next_s = closes.runs[-2] + closes.runs[-1] * timeframe_s
+        for first_s, count in closes._runs():
+            closes._last_s = first_s + (count - 1) * timeframe_s
         return closes

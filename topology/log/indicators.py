@@ -42,13 +42,13 @@ class Series:
         return indicators.name(spec), indicators.restore(spec, (), self.closes.closes)
 
     def learn(self, history: History) -> None:
-        """Take the closes of history in; where that changes a close that is kept, all is computed anew over them.
+        """Take the closes of history in; where that changes what is kept, all is computed anew over them.
 
         Closes further back than those that are kept count too, this once: an average that never forgets starts there.
         """
         before = Closes(history.timeframe_s) if history.reset else self.closes
         merged = before.merged(history.candles, correcting=history.revision > 0)
-        if history.reset or merged.closes[-KEPT_CLOSES:] != before.closes:
+        if history.reset or list(merged)[-KEPT_CLOSES:] != list(before):
             self.closes = merged
             self.indicators = {spec: self._computed(spec) for spec in self.indicators}
             merged.cut()

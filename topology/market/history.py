@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -25,7 +25,7 @@ class History(msgspec.Struct, array_like=True, frozen=True):
     instrument: str
     timeframe_s: int
     candles: list[Candle]
-    revision: int
+    revision: Annotated[int, msgspec.Meta(ge=0, le=1)]
     reset: bool = False
 
 

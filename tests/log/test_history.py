@@ -101,7 +101,9 @@ class Model:
             self.learn((history.instrument, history.timeframe_s), history)
 
     def learn(self, key: Key, history: History) -> None:
-        before = {} if history.reset else self.kept[key]
+        before = self.kept[key]
+        if history.reset:
+            before = {start_ms: close for start_ms, close in before.items() if start_ms > history.candles[-1].start_ms}
         closes = {one.start_ms: one.close for one in history.candles}
         together = before | closes if history.revision else closes | before
         if history.reset or newest(together) != before:
@@ -142,11 +144,7 @@ def test_candles_that_have_ended_are_used_and_no_others(cut: list[Batch], data: 
             for history in between.get(number, [])
         ]
         assert made.candles.history == between.get(number, [])
-        assert made.timeframes.history == [
-            history
-            for history in usable
-            if history.candles or (history.reset and history.timeframe_s in CONFIGURATION.timeframes)
-        ]
+        assert made.timeframes.history == [history for history in usable if history.candles]
 
 
 @given(live_feeds, st.data())
@@ -268,20 +266,6 @@ def test_history_that_comes_again_changes_nothing(cut: list[Batch], data: st.Dat
         chain.run([encode(frame(10 * at - 5 + number, [], history=history)) for number in range(times)])
     assert known(twice) == known(once)
     assert by_series(twice.run(written[at:])) == by_series(once.run(written[at:]))
-
-
-@given(live_feeds, st.data())
-def test_after_a_reset_a_series_is_as_if_there_had_never_been_anything_but_the_history(
-    cut: list[Batch], data: st.DataObject
-) -> None:
-    history = msgspec.structs.replace(data.draw(histories(MOMENTS[0])), reset=True)
-    used_to, afresh = Chain(), Chain()
-    used_to.run(records(cut))
-    afresh.run(records([([], END_MS)]))
-    before = known(used_to)
-    for chain in (used_to, afresh):
-        chain.apply(encode(frame(1_000_000, [], END_MS, history=[history])))
-    assert known(used_to) == before | known(afresh)
 
 
 # -- Cuts and restarts
@@ -577,21 +561,23 @@ def test_a_candle_that_is_filled_in_counts_even_where_the_kept_closes_read_the_s
     assert of_minutes(trade(chain, later)) == textbook(kept, later)
 
 
-def test_after_a_reset_indicators_know_the_history_alone_and_nothing_else_is_touched() -> None:
+def test_after_a_reset_indicators_know_the_history_and_what_came_after_it_alone() -> None:
     chain = opened()
     trade(chain, range(600), WRONG)
     before = known(chain)
-    tell(chain, range(300, 310), revision=1, reset=True)
+    tell(chain, range(580, 590), revision=1, reset=True)
     assert {key: row for key, row in known(chain).items() if key != (NIFTY, 60)} == {(NIFTY, 120): before[NIFTY, 120]}
     later = range(600, 900)
-    assert of_minutes(trade(chain, later)) == textbook(CLOSES[300:310], later)
+    assert of_minutes(trade(chain, later)) == textbook(
+        [*CLOSES[580:590], *(WRONG[number] for number in range(590, 600))], later
+    )
 
 
-def test_after_a_reset_of_which_nothing_can_be_used_nothing_is_known() -> None:
+def test_a_reset_of_which_nothing_can_be_used_forgets_nothing() -> None:
     chain = opened()
     trade(chain, range(600))
     to_come = told({MINUTES[900]: 100}, reset=True)
     made = chain.apply(encode(frame(chain.position, [], history=[to_come])))
-    assert made.timeframes.history == [History(NIFTY, 60, [], 0, reset=True)]
+    assert made.timeframes.history == []
     later = range(600, 620)
-    assert of_minutes(trade(chain, later)) == textbook([], later)
+    assert of_minutes(trade(chain, later)) == textbook(CLOSES[:600], later)

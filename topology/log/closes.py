@@ -59,6 +59,11 @@ class Closes:
         self.runs[0] = -(first_s + excess * self._timeframe_s)
         self.runs[1] -= excess
 
+    def after(self, candle: Candle) -> Closes:
+        """Return the closes of the candles that are newer than this one."""
+        newer = [(start_s, close) for start_s, close in self if start_s * 1000 > candle.start_ms]
+        return Closes(self._timeframe_s, newer)
+
     def merged(self, candles: Iterable[Candle], *, correcting: bool) -> Closes:
         """Return these closes, as many as are kept, with those of other candles between them.
 

@@ -46,7 +46,7 @@ class Series:
 
         Closes further back than those that are kept count too, this once: an average that never forgets starts there.
         """
-        before = Closes(history.timeframe_s) if history.reset else self.closes
+        before = self.closes.after(history.candles[-1]) if history.reset else self.closes
         merged = before.merged(history.candles, correcting=history.revision > 0)
         if history.reset or list(merged)[-KEPT_CLOSES:] != list(before):
             self.closes = merged

@@ -67,4 +67,4 @@ def _used(history: History, candles: TimeframeCandles) -> History | None:
     if history.timeframe_s not in candles.timeframes_s:
         return None
     ended = [candle for candle in history.candles if candles.has_ended(candle)]
-    return msgspec.structs.replace(history, candles=ended) if ended or history.reset else None
+    return msgspec.structs.replace(history, candles=ended) if ended else None

@@ -19,7 +19,8 @@ class History(msgspec.Struct, array_like=True, frozen=True):
     """Candles of one instrument and timeframe, oldest first, each marked ``BROKER``.
 
     Those of ``revision`` 0 fill in what is missing; those of revision 1 also correct what is there. With ``reset`` the
-    instrument starts afresh with them in this timeframe: what was known before counts no more.
+    instrument starts afresh with them in this timeframe: what was known of the time before the last of them counts no
+    more.
     """
 
     instrument: str

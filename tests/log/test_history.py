@@ -188,15 +188,19 @@ def test_a_candle_that_the_close_cuts_short_is_used_once_the_session_has_closed(
     assert (early.timeframes.history, ended.timeframes.history) == ([], history)
 
 
-def test_a_candle_that_has_not_closed_though_its_time_is_over_is_left_to_its_ticks() -> None:
+def test_while_a_candle_has_not_closed_though_its_time_is_over_neither_it_nor_what_follows_it_is_used() -> None:
     start_ms = indian_ms(MONDAY, "11:01")
+    clock_ms = start_ms + 301_000
+    patient, impatient = (
+        msgspec.structs.replace(CONFIGURATION, id=number, lateness_ms=lateness_ms)
+        for number, lateness_ms in enumerate([300_000, 0])
+    )
     chain = Chain()
-    chain.apply(encode(frame(0, [Tick(NIFTY, 99, start_ms)], start_ms + 120_000, commands=[CONFIGURATION])))
-    sooner = msgspec.structs.replace(CONFIGURATION, id=2, lateness_ms=0)
-    history = [told({start_ms: 100}, timeframe_s=120, revision=1)]
-    made = chain.apply(encode(frame(1, [], start_ms + 120_000, commands=[sooner], history=history)))
-    assert made.timeframes.history == []
-    closed = chain.apply(encode(frame(2, [], start_ms + 120_001))).timeframes.rows
+    chain.apply(encode(frame(0, [Tick(NIFTY, 99, start_ms)], clock_ms, commands=[patient])))
+    history = [told({start_ms + n * 120_000: 100 for n in (-1, 0, 1)}, timeframe_s=120, revision=1)]
+    made = chain.apply(encode(frame(1, [], clock_ms, commands=[impatient], history=history)))
+    assert made.timeframes.history == [told({start_ms - 120_000: 100}, timeframe_s=120, revision=1)]
+    closed = chain.apply(encode(frame(2, [], clock_ms + 1))).timeframes.rows
     assert [row.close for row in closed if row.timeframe_s == 120] == [99]
 
 

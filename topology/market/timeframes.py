@@ -145,7 +145,7 @@ class TimeframeCandles:
         return [candle.candle() for candle in found.values()]
 
     def has_ended(self, candle: Candle) -> bool:
-        """Say whether a candle that was made elsewhere is one of a session, and all its seconds have closed here."""
+        """Say whether a candle that was made elsewhere is one of a session, and all has closed here up to its end."""
         session_ms, close_ms = self._session(candle)
         span_ms = candle.timeframe_s * 1000
         forming = self._forming.get((candle.instrument, candle.timeframe_s))
@@ -153,7 +153,7 @@ class TimeframeCandles:
             close_ms - session_ms > SECOND_MS  # a time outside of the sessions stands alone
             and (candle.start_ms - session_ms) % span_ms == 0
             and min(candle.start_ms + span_ms, close_ms) <= self.clock_ms - self.lateness_ms
-            and (forming is None or forming.start_ms != candle.start_ms)
+            and (forming is None or candle.start_ms < forming.start_ms)
         )
 
     def _add(self, second: Candle, closed: list[Candle]) -> None:

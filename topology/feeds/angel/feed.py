@@ -11,9 +11,10 @@ from random import Random
 from topology.feeds.angel.connection import Connection
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.angel.limits import Limits
+from topology.feeds.angel.line import Line, Wanted
 from topology.feeds.angel.refusals import Refusals
 from topology.feeds.angel.session import Session, Tokens
-from topology.feeds.angel.shard import Events, Shard, Wanted
+from topology.feeds.angel.shard import Events, Shard
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
 from topology.market.calendar import Calendar
@@ -29,7 +30,7 @@ STAY_AFTER_MS = 10_000  # the close, for what is on its way
 
 
 class AngelFeed:
-    """Feeds ``live`` from the broker. ``shards`` are the subscriptions of each socket.
+    """Feeds ``live`` from the broker. ``shards`` are the subscriptions of each line.
 
     ``classes`` names the instrument class where :func:`default_class` is not enough. ``prepare`` is awaited before each
     day's login. `run` raises CredentialsError when the broker refuses the credentials for good, and NotCovered where
@@ -66,22 +67,23 @@ class AngelFeed:
         self._prepare = prepare
         self._renewing = asyncio.Lock()
         self._classes: set[str] = set()
-        self.shards = []
+        self._shards: list[Shard] = []
+        self._lines: list[Line] = []
         for number, wanted in enumerate(shards):
             names = [str(one.instrument) for one in wanted]
             of_shard = {classes.get(name) or default_class(name) for name in names}
             self._classes |= of_shard
-            self.shards.append(
-                Shard(
+            shard = Shard(wanted, live=live, clock=clock, events=events, since_ms=since_ms)
+            self._shards.append(shard)
+            self._lines.append(
+                Line(
                     number,
                     wanted,
-                    live=live,
+                    shard,
                     clock=clock,
                     connect=self._connected,
                     renew=self._renewed,
                     open_since_ms=self._opener(of_shard),
-                    events=events,
-                    since_ms=since_ms,
                     random=random,
                 )
             )
@@ -103,24 +105,26 @@ class AngelFeed:
             await self._session.logout()
 
     def counted(self) -> Counter[str]:
-        """Return how many packets came over all sockets, and how often something was special about one."""
+        """Return how many packets came over all lines, and how often something was special about one."""
         counts: Counter[str] = Counter()
-        for shard in self.shards:
+        for shard in self._shards:
             counts += shard.counted()
         return counts
 
     async def _day(self, hours: Hours) -> None:
-        running = [asyncio.create_task(shard.run()) for shard in self.shards]
+        for shard in self._shards:
+            shard.begin()
+        running = [asyncio.create_task(line.run()) for line in self._lines]
         over = asyncio.create_task(self._clock.sleep_until(hours.close_ms + STAY_AFTER_MS))
         try:
             done, _ = await asyncio.wait([*running, over], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()  # raises what a shard could not go on with
+                task.result()  # raises what a line could not go on with
         finally:
             for task in (*running, over):
                 task.cancel()
             await asyncio.gather(*running, over, return_exceptions=True)
-        for shard in self.shards:
+        for shard in self._shards:
             shard.end()
         told = [f"{what.replace('_', ' ')}: {count:,}" for what, count in sorted(self.counted().items())]
         self._events("day", ", ".join(told))

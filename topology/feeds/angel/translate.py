@@ -159,6 +159,7 @@ class Translator:
         return NOTHING
 
     def _snapshot(self, known: _Known, packet: QuotePacket | SnapQuote) -> Told:
+        known.reset = known.reset and packet.day_volume < known.volume
         self._has_traded(known, packet)
         self._extremes(known, packet, fresh=True)
         time_ms, volume = packet.exchange_ms, max(packet.day_volume, 0)

@@ -79,6 +79,7 @@ VARIABLES: list[tuple[str, str, Any, str, Any, list[str]]] = [
     ("METRICS_ADDR", "metrics_addr", Address("127.0.0.1", 9091), "0.0.0.0:80", Address("0.0.0.0", 80), [":", "9091"]),
     ("ANGEL_API_KEY", "account", DEFAULT.account, "key", replace(DEFAULT.account, api_key="key"), []),
     ("SUBSCRIBE_TOKENS", "subscribe_tokens", "1:99926000", "NSE:2885:snap", "NSE:2885:snap", []),
+    ("FEED_STANDBY", "feed_standby", False, "1", True, ["yes", "2", "true"]),
     ("TICK_SERVER_ADDR", "tick_server_addr", Address("127.0.0.1", 9001), ":80", Address("127.0.0.1", 80), ["80"]),
     ("NOTIFY_WEBHOOK_URL", "notify_webhook_url", "", "https://a.example/b/", "https://a.example/b", []),
     ("TELEGRAM_BOT_TOKEN", "telegram_bot_token", "", "1:geheim", "1:geheim", []),

@@ -93,6 +93,7 @@ class Settings:
     metrics_addr: Address
     account: Account
     subscribe_tokens: str
+    feed_standby: bool
     tick_server_addr: Address
     notify_webhook_url: str = field(repr=False)
     telegram_bot_token: str = field(repr=False)
@@ -129,6 +130,7 @@ class Settings:
             metrics_addr=read.address("METRICS_ADDR", ":9091"),
             account=read.account(),
             subscribe_tokens=read.text("SUBSCRIBE_TOKENS", "1:99926000"),
+            feed_standby=read.one_of("FEED_STANDBY", ("0", "1")) == "1",
             tick_server_addr=read.address("TICK_SERVER_ADDR", ":9001"),
             notify_webhook_url=read.url("NOTIFY_WEBHOOK_URL", "", "https", "http"),
             telegram_bot_token=read.text("TELEGRAM_BOT_TOKEN", ""),

@@ -106,8 +106,22 @@ HERE = {
             {**ACCOUNT, **HERE, "SUBSCRIBE_TOKENS": TOO_MANY},
             "names 3,001 instruments",
         ),
+        (
+            SIM,
+            {**ACCOUNT, **HERE, "SUBSCRIBE_TOKENS": TOO_MANY.partition(",1:1002")[0], "FEED_STANDBY": "1"},
+            "names 1,001 instruments: with FEED_STANDBY=1 the broker sends 1,000 at most",
+        ),
     ],
-    ids=["no account", "no password", "simulator into live", "broker into simulated", "exchange", "file", "too many"],
+    ids=[
+        "no account",
+        "no password",
+        "simulator into live",
+        "broker into simulated",
+        "exchange",
+        "file",
+        "too many",
+        "too many for a standby",
+    ],
 )
 def test_what_cannot_be_fed_is_refused_with_one_line(
     place: Place, namespace: str, env: dict[str, str], said: str

@@ -110,6 +110,13 @@ def test_3000_instruments_are_taken_and_one_more_is_not():
         read(f"{text},2:7", None)
 
 
+def test_with_a_standby_1000_instruments_are_taken_and_one_more_is_not():
+    text = ",".join(f"1:{token}" for token in range(SOCKET_SIZE))
+    assert len(read(text, None, standby=True)) == SOCKET_SIZE
+    with pytest.raises(SubscriptionError, match=r"1,001 instruments.*FEED_STANDBY=1.*1,000"):
+        read(f"{text},2:7", None, standby=True)
+
+
 def test_those_named_are_known_though_others_are_wrong(listings):
     assert named("1:2885, RELIANCE, 9:1, nifty:ltp, 1:7:deep, 1:12345", listings) == [
         RELIANCE, NIFTY, Instrument("NSE", "12345")

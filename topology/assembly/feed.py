@@ -70,7 +70,7 @@ class FeedRole:
         try:
             notifications = Notifications(channels_of(settings), time.monotonic)
             with Listings.opened(settings.namespace_dir / FILE_NAME) or nullcontext() as listings:
-                wanted = subscribing.read(settings.subscribe_tokens, listings)
+                wanted = subscribing.read(settings.subscribe_tokens, listings, standby=settings.feed_standby)
             self._writer = writer = await TickLogWriter(settings.bootstrap, log).__aenter__()
             if writer.clock_ms - clock.now_ms() < CLOCK_STEP_MS:  # it was put back a little
                 await clock.sleep_until(writer.clock_ms)
@@ -106,6 +106,7 @@ class FeedRole:
             events=happenings,
             since_ms=self._writer.whole_until_ms - OLD_MS if self._writer.clock_ms else clock.now_ms(),
             random=Random(),
+            standby=self._settings.feed_standby,
         )
 
     async def _fetch_master(self, wanted: list[Instrument]) -> None:

@@ -57,6 +57,8 @@ class Happenings:
         self._waiting.put_nowait(
             FeedEvent(VERSION, self._writer.log.header.log, at_ms, kind, socket, detail, from_ms, to_ms, instruments)
         )
+        if kind in ("stale", "disconnected") and instruments:  # they have another line: nobody need be told
+            return
         troubled, self._troubled = self._troubled, self._troubled or kind in ("stale", "disconnected")
         if kind == "gap":  # each day begins with one, and nobody need be told
             self._troubled = False

@@ -135,7 +135,7 @@ def _update(settings: Settings, path: Path, now: datetime) -> None:
         print(f"left out: {_counted(done.left_out)}")
     with Listings(path) as listings:
         try:
-            subscriptions.read(settings.subscribe_tokens, listings)
+            subscriptions.read(settings.subscribe_tokens, listings, standby=settings.feed_standby)
         except subscriptions.SubscriptionError as error:
             print(f"WARNING: {error}")
 

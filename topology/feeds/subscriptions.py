@@ -20,8 +20,8 @@ from topology.market.instruments import EXCHANGES_BY_TEXT, Instrument, Instrumen
 VARIABLE = "SUBSCRIBE_TOKENS"
 SOCKETS = 3
 SOCKET_SIZE = 1_000
-MOST = SOCKETS * SOCKET_SIZE
-"""Instruments: the broker takes 1,000 on a socket, and three sockets of an account."""
+MOST, MOST_TWICE = SOCKETS * SOCKET_SIZE, SOCKETS // 2 * SOCKET_SIZE
+"""Instruments: the broker takes 1,000 on a socket, and three sockets of an account. With a standby each is on two."""
 
 _NAMES = {mode: name for name, mode in MODES.items()}
 
@@ -42,12 +42,12 @@ class _Entry(NamedTuple):
     place: str
 
 
-def read(text: str, listings: Listings | None) -> list[Subscription]:
+def read(text: str, listings: Listings | None, *, standby: bool = False) -> list[Subscription]:
     """Return what the text of the variable asks for, each instrument once, in its order.
 
     With a master every instrument must be in it. Raises SubscriptionError: for what is no instrument, an unknown mode,
     a symbol with no or several matches, an instrument that stands there in two modes, a file that can't be read, no
-    entry at all, or more than 3,000 instruments.
+    entry at all, or more than 3,000 instruments (1,000 with a standby).
     """
     modes: dict[Instrument, int] = {}
     for entry in _entries(text):
@@ -64,6 +64,11 @@ def read(text: str, listings: Listings | None) -> list[Subscription]:
         raise SubscriptionError(f"{VARIABLE} names no instrument: write one, such as 1:99926000")
     if len(modes) > MOST:
         raise SubscriptionError(f"{VARIABLE} names {len(modes):,} instruments: the broker sends {MOST:,} at most")
+    if standby and len(modes) > MOST_TWICE:
+        raise SubscriptionError(
+            f"{VARIABLE} names {len(modes):,} instruments: with FEED_STANDBY=1 the broker sends {MOST_TWICE:,} at "
+            "most, each on two of its three sockets"
+        )
     return [Subscription(instrument, mode) for instrument, mode in modes.items()]
 
 

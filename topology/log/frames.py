@@ -154,7 +154,8 @@ class FeedEvent(msgspec.Struct, array_like=True, frozen=True):
     ``kind`` is ``login_failed``, ``connected``, ``disconnected``, ``stale``, ``gap``, ``resumed``, ``doubt`` (packets
     were missed singly, or came wrong), ``rejected``, ``day`` (one is over) or ``stopped``. ``socket`` is the number of
     the connection, None where it is about all. A gap or doubt has its bounds, in milliseconds since the epoch, and the
-    number of its ``instruments``; ``detail`` is for people.
+    number of its ``instruments``; one that is ``disconnected`` or ``stale`` the number of those that another connection
+    carries on. ``detail`` is for people.
     """
 
     version: int

@@ -7,24 +7,22 @@ from random import Random
 
 import pytest
 
-from tests.feeds.angel.played import DAY_MS, NSE, Noted, World, by_second
+from tests.feeds.angel.played import (
+    DAY,
+    FAULTS,
+    NSE,
+    OPEN_MS,
+    World,
+    assert_volume_is_whole,
+    by_second,
+    covers,
+    walk,
+    what_was_traded,
+)
 from tests.reference.brute_force import indian_ms
 from topology.feeds.angel.packets import QUOTE, SNAP_QUOTE
-from topology.market import Candle
 from topology.market.candle import PARTIAL
 from topology.simulator import Walk, catalogue
-
-DAY = date(2022, 11, 22)
-OPEN_MS = indian_ms(DAY, "09:15")
-FAULTS = (
-    "drop:for=12s", "abort", "silent:for=45s", "half-open", "duplicate:for=1m,chance=20%", "reorder:for=30s,chance=10%",
-    "delay:for=20s,by=400ms", "wrong-sequence:for=30s", "garbage:for=20s", "truncate:for=20s", "oversize:for=20s",
-    "volume-reset:for=20s", "clock-jump:for=15s", "expire-session", "rate-limit:for=30s,answer=429",
-)  # fmt: skip
-
-
-def walk(instruments: int, rate: float) -> Walk:
-    return Walk(catalogue(DAY)[:instruments], seed=7, rate=rate, calendar=NSE)
 
 
 def at_random(minutes: int, *, seed: int) -> list[str]:
@@ -46,18 +44,6 @@ async def played(monkeypatch: pytest.MonkeyPatch, faults: list[str], *, minutes:
             world.simulator.fault(fault)
         await world.go_on(70 + minutes * 60)
         return world
-
-
-def what_was_traded(candle: Candle | None) -> tuple[int, ...] | None:
-    if candle is None:
-        return None
-    return candle.open, candle.high, candle.low, candle.close, candle.volume, candle.count
-
-
-def covers(gap: Noted, second: int) -> bool:
-    assert gap.from_ms is not None
-    assert gap.to_ms is not None
-    return gap.from_ms < (second + 1) * 1000 and second * 1000 < gap.to_ms
 
 
 @pytest.mark.parametrize(
@@ -87,19 +73,6 @@ async def test_faults_change_no_candle_but_those_in_gaps_that_are_reported(
     assert len(whole) < len(different) / 20, "a candle that is wrong says that it is partial, but for a few"
     for world in (undisturbed, disturbed):
         assert_volume_is_whole(world)
-
-
-def assert_volume_is_whole(world: World) -> None:
-    """Candles, gaps and what was traded before the first packet together are the day volume as it was told last."""
-    volumes: dict[str, int] = {}
-    for candle in world.written.candles + world.written.seconds.forming(world.written.seconds.series):
-        if candle.start_ms // DAY_MS == world.written.first_volume.get(candle.instrument, (0, 0))[0]:
-            volumes[candle.instrument] = volumes.get(candle.instrument, 0) + candle.volume
-    for instrument, series in world.written.seconds.series.items():
-        if series.volume is not None:
-            _, first = world.written.first_volume[instrument]
-            in_gaps = world.written.in_gaps.get(instrument, 0)
-            assert volumes.get(instrument, 0) + in_gaps + first == series.volume, instrument
 
 
 async def test_a_quiet_morning(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,9 @@
 """Angel One SmartAPI as a feed.
 
 A day: ``feed`` its hours (``hours``), ``session`` the login, ``line`` a socket that is kept open, ``connection`` that
-socket once, ``watch`` its health, ``shard`` the instruments on a line. A packet: ``packets`` its bytes, ``translate``
-what it tells. ``sdk`` is the broker's client, mended, ``answers`` what it answers, ``limits`` and ``backoff`` when to
-ask again.
+socket once, ``watch`` its health, ``shard`` the instruments on a line or two, ``sources`` which of these brings what. A
+packet: ``packets`` its bytes, ``translate`` what it tells. ``sdk`` is the broker's client, mended, ``answers`` what it
+answers, ``limits`` and ``backoff`` when to ask again.
 
 The instrument master: ``listing`` a row, ``listings`` the copy on disk, ``search`` what is found in it, ``master`` how
 it is fetched, ``symbols`` what a symbol stands for.

@@ -30,7 +30,7 @@ STAY_AFTER_MS = 10_000  # the close, for what is on its way
 
 
 class AngelFeed:
-    """Feeds ``live`` from the broker. ``shards`` are the subscriptions of each line.
+    """Feeds ``live`` from the broker. ``shards`` are the subscriptions of each line; with ``standby`` each has two.
 
     ``classes`` names the instrument class where :func:`default_class` is not enough. ``prepare`` is awaited before each
     day's login. `run` raises CredentialsError when the broker refuses the credentials for good, and NotCovered where
@@ -52,6 +52,7 @@ class AngelFeed:
         events: Events,
         since_ms: int,
         random: Random,
+        standby: bool = False,
     ) -> None:
         self._account, self._clock, self._events = account, clock, events
         self.calendar = calendar  # another one may take its place while the feed runs
@@ -69,24 +70,25 @@ class AngelFeed:
         self._classes: set[str] = set()
         self._shards: list[Shard] = []
         self._lines: list[Line] = []
-        for number, wanted in enumerate(shards):
+        for wanted in shards:
             names = [str(one.instrument) for one in wanted]
             of_shard = {classes.get(name) or default_class(name) for name in names}
             self._classes |= of_shard
-            shard = Shard(wanted, live=live, clock=clock, events=events, since_ms=since_ms)
+            shard = Shard(wanted, live=live, clock=clock, events=events, since_ms=since_ms, standby=standby)
             self._shards.append(shard)
-            self._lines.append(
-                Line(
-                    number,
-                    wanted,
-                    shard,
-                    clock=clock,
-                    connect=self._connected,
-                    renew=self._renewed,
-                    open_since_ms=self._opener(of_shard),
-                    random=random,
+            for _ in range(1 + standby):
+                self._lines.append(
+                    Line(
+                        len(self._lines),
+                        wanted,
+                        shard,
+                        clock=clock,
+                        connect=self._connected,
+                        renew=self._renewed,
+                        open_since_ms=self._opener(of_shard),
+                        random=random,
+                    )
                 )
-            )
 
     async def run(self) -> None:
         """Feed day after day."""

@@ -1,4 +1,4 @@
-"""A shard: instruments that share a line. What is missed of them is reported as gaps and doubts."""
+"""A shard: instruments that share a line, or two. What is missed of them is reported as gaps and doubts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Protocol
 from topology.feeds.angel.connection import Came
 from topology.feeds.angel.doubts import Doubts
 from topology.feeds.angel.line import DEAD, SILENT, Wanted
-from topology.feeds.angel.packets import PacketError, parse
+from topology.feeds.angel.packets import Packet, PacketError, parse
+from topology.feeds.angel.sources import LAG_MS, LATE, Sources
 from topology.feeds.angel.translate import Translator
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
@@ -38,19 +39,21 @@ class Events(Protocol):
 
 
 class Shard:
-    """The instruments of one line: what its packets tell goes to ``live``, what is missed too.
+    """The instruments of one line, or with ``standby`` of two: what their packets tell goes to ``live``.
 
-    ``since_ms`` is up to when nothing was missing before.
+    A gap is when no line is up. ``since_ms`` is up to when nothing was missing before.
     """
 
     def __init__(
-        self, wanted: Sequence[Wanted], *, live: LiveFeed, clock: Clock, events: Events, since_ms: int
+        self, wanted: Sequence[Wanted], *, live: LiveFeed, clock: Clock, events: Events, since_ms: int, standby: bool
     ) -> None:
-        self.counts: Counter[str] = Counter()  # of packets: what came, and what could not be read, by reason
+        self.counts: Counter[str] = Counter()  # of packets: what came, and what became of it where it is no tick
         self.newest_ms = since_ms  # of the good ticks: up to here nothing is missing
+        self._standby = standby
         self._instruments = [str(one.instrument) for one in wanted]
         self._live, self._clock, self._events = live, clock, events
         self._translator = Translator(self._instruments)
+        self._sources = Sources(self._instruments)
         self._gap_from_ms: int | None = None
         self._doubts = Doubts()
 
@@ -64,11 +67,14 @@ class Shard:
 
     def end(self) -> None:
         """Note that the day is over: what comes from here on is missing."""
+        for line in self._sources.up:
+            self._lose(line)
         self._interrupt("the day is over")
 
     def opened(self, line: int) -> None:
-        """Note that the line is open and brings how all stands."""
-        self._translator.subscribed(self._clock.now_ms())
+        """Note that the line is open and brings how all stands: news of what no other line is bringing."""
+        self._translator.subscribed(self._clock.now_ms(), self._sources.without())
+        self._sources.opened(line)
         self._events("connected", f"{len(self._instruments)} instruments", socket=line)
 
     def rejected(self, line: int, why: str) -> None:
@@ -76,11 +82,14 @@ class Shard:
         self._events("rejected", why, socket=line)
 
     def lost(self, line: int, why: str) -> None:
-        """Note that the line is down."""
-        self._interrupt(why)
+        """Note that the line is down. Another one that is up carries on."""
+        self._lose(line)
+        carried = len(self._instruments) if self._sources.up else 0
+        if not carried:
+            self._interrupt(why)
         if why in (DEAD, SILENT):
-            self._events("stale", why, socket=line)
-        self._events("disconnected", why, socket=line)
+            self._events("stale", why, socket=line, instruments=carried)
+        self._events("disconnected", why, socket=line, instruments=carried)
 
     def take(self, line: int, came: Sequence[Came]) -> bool:
         """Translate packets, and hand over what they tell. Return whether any of them could be read."""
@@ -95,7 +104,10 @@ class Shard:
             except PacketError as error:
                 self.counts[str(error)] += 1
                 unreadable += 1
-                self._doubts.begin(self._instruments, str(error), self.newest_ms)
+                whole_until_ms = self.newest_ms - LAG_MS * self._standby  # the other line may be ahead so much
+                self._doubts.begin(self._sources.of(line), str(error), whole_until_ms)
+                continue
+            if self._standby and not self._chosen(line, packet, received_ms):
                 continue
             if self._gap_from_ms is not None:
                 self._resume(line, received_ms)
@@ -116,6 +128,21 @@ class Shard:
         self._tell_doubts(line)
         return len(came) > unreadable
 
+    def _chosen(self, line: int, packet: Packet, received_ms: int) -> bool:
+        """Say whether a packet is the source's. One of nothing that is known here is counted further on."""
+        instrument = self._translator.instrument(packet)
+        if instrument is None or packet.price <= 0:
+            return True
+        taken, why, missed_ms = self._sources.choose(
+            instrument, line, exchange_ms=packet.exchange_ms, received_ms=received_ms
+        )
+        if why:
+            self.counts[why] += 1
+            self._doubts.begin([instrument], why, missed_ms)
+        elif not taken:
+            self.counts["standby"] += 1
+        return taken
+
     def _judge(self, tick: Tick, doubt: str) -> None:
         """Note how far all is right, and what isn't."""
         if doubt:
@@ -133,6 +160,12 @@ class Shard:
             )
         if (begun := self._doubts.begun()) is not None:
             self._live.interrupt(begun)
+
+    def _lose(self, line: int) -> None:
+        """Note what a line that is down has missed before."""
+        for instrument, missed_ms in self._sources.lost(line).items():
+            self._doubts.begin([instrument], LATE, missed_ms)
+        self._tell_doubts(line)
 
     def _interrupt(self, why: str) -> None:
         """Begin a gap where the newest tick was, unless there is one already."""

@@ -77,8 +77,8 @@ class Translator:
         self._subscribed_ms = 0
         self._by_wire: dict[tuple[int, bytes], _Known | None] = {}
 
-    def subscribed(self, at_ms: int) -> None:
-        """Note that the instruments were subscribed: the next packet of each tells how things stood then.
+    def subscribed(self, at_ms: int, instruments: Iterable[str] | None = None) -> None:
+        """Note that these (None: all) were subscribed: the next packet of each tells how things stood then.
 
         On another day than the last time, nothing of that day is known any more.
         """
@@ -86,9 +86,15 @@ class Translator:
             self._known = {instrument: _Known(instrument) for instrument in self._known}
             self._by_wire.clear()
         self._subscribed_ms = at_ms
-        for known in self._known.values():
+        for instrument in self._known if instruments is None else instruments:
+            known = self._known[instrument]
             known.fresh = True
             known.recent.clear()
+
+    def instrument(self, packet: Packet) -> str | None:
+        """Return the instrument of a packet, None for one that was not subscribed."""
+        known = self._find(packet)
+        return None if known is None else known.instrument
 
     def translate(self, packet: Packet, received_ms: int) -> Told:
         """Say what a packet tells; ``received_ms`` is when it came, in milliseconds since the epoch."""

@@ -11,18 +11,21 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from msgspec.structs import replace
 
 from agents.lifeline import REFUSED
 from tests.crash.cluster import Process, until
 from topology import topics
+from topology.assembly import build
 from topology.configuration import from_settings
 from topology.embedded import Kafka, free_port
 from topology.feeds.clock import now_ms
-from topology.log.frames import TICK_FRAME, TICKS, TickFrame
+from topology.log.frames import TICK_FRAME, TICKS, Configure, TickFrame, encode
 from topology.market import Calendar, SecondCandles
 from topology.market.calendar import indian_day
 from topology.settings import LIVE, SIM, Settings
@@ -134,6 +137,21 @@ def test_what_cannot_be_fed_is_refused_with_one_line(
     (line,) = [line["message"] for line in lines if line["level"] not in ("INFO", "WARNING")]
     assert said in line
     assert "Traceback" not in feed.log.read_text()
+
+
+async def test_a_command_is_copied_and_its_calendar_and_classes_are_followed(tmp_path: Path) -> None:
+    role: Any = build(Settings.from_env({"TOPOLOGY_ROLE": "feed", "DATA_DIR": str(tmp_path)})).role
+    commanded: list[Configure] = []
+    followed: list[tuple[str, Any]] = []
+    role._writer = SimpleNamespace(command=commanded.extend)
+    role._feed = SimpleNamespace(follow=lambda calendar, classes: followed.append((calendar.text, classes)))
+    wanted = replace(from_settings(Settings.from_env({})), classes={"NSE:2885": "equity_cas"})
+    broken = replace(wanted, calendar="{}")
+    for offset, configuration in enumerate((wanted, broken), 2):
+        message = SimpleNamespace(value=encode(configuration), offset=offset, topic="live.commands")
+        await role._copy(SimpleNamespace(message=message))
+    assert [command.id for command in commanded] == [2, 3]
+    assert followed == [(wanted.calendar, {"NSE:2885": "equity_cas"})]
 
 
 @asynccontextmanager

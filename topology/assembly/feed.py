@@ -148,7 +148,7 @@ class FeedRole:
             configuration = topics.configure_of(event.message)
             self._writer.command([configuration])
             try:
-                self._feed.calendar = Calendar.parse(configuration.calendar)
+                self._feed.follow(Calendar.parse(configuration.calendar), configuration.classes)
             except CalendarError as error:
                 logger.warning("command %d is not followed: %s", configuration.id, error)
 

@@ -21,6 +21,7 @@ from tests.feeds.angel.played import (
 )
 from tests.reference.brute_force import indian_ms
 from topology.feeds.angel.packets import QUOTE, SNAP_QUOTE
+from topology.market import CalendarError
 from topology.market.candle import PARTIAL
 from topology.simulator import Walk, catalogue
 
@@ -84,6 +85,21 @@ async def test_a_quiet_morning(monkeypatch: pytest.MonkeyPatch) -> None:
         assert min(candle.start_ms for candle in world.written.candles) >= OPEN_MS
         assert len(world.written.candles) > 200
         assert not any(candle.marks & PARTIAL for candle in world.written.candles)
+
+
+async def test_it_follows_other_classes_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    day = date(2026, 8, 3)
+    source = Walk(catalogue(day)[1:3], seed=7, rate=3, calendar=NSE)
+    (first, *_) = [listing.instrument for listing in source.listings]
+    async with World(source, at_ms=indian_ms(day, "15:28"), mode=QUOTE, monkeypatch=monkeypatch) as world:
+        await world.go_on(30)
+        with pytest.raises(CalendarError, match="'metal' is not covered"):
+            world.feed.follow(NSE, {first: "metal"})
+        world.feed.follow(NSE, {first: "derivative"})
+        await world.skip_to(indian_ms(day, "15:35"))
+        assert world.sockets == 1, "derivatives trade until 15:40"
+        await world.skip_to(indian_ms(day, "15:41"))
+        assert world.sockets == 0
 
 
 async def test_a_day_and_the_next_one_after_a_holiday(monkeypatch: pytest.MonkeyPatch) -> None:

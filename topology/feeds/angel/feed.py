@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from random import Random
 
 from topology.feeds.angel.connection import Connection
@@ -33,8 +34,8 @@ class AngelFeed:
     """Feeds ``live`` from the broker. ``shards`` are the subscriptions of each line; with ``standby`` each has two.
 
     ``classes`` names the instrument class where :func:`default_class` is not enough. ``prepare`` is awaited before each
-    day's login. `run` raises CredentialsError when the broker refuses the credentials for good, and NotCovered where
-    the calendar ends.
+    day's login. Raises CalendarError for a class that the calendar lacks. `run` raises CredentialsError when the broker
+    refuses the credentials for good, and NotCovered where the calendar ends.
     """
 
     def __init__(
@@ -55,7 +56,6 @@ class AngelFeed:
         standby: bool = False,
     ) -> None:
         self._account, self._clock, self._events = account, clock, events
-        self.calendar = calendar  # another one may take its place while the feed runs
         self._session = Session(
             account,
             limits,
@@ -67,13 +67,11 @@ class AngelFeed:
         )
         self._prepare = prepare
         self._renewing = asyncio.Lock()
-        self._classes: set[str] = set()
+        self._instruments = [[str(one.instrument) for one in wanted] for wanted in shards]
+        self.follow(calendar, classes)
         self._shards: list[Shard] = []
         self._lines: list[Line] = []
-        for wanted in shards:
-            names = [str(one.instrument) for one in wanted]
-            of_shard = {classes.get(name) or default_class(name) for name in names}
-            self._classes |= of_shard
+        for number, wanted in enumerate(shards):
             shard = Shard(wanted, live=live, clock=clock, events=events, since_ms=since_ms, standby=standby)
             self._shards.append(shard)
             for _ in range(1 + standby):
@@ -85,16 +83,23 @@ class AngelFeed:
                         clock=clock,
                         connect=self._connected,
                         renew=self._renewed,
-                        open_since_ms=self._opener(of_shard),
+                        open_since_ms=partial(self._open_since_ms, number),
                         random=random,
                     )
                 )
+
+    def follow(self, calendar: Calendar, classes: Mapping[str, str]) -> None:
+        """Follow this calendar and these classes from here on. Raises CalendarError, and changes nothing then."""
+        of_shards = [{classes.get(name) or default_class(name) for name in names} for names in self._instruments]
+        for name in set().union(*of_shards):
+            calendar.sessions(name, calendar.first_day)
+        self._calendar, self._classes = calendar, of_shards
 
     async def run(self) -> None:
         """Feed day after day."""
         while True:
             now_ms = self._clock.now_ms()
-            hours = next_hours(self.calendar, self._classes, now_ms)
+            hours = next_hours(self._calendar, set().union(*self._classes), now_ms)
             if (left_ms := hours.open_ms - LOGIN_BEFORE_MS - now_ms) > 0:
                 # Not longer: the calendar may change meanwhile.
                 await self._clock.sleep(min(left_ms / 1000, LOOKS_EVERY_S))
@@ -142,5 +147,5 @@ class AngelFeed:
                 return await self._session.login()
             return self._session.tokens
 
-    def _opener(self, classes: set[str]) -> Callable[[], int | None]:
-        return lambda: open_since_ms(self.calendar, classes, self._clock.now_ms())
+    def _open_since_ms(self, shard: int) -> int | None:
+        return open_since_ms(self._calendar, self._classes[shard], self._clock.now_ms())

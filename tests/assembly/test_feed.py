@@ -20,10 +20,14 @@ from msgspec.structs import replace
 
 from agents.lifeline import REFUSED
 from tests.crash.cluster import Process, until
+from tests.feeds.angel.masters import LISTED, keep
 from topology import topics
 from topology.assembly import build
+from topology.assembly.feed import SUBSCRIBED_NAME, _subscriptions
 from topology.configuration import from_settings
 from topology.embedded import Kafka, free_port
+from topology.feeds import FeedError
+from topology.feeds.angel.listings import FILE_NAME
 from topology.feeds.clock import now_ms
 from topology.log.frames import TICK_FRAME, TICKS, Configure, TickFrame, encode
 from topology.market import Calendar, SecondCandles
@@ -137,6 +141,18 @@ def test_what_cannot_be_fed_is_refused_with_one_line(
     (line,) = [line["message"] for line in lines if line["level"] not in ("INFO", "WARNING")]
     assert said in line
     assert "Traceback" not in feed.log.read_text()
+
+
+def test_a_feed_that_is_started_again_after_a_contract_has_expired_does_without_it(tmp_path: Path) -> None:
+    env = {"DATA_DIR": str(tmp_path), "SUBSCRIBE_TOKENS": "NIFTY24NOV2625000CE,nifty,2:35003"}
+    settings, master = Settings.from_env(env), tmp_path / "live" / FILE_NAME
+    keep(master, LISTED)
+    assert [str(one.instrument) for one in _subscriptions(settings)] == ["NFO:60002", "NSE:99926000", "NFO:35003"]
+    keep(master, [row for row in LISTED if row["symbol"] != "NIFTY24NOV2625000CE"])
+    assert [str(one.instrument) for one in _subscriptions(settings)] == ["NSE:99926000", "NFO:35003"]
+    (tmp_path / "live" / SUBSCRIBED_NAME).write_text("torn {")
+    with pytest.raises(FeedError, match="has no such symbol"):
+        _subscriptions(settings)
 
 
 async def test_a_command_is_copied_and_its_calendar_and_classes_are_followed(tmp_path: Path) -> None:

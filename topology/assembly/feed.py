@@ -10,6 +10,7 @@ from datetime import datetime
 from random import Random
 from urllib.parse import urlsplit
 
+import msgspec
 from faust.types import TP, EventT
 from prometheus_client import Gauge
 
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 PACKETS = Gauge("mdengine_feed_packets_total", "Packets that came, and those that were special, by how", ["what"])
 MASTER_S = 120.0
+SUBSCRIBED_NAME = "subscribed.json"
 CLOCK_STEP_MS = 60_000
 FAREWELL_S = 10.0  # for the notice that nothing more is tried
 
@@ -69,8 +71,7 @@ class FeedRole:
         self._log = log.header.log
         try:
             notifications = Notifications(channels_of(settings), time.monotonic)
-            with Listings.opened(settings.namespace_dir / FILE_NAME) or nullcontext() as listings:
-                wanted = subscribing.read(settings.subscribe_tokens, listings, standby=settings.feed_standby)
+            wanted = _subscriptions(settings)
             self._writer = writer = await TickLogWriter(settings.bootstrap, log).__aenter__()
             if writer.clock_ms - clock.now_ms() < CLOCK_STEP_MS:  # it was put back a little
                 await clock.sleep_until(writer.clock_ms)
@@ -159,6 +160,23 @@ class FeedRole:
         for what, count in (self._feed.counted() if self._feed is not None else {}).items():
             PACKETS.labels(what).set(count)
         return health.Health("feed", "running" if running else "standing still", self._log, [line])
+
+
+def _subscriptions(settings: Settings) -> list[subscribing.Subscription]:
+    """Read what to subscribe to, and keep what its entries stand for: that of a contract is forgotten when it expires.
+
+    Raises FeedError.
+    """
+    kept = settings.namespace_dir / SUBSCRIBED_NAME
+    try:
+        seen = msgspec.json.decode(kept.read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError):
+        seen = {}
+    with Listings.opened(settings.namespace_dir / FILE_NAME) or nullcontext() as listings:
+        wanted = subscribing.read(settings.subscribe_tokens, listings, standby=settings.feed_standby, seen=seen)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(msgspec.json.encode(seen))
+    return wanted
 
 
 def _updated_master(settings: Settings, wanted: list[Instrument]) -> None:

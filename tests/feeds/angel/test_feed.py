@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 from random import Random
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.feeds.angel.played import (
     DAY,
@@ -23,7 +25,8 @@ from tests.reference.brute_force import indian_ms
 from topology.feeds.angel.packets import QUOTE, SNAP_QUOTE
 from topology.market import CalendarError
 from topology.market.candle import PARTIAL
-from topology.simulator import Walk, catalogue
+from topology.simulator import Walk, catalogue, stream
+from topology.simulator.session import Sessions
 
 
 def at_random(minutes: int, *, seed: int) -> list[str]:
@@ -85,6 +88,26 @@ async def test_a_quiet_morning(monkeypatch: pytest.MonkeyPatch) -> None:
         assert min(candle.start_ms for candle in world.written.candles) >= OPEN_MS
         assert len(world.written.candles) > 200
         assert not any(candle.marks & PARTIAL for candle in world.written.candles)
+
+
+async def test_a_broker_that_refuses_all_it_has_let_in_is_not_asked_to_at_each_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logins: list[int] = []
+    login = Sessions.login
+
+    def counted(sessions: Sessions, *who: str, now_ms: int) -> Any:
+        logins.append(now_ms)
+        return login(sessions, *who, now_ms=now_ms)
+
+    monkeypatch.setattr(Sessions, "login", counted)
+    monkeypatch.setattr(stream.Streams, "_refused", lambda *_: web.Response(status=403))
+    async with World(walk(3, 3), at_ms=OPEN_MS, mode=QUOTE, monkeypatch=monkeypatch) as world:
+        await world.go_on(3600, step_ms=1000)
+        refused = world.of("disconnected")
+    assert {event.detail for event in refused} == {"refused with HTTP 403"}
+    assert len(refused) > 55
+    assert 10 < len(logins) < 20
 
 
 async def test_it_follows_other_classes_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.line import Line, Wanted
 from topology.feeds.angel.refusals import Refusals
-from topology.feeds.angel.session import Session, Tokens
+from topology.feeds.angel.session import Session
 from topology.feeds.angel.shard import Events, Shard
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
@@ -66,7 +66,6 @@ class AngelFeed:
             random=random,
         )
         self._prepare = prepare
-        self._renewing = asyncio.Lock()
         self._instruments = [[str(one.instrument) for one in wanted] for wanted in shards]
         self.follow(calendar, classes)
         self._shards: list[Shard] = []
@@ -82,7 +81,7 @@ class AngelFeed:
                         shard,
                         clock=clock,
                         connect=self._connected,
-                        renew=self._renewed,
+                        renew=self._session.renew,
                         open_since_ms=partial(self._open_since_ms, number),
                         random=random,
                     )
@@ -137,15 +136,8 @@ class AngelFeed:
         self._events("day", ", ".join(told))
 
     async def _connected(self) -> Connection:
-        tokens = self._session.tokens or await self._renewed(None)
+        tokens = self._session.tokens or await self._session.renew(None)
         return Connection(self._account, tokens, now_ms=self._clock.now_ms)
-
-    async def _renewed(self, dead: Tokens | None = None) -> Tokens:
-        """Return new tokens in place of the dead ones: several sockets may notice, one logs in."""
-        async with self._renewing:
-            if self._session.tokens is None or self._session.tokens is dead:
-                return await self._session.login()
-            return self._session.tokens
 
     def _open_since_ms(self, shard: int) -> int | None:
         return open_since_ms(self._calendar, self._classes[shard], self._clock.now_ms())

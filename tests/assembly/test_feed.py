@@ -22,13 +22,13 @@ from agents.lifeline import REFUSED
 from tests.crash.cluster import Process, until
 from tests.feeds.angel.masters import LISTED, keep
 from topology import topics
-from topology.assembly import build
+from topology.assembly import build, feed
 from topology.assembly.feed import SUBSCRIBED_NAME, _subscriptions
 from topology.configuration import from_settings
 from topology.embedded import Kafka, free_port
 from topology.feeds import FeedError
 from topology.feeds.angel.listings import FILE_NAME
-from topology.feeds.clock import now_ms
+from topology.feeds.clock import Clock, now_ms
 from topology.log.frames import TICK_FRAME, TICKS, Configure, TickFrame, encode
 from topology.market import Calendar, SecondCandles
 from topology.market.calendar import indian_day
@@ -153,6 +153,29 @@ def test_a_feed_that_is_started_again_after_a_contract_has_expired_does_without_
     (tmp_path / "live" / SUBSCRIBED_NAME).write_text("torn {")
     with pytest.raises(FeedError, match="has no such symbol"):
         _subscriptions(settings)
+
+
+async def test_the_master_of_the_day_is_asked_for_again_until_it_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = iter([FeedError("it is empty"), OSError("no route"), None])
+    slept: list[float] = []
+
+    def update(*_: Any) -> None:
+        if (error := next(answers)) is not None:
+            raise error
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(feed, "_updated_master", update)
+    monkeypatch.setattr(feed, "SYSTEM", Clock(now_ms, sleep))
+    role: Any = build(Settings.from_env({"TOPOLOGY_ROLE": "feed", "DATA_DIR": str(tmp_path)})).role
+    await role._fetch_master([])
+    assert next(answers, "all asked for") == "all asked for"
+    assert slept == [feed.MASTER_PAUSE_S] * 2
+    assert "it is empty" in caplog.text
+    assert "no route" in caplog.text
 
 
 async def test_a_command_is_copied_and_its_calendar_and_classes_are_followed(tmp_path: Path) -> None:

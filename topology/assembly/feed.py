@@ -42,7 +42,7 @@ from web import health
 logger = logging.getLogger(__name__)
 
 PACKETS = Gauge("mdengine_feed_packets_total", "Packets that came, and those that were special, by how", ["what"])
-MASTER_S = 120.0
+MASTER_PAUSE_S = 30.0
 SUBSCRIBED_NAME = "subscribed.json"
 CLOCK_STEP_MS = 60_000
 FAREWELL_S = 10.0  # for the notice that nothing more is tried
@@ -111,12 +111,13 @@ class FeedRole:
         )
 
     async def _fetch_master(self, wanted: list[Instrument]) -> None:
-        """Fetch the instrument master of the day; the last good copy does where that can't be had."""
-        try:
-            async with asyncio.timeout(MASTER_S):
-                await asyncio.to_thread(_updated_master, self._settings, wanted)
-        except (FeedError, OSError) as error:  # TimeoutError is one too
-            logger.warning("the instrument master of today can't be had: %s", str(error) or type(error).__name__)
+        """Fetch the instrument master of the day, as often as it takes; until then the last good copy does."""
+        while True:
+            try:
+                return await asyncio.to_thread(_updated_master, self._settings, wanted)
+            except (FeedError, OSError) as error:
+                logger.warning("the instrument master of today can't be had: %s", str(error) or type(error).__name__)
+            await SYSTEM.sleep(MASTER_PAUSE_S)
 
     async def _run(self, feed: AngelFeed, happenings: Happenings) -> None:
         try:

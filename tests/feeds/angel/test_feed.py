@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 from random import Random
 from typing import Any
@@ -108,6 +109,27 @@ async def test_a_broker_that_refuses_all_it_has_let_in_is_not_asked_to_at_each_c
     assert {event.detail for event in refused} == {"refused with HTTP 403"}
     assert len(refused) > 55
     assert 10 < len(logins) < 20
+
+
+async def test_what_is_prepared_delays_nothing_and_is_given_up_when_it_is_time_to_connect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, given_up = list[int](), list[int]()
+
+    async def prepare(world: World) -> None:
+        begun.append(world.clock.ms)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.append(world.clock.ms)
+
+    monkeypatch.setattr(World, "_prepared", prepare)
+    async with World(walk(3, 3), at_ms=OPEN_MS - 310_000, mode=QUOTE, monkeypatch=monkeypatch) as world:
+        await world.go_on(11)
+        assert begun == [OPEN_MS - 300_000]
+        assert len(world.simulator._sessions._jwts) == 1, "it is logged in"
+        await world.go_on(250)
+        assert given_up == [event.at_ms for event in world.of("connected")] == [OPEN_MS - 60_000]
 
 
 async def test_it_follows_other_classes_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,9 +33,10 @@ STAY_AFTER_MS = 10_000  # the close, for what is on its way
 class AngelFeed:
     """Feeds ``live`` from the broker. ``shards`` are the subscriptions of each line; with ``standby`` each has two.
 
-    ``classes`` names the instrument class where :func:`default_class` is not enough. ``prepare`` is awaited before each
-    day's login. Raises CalendarError for a class that the calendar lacks. `run` raises CredentialsError when the broker
-    refuses the credentials for good, and NotCovered where the calendar ends.
+    ``classes`` names the instrument class where :func:`default_class` is not enough. ``prepare`` runs beside each day's
+    login; what is not done when it is time to connect is cancelled. Raises CalendarError for a class that the calendar
+    lacks. `run` raises CredentialsError when the broker refuses the credentials for good, and NotCovered where the
+    calendar ends.
     """
 
     def __init__(
@@ -103,10 +104,15 @@ class AngelFeed:
                 # Not longer: the calendar may change meanwhile.
                 await self._clock.sleep(min(left_ms / 1000, LOOKS_EVERY_S))
                 continue
-            await self._prepare()
-            await self._session.login()
-            logger.info("logged in")
-            await self._clock.sleep_until(hours.open_ms - CONNECT_BEFORE_MS)
+            preparing = asyncio.ensure_future(self._prepare())
+            try:
+                await self._session.login()
+                logger.info("logged in")
+                await self._clock.sleep_until(hours.open_ms - CONNECT_BEFORE_MS)
+            finally:
+                preparing.cancel()
+            if preparing.done():
+                preparing.result()  # raises what it could not go on with
             await self._day(hours)
             await self._session.logout()
 

@@ -162,8 +162,8 @@ class FeedEvent(msgspec.Struct, array_like=True, frozen=True):
     log: str
     at_ms: int
     kind: str
-    socket: int | None
-    detail: str
+    socket: int | None = None
+    detail: str = ""
     from_ms: int | None = None
     to_ms: int | None = None
     instruments: int = 0

@@ -8,3 +8,6 @@ answers, ``limits`` and ``backoff`` when to ask again.
 The instrument master: ``listing`` a row, ``listings`` the copy on disk, ``search`` what is found in it, ``master`` how
 it is fetched, ``symbols`` what a symbol stands for.
 """
+
+KNOWN_SMARTAPI = {"1.5.5"}
+"""The versions of the broker's client that `sdk` is known to mend. Here, since that one takes a while to import."""

@@ -58,35 +58,24 @@ class AngelFeed:
     ) -> None:
         self._account, self._clock, self._events = account, clock, events
         self._session = Session(
-            account,
-            limits,
-            refusals,
-            now_ms=clock.now_ms,
-            sleep=clock.sleep,
-            told=lambda why: events("login_failed", why),
+            account, limits, refusals, now_ms=clock.now_ms, sleep=clock.sleep, told=partial(events, "login_failed"),
             random=random,
-        )
+        )  # fmt: skip
         self._prepare = prepare
         self._instruments = [[str(one.instrument) for one in wanted] for wanted in shards]
         self.follow(calendar, classes)
-        self._shards: list[Shard] = []
-        self._lines: list[Line] = []
-        for number, wanted in enumerate(shards):
-            shard = Shard(wanted, live=live, clock=clock, events=events, since_ms=since_ms, standby=standby)
-            self._shards.append(shard)
-            for _ in range(1 + standby):
-                self._lines.append(
-                    Line(
-                        len(self._lines),
-                        wanted,
-                        shard,
-                        clock=clock,
-                        connect=self._connected,
-                        renew=self._session.renew,
-                        open_since_ms=partial(self._open_since_ms, number),
-                        random=random,
-                    )
-                )
+        self._shards = [
+            Shard(wanted, live=live, clock=clock, events=events, since_ms=since_ms, standby=standby)
+            for wanted in shards
+        ]
+        of_shards = [shard for shard in range(len(shards)) for _ in range(1 + standby)]
+        self._lines = [self._line(number, shard, shards[shard], random) for number, shard in enumerate(of_shards)]
+
+    def _line(self, number: int, shard: int, wanted: Sequence[Wanted], random: Random) -> Line:
+        return Line(
+            number, wanted, self._shards[shard], clock=self._clock, connect=self._connected, renew=self._session.renew,
+            open_since_ms=partial(self._open_since_ms, shard), random=random,
+        )  # fmt: skip
 
     def follow(self, calendar: Calendar, classes: Mapping[str, str]) -> None:
         """Follow this calendar and these classes from here on. Raises CalendarError, and changes nothing then."""

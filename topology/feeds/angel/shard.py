@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 from topology.feeds.angel.connection import Came
 from topology.feeds.angel.doubts import Doubts
@@ -22,20 +22,20 @@ from topology.market.ticks import Tick
 logger = logging.getLogger(__name__)
 
 
-class Events(Protocol):
-    """Takes what happens to a shard."""
+class About(TypedDict, total=False):
+    """What an event is about, see :class:`topology.log.frames.FeedEvent`."""
 
-    def __call__(
-        self,
-        kind: str,
-        detail: str = "",
-        *,
-        socket: int | None = None,
-        from_ms: int | None = None,
-        to_ms: int | None = None,
-        instruments: int = 0,
-    ) -> None:
-        """Note an event; see :class:`topology.log.frames.FeedEvent`."""
+    socket: int
+    from_ms: int | None
+    to_ms: int | None
+    instruments: int
+
+
+class Events(Protocol):
+    """Takes what happens to a feed."""
+
+    def __call__(self, kind: str, detail: str = "", **about: Unpack[About]) -> None:
+        """Note an event."""
 
 
 class Shard:

@@ -193,6 +193,13 @@ def test_the_calendar_is_that_of_the_namespace_or_the_file_that_was_named(tmp_pa
     assert Settings.from_env({"CALENDAR_FILE": str(own)}).calendar_text() == "{}"
 
 
+def test_a_calendar_that_is_no_text_is_refused_with_the_name_of_its_variable(tmp_path: Path) -> None:
+    own = tmp_path / "own.json"
+    own.write_bytes("{}".encode("utf-16"))
+    with pytest.raises(SettingsError, match=r"^CALENDAR_FILE='.*own.json' is wrong: it must be a file of UTF-8 text$"):
+        Settings.from_env({"CALENDAR_FILE": str(own)}).calendar_text()
+
+
 @pytest.mark.parametrize(("version", "used"), [("1.8.0_392", False), ("11.0.2", False), ("17", True), ("25.0.1", True)])
 def test_a_java_home_is_used_where_it_can_run_the_broker(tmp_path: Path, version: str, used: bool) -> None:
     (tmp_path / "release").write_text(f'IMPLEMENTOR="x"\nJAVA_VERSION="{version}"\n')

@@ -157,9 +157,15 @@ class Settings:
         return self.data_dir / self.namespace
 
     def calendar_text(self) -> str:
-        """Give the session calendar as JSON text: `calendar_file`, or else the bundled one of the namespace."""
+        """Give the session calendar as JSON text: `calendar_file`, or else the bundled one of the namespace.
+
+        Raises `SettingsError` for a file that isn't UTF-8, OSError for one that can't be read any more.
+        """
         if self.calendar_file is not None:
-            return self.calendar_file.read_text(encoding="utf-8")
+            try:
+                return self.calendar_file.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                raise _wrong("CALENDAR_FILE", str(self.calendar_file), allowed="a file of UTF-8 text") from None
         name = "always_open.json" if self.namespace == SIM else "nse.json"
         return files("topology.market").joinpath("calendars", name).read_text(encoding="utf-8")
 

@@ -79,6 +79,7 @@ VARIABLES: list[tuple[str, str, Any, str, Any, list[str]]] = [
     ("METRICS_ADDR", "metrics_addr", Address("127.0.0.1", 9091), "0.0.0.0:80", Address("0.0.0.0", 80), [":", "9091"]),
     ("ANGEL_API_KEY", "account", DEFAULT.account, "key", replace(DEFAULT.account, api_key="key"), []),
     ("SUBSCRIBE_TOKENS", "subscribe_tokens", "1:99926000", "NSE:2885:snap", "NSE:2885:snap", []),
+    ("FEED_STANDBY", "feed_standby", False, "1", True, ["yes", "2", "true"]),
     ("TICK_SERVER_ADDR", "tick_server_addr", Address("127.0.0.1", 9001), ":80", Address("127.0.0.1", 80), ["80"]),
     ("NOTIFY_WEBHOOK_URL", "notify_webhook_url", "", "https://a.example/b/", "https://a.example/b", []),
     ("TELEGRAM_BOT_TOKEN", "telegram_bot_token", "", "1:geheim", "1:geheim", []),
@@ -190,6 +191,13 @@ def test_the_calendar_is_that_of_the_namespace_or_the_file_that_was_named(tmp_pa
     own = tmp_path / "own.json"
     own.write_text("{}")
     assert Settings.from_env({"CALENDAR_FILE": str(own)}).calendar_text() == "{}"
+
+
+def test_a_calendar_that_is_no_text_is_refused_with_the_name_of_its_variable(tmp_path: Path) -> None:
+    own = tmp_path / "own.json"
+    own.write_bytes("{}".encode("utf-16"))
+    with pytest.raises(SettingsError, match=r"^CALENDAR_FILE='.*own.json' is wrong: it must be a file of UTF-8 text$"):
+        Settings.from_env({"CALENDAR_FILE": str(own)}).calendar_text()
 
 
 @pytest.mark.parametrize(("version", "used"), [("1.8.0_392", False), ("11.0.2", False), ("17", True), ("25.0.1", True)])

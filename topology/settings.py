@@ -93,6 +93,7 @@ class Settings:
     metrics_addr: Address
     account: Account
     subscribe_tokens: str
+    feed_standby: bool
     tick_server_addr: Address
     notify_webhook_url: str = field(repr=False)
     telegram_bot_token: str = field(repr=False)
@@ -129,6 +130,7 @@ class Settings:
             metrics_addr=read.address("METRICS_ADDR", ":9091"),
             account=read.account(),
             subscribe_tokens=read.text("SUBSCRIBE_TOKENS", "1:99926000"),
+            feed_standby=read.one_of("FEED_STANDBY", ("0", "1")) == "1",
             tick_server_addr=read.address("TICK_SERVER_ADDR", ":9001"),
             notify_webhook_url=read.url("NOTIFY_WEBHOOK_URL", "", "https", "http"),
             telegram_bot_token=read.text("TELEGRAM_BOT_TOKEN", ""),
@@ -155,9 +157,15 @@ class Settings:
         return self.data_dir / self.namespace
 
     def calendar_text(self) -> str:
-        """Give the session calendar as JSON text: `calendar_file`, or else the bundled one of the namespace."""
+        """Give the session calendar as JSON text: `calendar_file`, or else the bundled one of the namespace.
+
+        Raises `SettingsError` for a file that isn't UTF-8, OSError for one that can't be read any more.
+        """
         if self.calendar_file is not None:
-            return self.calendar_file.read_text(encoding="utf-8")
+            try:
+                return self.calendar_file.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                raise _wrong("CALENDAR_FILE", str(self.calendar_file), allowed="a file of UTF-8 text") from None
         name = "always_open.json" if self.namespace == SIM else "nse.json"
         return files("topology.market").joinpath("calendars", name).read_text(encoding="utf-8")
 

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from agents.lifeline import REFUSED
 from tests.assembly.placed import ACCOUNT, ALWAYS, PARTITIONS, Place, simulated
 from tests.crash.cluster import until
+from tests.feeds.angel.masters import LISTED, keep
 from topology import topics
-from topology.log.frames import TickFrame, Warmup
+from topology.assembly import build, feed
+from topology.assembly.feed import SUBSCRIBED_NAME, _subscriptions
+from topology.configuration import from_settings
+from topology.feeds import FeedError
+from topology.feeds.angel.listings import FILE_NAME
+from topology.feeds.clock import Clock, now_ms
+from topology.log.frames import WARMUP, Configure, TickFrame, Warmup, encode
 from topology.log.position import partition_of
 from topology.market import SecondCandles
-from topology.settings import LIVE, SIM
+from topology.settings import LIVE, SIM, Settings
 from topology.simulator import DEMONSTRATION
 
 TOO_MANY = ",".join(f"1:{number}" for number in range(1, 3002))
@@ -43,8 +54,22 @@ HERE = {
             {**ACCOUNT, **HERE, "SUBSCRIBE_TOKENS": TOO_MANY},
             "names 3,001 instruments",
         ),
+        (
+            SIM,
+            {**ACCOUNT, **HERE, "SUBSCRIBE_TOKENS": TOO_MANY.partition(",1:1002")[0], "FEED_STANDBY": "1"},
+            "names 1,001 instruments: with FEED_STANDBY=1 the broker sends 1,000 at most",
+        ),
     ],
-    ids=["no account", "no password", "simulator into live", "broker into simulated", "exchange", "file", "too many"],
+    ids=[
+        "no account",
+        "no password",
+        "simulator into live",
+        "broker into simulated",
+        "exchange",
+        "file",
+        "too many",
+        "too many for a standby",
+    ],
 )
 def test_what_cannot_be_fed_is_refused_with_one_line(
     place: Place, namespace: str, env: dict[str, str], said: str
@@ -57,6 +82,61 @@ def test_what_cannot_be_fed_is_refused_with_one_line(
     (line,) = [line["message"] for line in lines if line["level"] not in ("INFO", "WARNING")]
     assert said in line
     assert "Traceback" not in feed.log.read_text()
+
+
+def test_a_feed_that_is_started_again_after_a_contract_has_expired_does_without_it(tmp_path: Path) -> None:
+    env = {"DATA_DIR": str(tmp_path), "SUBSCRIBE_TOKENS": "NIFTY24NOV2625000CE,nifty,2:35003"}
+    settings, master = Settings.from_env(env), tmp_path / "live" / FILE_NAME
+    keep(master, LISTED)
+    assert [str(one.instrument) for one in _subscriptions(settings)] == ["NFO:60002", "NSE:99926000", "NFO:35003"]
+    keep(master, [row for row in LISTED if row["symbol"] != "NIFTY24NOV2625000CE"])
+    assert [str(one.instrument) for one in _subscriptions(settings)] == ["NSE:99926000", "NFO:35003"]
+    (tmp_path / "live" / SUBSCRIBED_NAME).write_text("torn {")
+    with pytest.raises(FeedError, match="has no such symbol"):
+        _subscriptions(settings)
+
+
+async def test_the_master_of_the_day_is_asked_for_again_until_it_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = iter([FeedError("it is empty"), OSError("no route"), None])
+    slept: list[float] = []
+
+    def update(*_: Any) -> None:
+        if (error := next(answers)) is not None:
+            raise error
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(feed, "_updated_master", update)
+    monkeypatch.setattr(feed, "SYSTEM", Clock(now_ms, sleep))
+    role: Any = build(Settings.from_env({"TOPOLOGY_ROLE": "feed", "DATA_DIR": str(tmp_path)})).role
+    await role._fetch_master([])
+    assert next(answers, "all asked for") == "all asked for"
+    assert slept == [feed.MASTER_PAUSE_S] * 2
+    assert "it is empty" in caplog.text
+    assert "no route" in caplog.text
+
+
+async def test_a_command_is_copied_and_its_calendar_and_classes_are_followed(tmp_path: Path) -> None:
+    role: Any = build(Settings.from_env({"TOPOLOGY_ROLE": "feed", "DATA_DIR": str(tmp_path)})).role
+    commanded: list[Configure] = []
+    asked: list[Warmup] = []
+    followed: list[tuple[str, Any]] = []
+    role._writer = SimpleNamespace(command=commanded.extend)
+    role._feed = SimpleNamespace(follow=lambda calendar, classes: followed.append((calendar.text, classes)))
+    role._history = SimpleNamespace(configure=lambda _: None, ask=asked.append)
+    wanted = replace(from_settings(Settings.from_env({})), classes={"NSE:2885": "equity_cas"})
+    broken = replace(wanted, calendar="{}")
+    for offset, configuration in enumerate((wanted, broken), 2):
+        message = SimpleNamespace(key=None, value=encode(configuration), offset=offset, topic="live.commands")
+        await role._copy(SimpleNamespace(message=message))
+    request = SimpleNamespace(key=WARMUP, value=encode(Warmup(0, [], reset=False)), offset=4, topic="live.commands")
+    await role._copy(SimpleNamespace(message=request))
+    assert [command.id for command in commanded] == [2, 3]
+    assert followed == [(wanted.calendar, {"NSE:2885": "equity_cas"})]
+    assert asked == [Warmup(4, [], reset=False)]
 
 
 async def test_a_feed_that_is_killed_at_random_doubles_no_volume_and_turns_no_clock_back(place: Place) -> None:

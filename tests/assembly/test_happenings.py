@@ -63,6 +63,15 @@ def test_the_gap_that_each_day_begins_with_and_doubts_are_told_to_nobody(
     assert told == []
 
 
+def test_a_socket_that_is_lost_while_another_carries_on_is_told_to_nobody(
+    happenings: Happenings, told: list[Notice]
+) -> None:
+    happenings("stale", "the socket is silent", socket=0, instruments=7)
+    happenings("disconnected", "the socket is silent", socket=0, instruments=7)
+    happenings("gap", socket=1, from_ms=0, to_ms=63_000_000)
+    assert told == []
+
+
 def test_trouble_is_told_and_its_end_once(happenings: Happenings, told: list[Notice]) -> None:
     happenings("stale", "the socket is silent", socket=0)
     happenings("gap", socket=0, from_ms=0, to_ms=45_000)

@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.feeds.angel.masters import LISTED, keep
+from topology.feeds.angel.listings import Listings
 from topology.feeds.angel.packets import LTP, MODES, QUOTE, SNAP_QUOTE
 from topology.feeds.subscriptions import MOST, SOCKET_SIZE, Subscription, SubscriptionError, named, read, spread
 from topology.market.instruments import EXCHANGES, Instrument
@@ -57,8 +59,6 @@ def test_a_file_has_entries_by_line_or_comma_and_comments(tmp_path, listings):
         ("RELIANCE-EQ:depth", ["'depth'", "ltp, quote, snap"]),
         ("1:2885:quote:ltp", ["'1:2885:quote'"]),
         ("1:2885,NSE:2885:ltp", ["NSE:2885", "quote and ltp"]),
-        ("1:1:snap,RELIANCE-EQ", ["NSE:1"]),
-        ("1:12345", ["NSE:12345", "instruments search"]),
         ("RELIANCE:ltp", ["several", "NSE:2885 RELIANCE-EQ", "BSE:500325 RELIANCE"]),
         ("RELIANSE-EQ", ["RELIANCE-EQ"]),
         ("@absent.txt", ["@absent.txt", "No such file"]),
@@ -73,6 +73,31 @@ def test_what_cannot_be_subscribed_to_is_one_line_that_says_why(listings, text, 
     assert len(str(error.value).splitlines()) == 1
     for part in told:
         assert part in str(error.value)
+
+
+def test_a_token_that_the_master_does_not_have_is_taken_with_a_warning(listings):
+    told = []
+    assert read("2:35003:snap,RELIANCE-EQ", listings, warn=told.append) == [
+        (Instrument("NFO", "35003"), SNAP_QUOTE), (RELIANCE, QUOTE)
+    ]  # fmt: skip
+    assert told == ["SUBSCRIBE_TOKENS: '2:35003:snap' is not in the instrument master: it may have expired"]
+
+
+def test_a_contract_that_has_expired_is_left_out_where_an_earlier_start_has_found_it(listings, tmp_path):
+    text, seen, told = "NIFTY24NOV2625000CE:snap,1:2885", {}, []
+    assert len(read(text, listings, seen=seen, warn=told.append)) == 2
+    assert told == []
+    rows = [row for row in LISTED if row["symbol"] != "NIFTY24NOV2625000CE"]
+    with Listings(keep(tmp_path / "later.db", rows)) as later:
+        assert read(text, later, seen=seen, warn=told.append) == [(RELIANCE, QUOTE)]
+        assert len(told) == 1
+        assert "no longer has 'NIFTY24NOV2625000CE:snap', which was NFO:60002" in told[0]
+        with pytest.raises(SubscriptionError, match="the instrument master has no such symbol"):
+            read(text, later)
+        with pytest.raises(SubscriptionError, match="the instrument master has no such symbol"):
+            read("NIFTY24NOV2625000CEE,1:2885", later, seen=seen)
+        with pytest.raises(SubscriptionError, match="names no instrument"):
+            read(text.partition(",")[0], later, seen=seen, warn=told.append)
 
 
 def test_an_entry_of_a_file_is_named_by_its_line(tmp_path):
@@ -108,6 +133,13 @@ def test_3000_instruments_are_taken_and_one_more_is_not():
     assert len(read(f"{text},1:7", None)) == MOST
     with pytest.raises(SubscriptionError, match=r"3,001 instruments.*3,000"):
         read(f"{text},2:7", None)
+
+
+def test_with_a_standby_1000_instruments_are_taken_and_one_more_is_not():
+    text = ",".join(f"1:{token}" for token in range(SOCKET_SIZE))
+    assert len(read(text, None, standby=True)) == SOCKET_SIZE
+    with pytest.raises(SubscriptionError, match=r"1,001 instruments.*FEED_STANDBY=1.*1,000"):
+        read(f"{text},2:7", None, standby=True)
 
 
 def test_those_named_are_known_though_others_are_wrong(listings):

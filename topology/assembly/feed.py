@@ -10,6 +10,7 @@ from datetime import datetime
 from random import Random
 from urllib.parse import urlsplit
 
+import msgspec
 from faust.types import TP, EventT
 from prometheus_client import Gauge, Histogram
 
@@ -49,7 +50,8 @@ DELIVERY = Histogram(
     "From the receipt of the first tick of a frame until the log has the frame",
     buckets=[at_most_ms / 1000 for at_most_ms in _BUCKETS_MS],
 )
-MASTER_S = 120.0
+MASTER_PAUSE_S = 30.0
+SUBSCRIBED_NAME = "subscribed.json"
 CLOCK_STEP_MS = 60_000
 FAREWELL_S = 10.0  # for the notice that nothing more is tried
 
@@ -78,8 +80,7 @@ class FeedRole:
         self._log = log.header.log
         try:
             notifications = Notifications(channels_of(settings), time.monotonic)
-            with Listings.opened(settings.namespace_dir / FILE_NAME) or nullcontext() as listings:
-                wanted = subscribing.read(settings.subscribe_tokens, listings)
+            wanted = _subscriptions(settings)
             writer = TickLogWriter(settings.bootstrap, log, delivered=_delivered)
             self._writer = await writer.__aenter__()
             if writer.clock_ms - clock.now_ms() < CLOCK_STEP_MS:  # it was put back a little
@@ -122,6 +123,7 @@ class FeedRole:
             events=happenings,
             since_ms=since_ms,
             random=Random(),
+            standby=self._settings.feed_standby,
         )
 
     def _historian(
@@ -142,12 +144,13 @@ class FeedRole:
         return history
 
     async def _fetch_master(self, wanted: list[Instrument]) -> None:
-        """Fetch the instrument master of the day; the last good copy does where that can't be had."""
-        try:
-            async with asyncio.timeout(MASTER_S):
-                await asyncio.to_thread(_updated_master, self._settings, wanted)
-        except (FeedError, OSError) as error:  # TimeoutError is one too
-            logger.warning("the instrument master of today can't be had: %s", str(error) or type(error).__name__)
+        """Fetch the instrument master of the day, as often as it takes; until then the last good copy does."""
+        while True:
+            try:
+                return await asyncio.to_thread(_updated_master, self._settings, wanted)
+            except (FeedError, OSError) as error:
+                logger.warning("the instrument master of today can't be had: %s", str(error) or type(error).__name__)
+            await SYSTEM.sleep(MASTER_PAUSE_S)
 
     async def _run(self, feed: AngelFeed, happenings: Happenings) -> None:
         try:
@@ -184,7 +187,7 @@ class FeedRole:
             return
         self._writer.command([command])
         try:
-            self._feed.calendar = Calendar.parse(command.calendar)
+            self._feed.follow(Calendar.parse(command.calendar), command.classes)
             self._history.configure(command)
         except CalendarError as error:
             logger.warning("command %d is not followed: %s", command.id, error)
@@ -200,6 +203,23 @@ class FeedRole:
 
 def _delivered(received_ms: int) -> None:
     DELIVERY.observe(max(SYSTEM.now_ms() - received_ms, 0) / 1000)
+
+
+def _subscriptions(settings: Settings) -> list[subscribing.Subscription]:
+    """Read what to subscribe to, and keep what its entries stand for: that of a contract is forgotten when it expires.
+
+    Raises FeedError.
+    """
+    kept = settings.namespace_dir / SUBSCRIBED_NAME
+    try:
+        seen = msgspec.json.decode(kept.read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError):
+        seen = {}
+    with Listings.opened(settings.namespace_dir / FILE_NAME) or nullcontext() as listings:
+        wanted = subscribing.read(settings.subscribe_tokens, listings, standby=settings.feed_standby, seen=seen)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(msgspec.json.encode(seen))
+    return wanted
 
 
 def _updated_master(settings: Settings, wanted: list[Instrument]) -> None:

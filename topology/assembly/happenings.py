@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import NoReturn
+from typing import NoReturn, Unpack
 
 from prometheus_client import Counter
 
+from topology.feeds.angel.shard import About
 from topology.feeds.clock import Clock
 from topology.feeds.writer import TickLogWriter
 from topology.log.frames import VERSION, FeedEvent
@@ -37,32 +38,25 @@ class Happenings:
         self._troubled = False
         self._seen: set[int] = set()  # sockets that have been connected
 
-    def __call__(
-        self,
-        kind: str,
-        detail: str = "",
-        *,
-        socket: int | None = None,
-        from_ms: int | None = None,
-        to_ms: int | None = None,
-        instruments: int = 0,
-    ) -> None:
+    def __call__(self, kind: str, detail: str = "", **about: Unpack[About]) -> None:
         """Note an event; see `FeedEvent`."""
-        at_ms = self._clock.now_ms()
+        at_ms, socket = self._clock.now_ms(), about.get("socket")
         EVENTS.labels(kind).inc()
         if kind == "connected" and socket is not None:
             RECONNECTS.inc(socket in self._seen)
             self._seen.add(socket)
-        logger.info("feed: %s", kind, extra={"socket": socket, "detail": detail, "from_ms": from_ms, "to_ms": to_ms})
-        self._waiting.put_nowait(
-            FeedEvent(VERSION, self._writer.log.header.log, at_ms, kind, socket, detail, from_ms, to_ms, instruments)
-        )
+        logger.info("feed: %s", kind, extra={"detail": detail, **about})
+        event = FeedEvent(VERSION, self._writer.log.header.log, at_ms, kind, detail=detail, **about)
+        self._waiting.put_nowait(event)
+        if kind in ("stale", "disconnected") and event.instruments:  # they have another line: nobody need be told
+            return
         troubled, self._troubled = self._troubled, self._troubled or kind in ("stale", "disconnected")
         if kind == "gap":  # each day begins with one, and nobody need be told
             self._troubled = False
         if kind in TITLES and (troubled or kind != "gap"):
-            about, title = TITLES[kind]
-            self._notifications.tell(Notice(about, title, detail or _lasted(from_ms, to_ms), at_ms, self._simulated))
+            notice, title = TITLES[kind]
+            text = detail or _lasted(event.from_ms, event.to_ms)
+            self._notifications.tell(Notice(notice, title, text, at_ms, self._simulated))
 
     async def run(self) -> NoReturn:
         """Write the events, for as long as the feed is up."""

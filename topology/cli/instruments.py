@@ -135,9 +135,13 @@ def _update(settings: Settings, path: Path, now: datetime) -> None:
         print(f"left out: {_counted(done.left_out)}")
     with Listings(path) as listings:
         try:
-            subscriptions.read(settings.subscribe_tokens, listings)
+            subscriptions.read(settings.subscribe_tokens, listings, standby=settings.feed_standby, warn=_warn)
         except subscriptions.SubscriptionError as error:
-            print(f"WARNING: {error}")
+            _warn(str(error))
+
+
+def _warn(line: str) -> None:
+    print(f"WARNING: {line}")
 
 
 def _search(listings: Listings, text: str, arguments: argparse.Namespace, *, now: datetime) -> int:

@@ -7,27 +7,34 @@ by lines or commas, and comments from ``#`` to the end of a line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from topology.feeds import FeedError
 from topology.feeds.angel.listings import Listings
 from topology.feeds.angel.packets import MODES, QUOTE
-from topology.feeds.angel.symbols import resolve
+from topology.feeds.angel.symbols import UnknownSymbolError, resolve
 from topology.market.instruments import EXCHANGES_BY_TEXT, Instrument, InstrumentError
+
+logger = logging.getLogger(__name__)
 
 VARIABLE = "SUBSCRIBE_TOKENS"
 SOCKETS = 3
 SOCKET_SIZE = 1_000
-MOST = SOCKETS * SOCKET_SIZE
-"""Instruments: the broker takes 1,000 on a socket, and three sockets of an account."""
+MOST, MOST_TWICE = SOCKETS * SOCKET_SIZE, SOCKETS // 2 * SOCKET_SIZE
+"""Instruments: the broker takes 1,000 on a socket, and three sockets of an account. With a standby each is on two."""
 
 _NAMES = {mode: name for name, mode in MODES.items()}
 
 
 class SubscriptionError(FeedError):
     """`SUBSCRIBE_TOKENS` can't be used; the message is one line that names the entry and says what is wrong with it."""
+
+
+class _UnknownError(SubscriptionError):
+    """A symbol that the instrument master doesn't have."""
 
 
 class Subscription(NamedTuple):
@@ -42,21 +49,38 @@ class _Entry(NamedTuple):
     place: str
 
 
-def read(text: str, listings: Listings | None) -> list[Subscription]:
+def read(
+    text: str,
+    listings: Listings | None,
+    *,
+    standby: bool = False,
+    seen: MutableMapping[str, str] | None = None,
+    warn: Callable[[str], None] = logger.warning,
+) -> list[Subscription]:
     """Return what the text of the variable asks for, each instrument once, in its order.
 
-    With a master every instrument must be in it. Raises SubscriptionError: for what is no instrument, an unknown mode,
-    a symbol with no or several matches, an instrument that stands there in two modes, a file that can't be read, no
-    entry at all, or more than 3,000 instruments.
+    Contracts expire, and are not in the master then. So a token that it doesn't have is taken nevertheless: the broker
+    sends nothing for it. A symbol that it doesn't have is left out where it is in ``seen``, the entries that were found
+    at an earlier start and what they stood for; those that are found now are added. ``warn`` is told of both.
+
+    Raises SubscriptionError: for what is no instrument, an unknown mode, a symbol that was never found or has several
+    matches, an instrument that stands there in two modes, a file that can't be read, nothing that is left, or more than
+    3,000 instruments (1,000 with a standby).
     """
     modes: dict[Instrument, int] = {}
+    seen = {} if seen is None else seen
     for entry in _entries(text):
-        instrument, mode = _subscription(entry, listings)
+        try:
+            instrument, mode = _subscription(entry, listings)
+        except _UnknownError:
+            if entry.text not in seen:
+                raise
+            gone = f"the instrument master no longer has {entry.text!r}, which was {seen[entry.text]}"
+            warn(f"{entry.place}: {gone}: it is left out, and can be taken out there")
+            continue
+        seen[entry.text] = str(instrument)
         if listings is not None and listings.get(instrument) is None:
-            raise SubscriptionError(
-                f"{entry.place}: {entry.text!r} names {instrument}, which the instrument master doesn't have: "
-                "look for it with `topology instruments search`"
-            )
+            warn(f"{entry.place}: {entry.text!r} is not in the instrument master: it may have expired")
         if modes.setdefault(instrument, mode) != mode:
             both = f"{_NAMES[modes[instrument]]} and {_NAMES[mode]}"
             raise SubscriptionError(f"{entry.place}: {instrument} stands there twice, as {both}: leave one out")
@@ -64,6 +88,11 @@ def read(text: str, listings: Listings | None) -> list[Subscription]:
         raise SubscriptionError(f"{VARIABLE} names no instrument: write one, such as 1:99926000")
     if len(modes) > MOST:
         raise SubscriptionError(f"{VARIABLE} names {len(modes):,} instruments: the broker sends {MOST:,} at most")
+    if standby and len(modes) > MOST_TWICE:
+        raise SubscriptionError(
+            f"{VARIABLE} names {len(modes):,} instruments: with FEED_STANDBY=1 the broker sends {MOST_TWICE:,} at "
+            "most, each on two of its three sockets"
+        )
     return [Subscription(instrument, mode) for instrument, mode in modes.items()]
 
 
@@ -122,4 +151,5 @@ def _subscription(entry: _Entry, listings: Listings | None) -> Subscription:
     try:
         return Subscription(resolve(instrument if mode else entry.text, listings), mode or QUOTE)
     except InstrumentError as error:
-        raise SubscriptionError(f"{entry.place}: {error}") from None
+        refused = _UnknownError if isinstance(error, UnknownSymbolError) else SubscriptionError
+        raise refused(f"{entry.place}: {error}") from None

@@ -176,16 +176,17 @@ class FeedEvent(msgspec.Struct, array_like=True, frozen=True):
     ``kind`` is ``login_failed``, ``connected``, ``disconnected``, ``stale``, ``gap``, ``resumed``, ``doubt`` (packets
     were missed singly, or came wrong), ``rejected``, ``history`` (some has come, or can't be had), ``warmed`` (a
     `Warmup` is done), ``day`` (one is over) or ``stopped``. ``socket`` is the number of the connection, None where it
-    is about all. A gap or doubt has its bounds, in milliseconds since the epoch, and the
-    number of its ``instruments``; ``detail`` is for people.
+    is about all. A gap or doubt has its bounds, in milliseconds since the epoch, and the number of its
+    ``instruments``; one that is ``disconnected`` or ``stale`` the number of those that another connection carries on.
+    ``detail`` is for people.
     """
 
     version: int
     log: str
     at_ms: int
     kind: str
-    socket: int | None
-    detail: str
+    socket: int | None = None
+    detail: str = ""
     from_ms: int | None = None
     to_ms: int | None = None
     instruments: int = 0

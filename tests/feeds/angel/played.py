@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from datetime import date
 from heapq import heappop, heappush
 from importlib.resources import files
 from itertools import count
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import pytest
 
+from tests.reference.brute_force import indian_ms
 from topology.feeds import Content
 from topology.feeds.angel import connection as connecting
 from topology.feeds.angel.backlog import Backlog
@@ -31,11 +33,18 @@ from topology.log.frames import Configure
 from topology.market import Calendar, Candle, Instrument, SecondCandles
 from topology.market.history import History
 from topology.settings import Account, Settings
-from topology.simulator import DEMONSTRATION, Simulator, stream
+from topology.simulator import DEMONSTRATION, Simulator, Walk, catalogue, stream
 from topology.simulator.source import Source
 
 NSE = Calendar.parse(files("topology.market").joinpath("calendars/nse.json").read_text())
 DAY_MS = 86_400_000
+DAY = date(2022, 11, 22)
+OPEN_MS = indian_ms(DAY, "09:15")
+FAULTS = (
+    "drop:for=12s", "abort", "silent:for=45s", "half-open", "duplicate:for=1m,chance=20%", "reorder:for=30s,chance=10%",
+    "delay:for=20s,by=400ms", "wrong-sequence:for=30s", "garbage:for=20s", "truncate:for=20s", "oversize:for=20s",
+    "volume-reset:for=20s", "clock-jump:for=15s", "expire-session", "rate-limit:for=30s,answer=429",
+)  # fmt: skip
 STABLE = 4  # turns of the event loop in which nothing happens any more
 
 
@@ -47,6 +56,8 @@ class Noted(NamedTuple):
     detail: str
     from_ms: int | None
     to_ms: int | None
+    socket: int | None
+    instruments: int
 
 
 class HandClock:
@@ -136,6 +147,7 @@ class World:
         monkeypatch: pytest.MonkeyPatch,
         timeframes: dict[int, list[str]] | None = None,
         calendar: Calendar = NSE,
+        standby: bool = False,
         **env: str,
     ) -> None:
         self.clock = HandClock(at_ms)
@@ -147,7 +159,7 @@ class World:
         self.wanted = [Subscription(Instrument.parse(one.instrument), mode) for one in source.listings]
         self.feed: AngelFeed
         self.running: asyncio.Task[None]
-        self._env = env
+        self._env, self._standby = env, standby
         clock = Clock(self.clock.now_ms, self.clock.sleep)
         self.history = Historian(
             Backlog(self.folder / "history.json", "played"),
@@ -189,6 +201,7 @@ class World:
             events=self._note,
             since_ms=self.clock.ms,
             random=Random(1),
+            standby=self._standby,
         )
         self.history.begin(self.clock.ms)
         self.running = asyncio.create_task(self.feed.run())
@@ -241,7 +254,10 @@ class World:
         return bool(self._calls) or opening or taking or self._received < self._sent
 
     def _note(self, kind: str, detail: str = "", **about: Any) -> None:
-        self.events.append(Noted(self.clock.ms, kind, detail, about.get("from_ms"), about.get("to_ms")))
+        bounds = about.get("from_ms"), about.get("to_ms")
+        self.events.append(
+            Noted(self.clock.ms, kind, detail, *bounds, about.get("socket"), about.get("instruments", 0))
+        )
 
     def _watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Count what is sent and what has come, and the calls in threads."""
@@ -287,3 +303,35 @@ class World:
 def by_second(candles: Sequence[Candle]) -> dict[tuple[str, int], Candle]:
     """Return candles by instrument and second."""
     return {(candle.instrument, candle.start_ms // 1000): candle for candle in candles}
+
+
+def walk(instruments: int, rate: float) -> Walk:
+    """Return the prints of so many instruments, ``rate`` a second all together."""
+    return Walk(catalogue(DAY)[:instruments], seed=7, rate=rate, calendar=NSE)
+
+
+def what_was_traded(candle: Candle | None) -> tuple[int, ...] | None:
+    """Return what a candle says of trades, without its marks."""
+    if candle is None:
+        return None
+    return candle.open, candle.high, candle.low, candle.close, candle.volume, candle.count
+
+
+def covers(gap: Noted, second: int) -> bool:
+    """Whether a gap or doubt overlaps with a second since the epoch."""
+    assert gap.from_ms is not None
+    assert gap.to_ms is not None
+    return gap.from_ms < (second + 1) * 1000 and second * 1000 < gap.to_ms
+
+
+def assert_volume_is_whole(world: World) -> None:
+    """Candles, gaps and what was traded before the first packet together are the day volume as it was told last."""
+    volumes: dict[str, int] = {}
+    for candle in world.written.candles + world.written.seconds.forming(world.written.seconds.series):
+        if candle.start_ms // DAY_MS == world.written.first_volume.get(candle.instrument, (0, 0))[0]:
+            volumes[candle.instrument] = volumes.get(candle.instrument, 0) + candle.volume
+    for instrument, series in world.written.seconds.series.items():
+        if series.volume is not None:
+            _, first = world.written.first_volume[instrument]
+            in_gaps = world.written.in_gaps.get(instrument, 0)
+            assert volumes.get(instrument, 0) + in_gaps + first == series.volume, instrument

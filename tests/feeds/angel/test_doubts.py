@@ -39,6 +39,25 @@ def test_an_instrument_that_is_back_at_once_was_never_missed_and_another_until_i
     assert doubts.over() == (Gap(["NSE:2"], 100, 131, broken=False), "resuming")
 
 
+def test_a_doubt_that_a_gap_cuts_short_is_told_up_to_where_the_gap_ends() -> None:
+    doubts = Doubts()
+    doubts.begin(["NSE:1"], "truncated", 100)
+    assert doubts.begun() is not None
+    doubts.miss(["NSE:1", "NSE:2"], 500)
+    assert doubts.over() == (Gap(["NSE:1"], 100, 500, broken=False), "truncated")
+    doubts.settle("NSE:1", 500)
+    doubts.settle("NSE:2", 500)
+    assert doubts.over() is None
+
+
+def test_a_doubt_reaches_back_to_the_earliest_moment_at_which_something_was_wrong() -> None:
+    doubts = Doubts()
+    doubts.begin(["NSE:1"], "truncated", 100)
+    doubts.begin(["NSE:1"], "reordered", 90)
+    doubts.settle("NSE:1", 120)
+    assert doubts.over() == (Gap(["NSE:1"], 90, 121, broken=False), "reordered")
+
+
 names = st.sampled_from(["NSE:1", "NSE:2", "NSE:3"])
 steps = st.lists(st.tuples(st.sampled_from(["begin", "miss", "settle", "tell"]), names), max_size=40)
 

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 from random import Random
+from typing import Any
 
 import pytest
+from aiohttp import web
 
-from tests.feeds.angel.played import DAY_MS, NSE, Noted, World, by_second
+from tests.feeds.angel.played import (
+    DAY,
+    FAULTS,
+    NSE,
+    OPEN_MS,
+    World,
+    assert_volume_is_whole,
+    by_second,
+    covers,
+    walk,
+    what_was_traded,
+)
 from tests.reference.brute_force import indian_ms
 from topology.feeds.angel.packets import QUOTE, SNAP_QUOTE
-from topology.market import Candle
+from topology.market import CalendarError
 from topology.market.candle import PARTIAL
-from topology.simulator import Walk, catalogue
-
-DAY = date(2022, 11, 22)
-OPEN_MS = indian_ms(DAY, "09:15")
-FAULTS = (
-    "drop:for=12s", "abort", "silent:for=45s", "half-open", "duplicate:for=1m,chance=20%", "reorder:for=30s,chance=10%",
-    "delay:for=20s,by=400ms", "wrong-sequence:for=30s", "garbage:for=20s", "truncate:for=20s", "oversize:for=20s",
-    "volume-reset:for=20s", "clock-jump:for=15s", "expire-session", "rate-limit:for=30s,answer=429",
-)  # fmt: skip
-
-
-def walk(instruments: int, rate: float) -> Walk:
-    return Walk(catalogue(DAY)[:instruments], seed=7, rate=rate, calendar=NSE)
+from topology.simulator import Walk, catalogue, stream
+from topology.simulator.session import Sessions
 
 
 def at_random(minutes: int, *, seed: int) -> list[str]:
@@ -46,18 +49,6 @@ async def played(monkeypatch: pytest.MonkeyPatch, faults: list[str], *, minutes:
             world.simulator.fault(fault)
         await world.go_on(70 + minutes * 60)
         return world
-
-
-def what_was_traded(candle: Candle | None) -> tuple[int, ...] | None:
-    if candle is None:
-        return None
-    return candle.open, candle.high, candle.low, candle.close, candle.volume, candle.count
-
-
-def covers(gap: Noted, second: int) -> bool:
-    assert gap.from_ms is not None
-    assert gap.to_ms is not None
-    return gap.from_ms < (second + 1) * 1000 and second * 1000 < gap.to_ms
 
 
 @pytest.mark.parametrize(
@@ -89,19 +80,6 @@ async def test_faults_change_no_candle_but_those_in_gaps_that_are_reported(
         assert_volume_is_whole(world)
 
 
-def assert_volume_is_whole(world: World) -> None:
-    """Candles, gaps and what was traded before the first packet together are the day volume as it was told last."""
-    volumes: dict[str, int] = {}
-    for candle in world.written.candles + world.written.seconds.forming(world.written.seconds.series):
-        if candle.start_ms // DAY_MS == world.written.first_volume.get(candle.instrument, (0, 0))[0]:
-            volumes[candle.instrument] = volumes.get(candle.instrument, 0) + candle.volume
-    for instrument, series in world.written.seconds.series.items():
-        if series.volume is not None:
-            _, first = world.written.first_volume[instrument]
-            in_gaps = world.written.in_gaps.get(instrument, 0)
-            assert volumes.get(instrument, 0) + in_gaps + first == series.volume, instrument
-
-
 async def test_a_quiet_morning(monkeypatch: pytest.MonkeyPatch) -> None:
     async with World(walk(5, 10), at_ms=indian_ms(DAY, "09:09:50"), mode=QUOTE, monkeypatch=monkeypatch) as world:
         await world.go_on(400)
@@ -111,6 +89,62 @@ async def test_a_quiet_morning(monkeypatch: pytest.MonkeyPatch) -> None:
         assert min(candle.start_ms for candle in world.written.candles) >= OPEN_MS
         assert len(world.written.candles) > 200
         assert not any(candle.marks & PARTIAL for candle in world.written.candles)
+
+
+async def test_a_broker_that_refuses_all_it_has_let_in_is_not_asked_to_at_each_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logins: list[int] = []
+    login = Sessions.login
+
+    def counted(sessions: Sessions, *who: str, now_ms: int) -> Any:
+        logins.append(now_ms)
+        return login(sessions, *who, now_ms=now_ms)
+
+    monkeypatch.setattr(Sessions, "login", counted)
+    monkeypatch.setattr(stream.Streams, "_refused", lambda *_: web.Response(status=403))
+    async with World(walk(3, 3), at_ms=OPEN_MS, mode=QUOTE, monkeypatch=monkeypatch) as world:
+        await world.go_on(3600, step_ms=1000)
+        refused = world.of("disconnected")
+    assert {event.detail for event in refused} == {"refused with HTTP 403"}
+    assert len(refused) > 55
+    assert 10 < len(logins) < 20
+
+
+async def test_what_is_prepared_delays_nothing_and_is_given_up_when_it_is_time_to_connect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, given_up = list[int](), list[int]()
+
+    async def prepare(world: World) -> None:
+        begun.append(world.clock.ms)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.append(world.clock.ms)
+
+    monkeypatch.setattr(World, "_prepared", prepare)
+    async with World(walk(3, 3), at_ms=OPEN_MS - 310_000, mode=QUOTE, monkeypatch=monkeypatch) as world:
+        await world.go_on(11)
+        assert begun == [OPEN_MS - 300_000]
+        assert len(world.simulator._sessions._jwts) == 1, "it is logged in"
+        await world.go_on(250)
+        assert given_up == [event.at_ms for event in world.of("connected")] == [OPEN_MS - 60_000]
+
+
+async def test_it_follows_other_classes_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    day = date(2026, 8, 3)
+    source = Walk(catalogue(day)[1:3], seed=7, rate=3, calendar=NSE)
+    (first, *_) = [listing.instrument for listing in source.listings]
+    async with World(source, at_ms=indian_ms(day, "15:28"), mode=QUOTE, monkeypatch=monkeypatch) as world:
+        await world.go_on(30)
+        with pytest.raises(CalendarError, match="'metal' is not covered"):
+            world.feed.follow(NSE, {first: "metal"})
+        world.feed.follow(NSE, {first: "derivative"})
+        await world.skip_to(indian_ms(day, "15:35"))
+        assert world.sockets == 1, "derivatives trade until 15:40"
+        await world.skip_to(indian_ms(day, "15:41"))
+        assert world.sockets == 0
 
 
 async def test_a_day_and_the_next_one_after_a_holiday(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -139,6 +140,34 @@ async def test_an_answer_that_the_client_trips_over_is_another_try(opened: Calla
     await session.login()
     assert len(broker.codes) == 3
     assert told == ["the broker's answer lacks what it must have"] * 2
+
+
+async def test_tokens_that_are_refused_at_once_are_made_again_less_and_less_often(opened: Callable[..., Any]) -> None:
+    session, broker, _ = opened()
+    tokens = await session.login()
+    while broker.now_s < START_MS / 1000 + 4 * 3600:  # the broker refuses whatever it has given, for hours
+        tokens = await session.renew(tokens)
+        broker.now_s += 20
+    made_s = [at_s for at_s, _ in broker.codes]
+    waits = [later - earlier for earlier, later in pairwise(made_s)]
+    assert waits[0] >= 30
+    assert waits[:3] == sorted(waits[:3])
+    assert min(waits[5:]) >= 240
+    assert len(waits) > 4 * 3600 / 400
+
+
+async def test_tokens_that_have_lasted_are_made_again_at_once(opened: Callable[..., Any]) -> None:
+    session, broker, _ = opened()
+    tokens = await session.login()
+    for _ in range(5):
+        broker.now_s += 3600
+        again = await session.renew(tokens)
+        assert again is not tokens
+        assert await session.renew(tokens) is again, "one logs in for all"
+        assert await session.renew(again) is again, "not again at once"
+        broker.now_s += 45
+        tokens = await session.renew(again)
+        assert tokens is not again
 
 
 async def test_a_logout_that_does_not_work_is_no_error(opened: Callable[..., Any]) -> None:

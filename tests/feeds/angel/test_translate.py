@@ -101,6 +101,19 @@ def test_a_snapshot_of_before_the_subscription_is_no_tick_but_tells_price_and_vo
     assert translator.translate(quote(old_ms, volume=1200), NOW_MS + 60_000).baseline == Baseline(STOCK, old_ms, 1200)
 
 
+def test_a_snapshot_that_tells_the_volume_again_ends_a_reset_so_that_the_next_tick_has_its_own(
+    translator: Translator,
+) -> None:
+    translator.subscribed(NOW_MS)
+    translator.translate(quote(), NOW_MS)
+    assert translator.translate(quote(NOW_MS + 1, volume=3), NOW_MS + 1).doubt == "volume_reset"
+    translator.subscribed(NOW_MS + 60_000)
+    old_ms = NOW_MS + 59_000
+    told = translator.translate(quote(old_ms, volume=1200), NOW_MS + 60_000)
+    assert told.baseline == Baseline(STOCK, old_ms, 1200)
+    assert translator.translate(quote(NOW_MS + 60_001, volume=1210), NOW_MS + 60_001).baseline is None
+
+
 @pytest.mark.parametrize(
     ("off_ms", "clamped"), [(-OLD_MS, False), (-OLD_MS - 1, True), (AHEAD_MS, False), (AHEAD_MS + 1, True)]
 )

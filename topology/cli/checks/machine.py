@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from topology.cli.checks import CONNECT_S, Finding, bad, ok, warn
+from topology.feeds.angel import KNOWN_SMARTAPI
 from topology.settings import SIM, Address, Settings
 from topology.upstream import KNOWN_FAUST
 
@@ -21,7 +22,6 @@ DISK, PORTS, VERSIONS = "disk", "ports", "versions"
 GB = 1_000_000_000
 LOW_GB, FULL_GB = 10, 1
 OLDEST_PYTHON = (3, 11)
-KNOWN_SMARTAPI = {"1.5.5"}
 
 
 def disk(settings: Settings) -> list[Finding]:

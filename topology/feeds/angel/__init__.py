@@ -1,8 +1,9 @@
 """Angel One SmartAPI as a feed.
 
-A day: ``feed`` its hours (``hours``), ``session`` the login, ``shard`` a socket and its instruments, ``connection``
-that socket once, ``watch`` its health. A packet: ``packets`` its bytes, ``translate`` what it tells. ``sdk`` is the
-broker's client, mended, ``answers`` what it answers, ``limits`` and ``backoff`` when to ask again.
+A day: ``feed`` its hours (``hours``), ``session`` the login, ``line`` a socket that is kept open, ``connection`` that
+socket once, ``watch`` its health, ``shard`` the instruments on a line or two, ``sources`` which of these brings what. A
+packet: ``packets`` its bytes, ``translate`` what it tells. ``sdk`` is the broker's client, mended, ``answers`` what it
+answers, ``limits`` and ``backoff`` when to ask again.
 
 History: ``historian`` knows what is needed and brings it, ``backlog`` keeps what is still to be asked for, ``candles``
 are the broker's calls and answers.
@@ -10,3 +11,6 @@ are the broker's calls and answers.
 The instrument master: ``listing`` a row, ``listings`` the copy on disk, ``search`` what is found in it, ``master`` how
 it is fetched, ``symbols`` what a symbol stands for.
 """
+
+KNOWN_SMARTAPI = {"1.5.5"}
+"""The versions of the broker's client that `sdk` is known to mend. Here, since that one takes a while to import."""

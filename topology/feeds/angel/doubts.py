@@ -35,13 +35,21 @@ class Doubts:
     def begin(self, instruments: Iterable[str], why: str, from_ms: int) -> None:
         """Note that something is wrong; ``from_ms`` is up to when all was right."""
         for instrument in instruments:
-            if instrument not in self._open:
+            known = self._open.get(instrument)
+            if known is None or (known.why != RESUMING and from_ms < known.from_ms):
                 self._open[instrument] = Doubt(why, from_ms)
                 self._begun.add(instrument)
 
     def miss(self, instruments: Iterable[str], from_ms: int) -> None:
-        """Note that nothing has come of these yet since a gap ended at ``from_ms``: whatever comes settles it."""
-        self._open |= {instrument: Doubt(RESUMING, from_ms) for instrument in instruments}
+        """Note that nothing has come of these yet since a gap ended at ``from_ms``: whatever comes settles it.
+
+        What was in doubt before the gap was so until it ended.
+        """
+        for instrument in instruments:
+            doubt, self._open[instrument] = self._open.get(instrument), Doubt(RESUMING, from_ms)
+            if doubt is not None and doubt.why != RESUMING:
+                self._begun.discard(instrument)
+                self._over.append((instrument, doubt, from_ms))
 
     def settle(self, instrument: str, at_ms: int) -> None:
         """Note that all is right at this time. What came at once after a gap was never in doubt."""

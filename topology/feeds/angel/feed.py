@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -14,9 +15,10 @@ from topology.feeds.angel.connection import Connection
 from topology.feeds.angel.historian import Historian
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.angel.limits import Limits
+from topology.feeds.angel.line import Line, Wanted
 from topology.feeds.angel.refusals import Refusals
-from topology.feeds.angel.session import Session, Tokens
-from topology.feeds.angel.shard import Events, Shard, Wanted
+from topology.feeds.angel.session import Session
+from topology.feeds.angel.shard import Events, Shard
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
 from topology.market.calendar import Calendar
@@ -33,11 +35,12 @@ STAY_AFTER_MS = 10_000  # the close, for what is on its way
 
 
 class AngelFeed:
-    """Feeds ``live`` from the broker. ``shards`` are the subscriptions of each socket.
+    """Feeds ``live`` from the broker. ``shards`` are the subscriptions of each line; with ``standby`` each has two.
 
-    ``classes`` names the instrument class where :func:`default_class` is not enough. ``prepare`` is awaited before each
-    day's login. `run` raises CredentialsError when the broker refuses the credentials for good, and NotCovered where
-    the calendar ends.
+    ``classes`` names the instrument class where :func:`default_class` is not enough. ``prepare`` runs beside each day's
+    login; what is not done when it is time to connect is cancelled. Raises CalendarError for a class that the calendar
+    lacks. `run` raises CredentialsError when the broker refuses the credentials for good, and NotCovered where the
+    calendar ends.
     """
 
     def __init__(
@@ -56,46 +59,41 @@ class AngelFeed:
         events: Events,
         since_ms: int,
         random: Random,
+        standby: bool = False,
     ) -> None:
         self._account, self._clock, self._events = account, clock, events
-        self.calendar = calendar  # another one may take its place while the feed runs
         self._session = Session(
-            account,
-            limits,
-            refusals,
-            now_ms=clock.now_ms,
-            sleep=clock.sleep,
-            told=lambda why: events("login_failed", why),
+            account, limits, refusals, now_ms=clock.now_ms, sleep=clock.sleep, told=partial(events, "login_failed"),
             random=random,
-        )
+        )  # fmt: skip
         self._prepare, self._history, self._live = prepare, history, live
-        self._renewing = asyncio.Lock()
-        self._classes: set[str] = set()
-        self.shards = []
-        for number, wanted in enumerate(shards):
-            names = [str(one.instrument) for one in wanted]
-            of_shard = {classes.get(name) or default_class(name) for name in names}
-            self._classes |= of_shard
-            self.shards.append(
-                Shard(
-                    number,
-                    wanted,
-                    live=live,
-                    clock=clock,
-                    connect=self._connected,
-                    renew=self._renewed,
-                    open_since_ms=self._opener(of_shard),
-                    events=events,
-                    since_ms=since_ms,
-                    random=random,
-                )
-            )
+        self._instruments = [[str(one.instrument) for one in wanted] for wanted in shards]
+        self.follow(calendar, classes)
+        self._shards = [
+            Shard(wanted, live=live, clock=clock, events=events, since_ms=since_ms, standby=standby)
+            for wanted in shards
+        ]
+        of_shards = [shard for shard in range(len(shards)) for _ in range(1 + standby)]
+        self._lines = [self._line(number, shard, shards[shard], random) for number, shard in enumerate(of_shards)]
+
+    def _line(self, number: int, shard: int, wanted: Sequence[Wanted], random: Random) -> Line:
+        return Line(
+            number, wanted, self._shards[shard], clock=self._clock, connect=self._connected, renew=self._session.renew,
+            open_since_ms=partial(self._open_since_ms, shard), random=random,
+        )  # fmt: skip
+
+    def follow(self, calendar: Calendar, classes: Mapping[str, str]) -> None:
+        """Follow this calendar and these classes from here on. Raises CalendarError, and changes nothing then."""
+        of_shards = [{classes.get(name) or default_class(name) for name in names} for names in self._instruments]
+        for name in set().union(*of_shards):
+            calendar.sessions(name, calendar.first_day)
+        self._calendar, self._classes = calendar, of_shards
 
     async def run(self) -> None:
         """Feed day after day."""
         while True:
             now_ms = self._clock.now_ms()
-            hours = next_hours(self.calendar, self._classes, now_ms)
+            hours = next_hours(self._calendar, set().union(*self._classes), now_ms)
             before_ms = max(LOGIN_BEFORE_MS, CONNECT_BEFORE_MS + self._history.warm() * HISTORY_MS)
             if (left_ms := hours.open_ms - before_ms - now_ms) > 0:
                 if self._history.asked:
@@ -105,21 +103,27 @@ class AngelFeed:
                 # Not longer: the calendar may change meanwhile.
                 await self._clock.sleep(min(left_ms / 1000, LOOKS_EVERY_S))
                 continue
-            await self._prepare()
-            await self._session.login()
-            logger.info("logged in")
-            await self._with_history(self._until_closed(hours))
+            preparing = asyncio.ensure_future(self._prepare())
+            try:
+                await self._session.login()
+                logger.info("logged in")
+                await self._with_history(self._until_closed(hours, preparing))
+            finally:
+                preparing.cancel()
             await self._session.logout()
 
     def counted(self) -> Counter[str]:
-        """Return how many packets came over all sockets, and how often something was special about one."""
+        """Return how many packets came over all lines, and how often something was special about one."""
         counts: Counter[str] = Counter()
-        for shard in self.shards:
+        for shard in self._shards:
             counts += shard.counted()
         return counts
 
-    async def _until_closed(self, hours: Hours) -> None:
+    async def _until_closed(self, hours: Hours, preparing: asyncio.Future[None]) -> None:
         await self._clock.sleep_until(hours.open_ms - CONNECT_BEFORE_MS)
+        if preparing.done():
+            preparing.result()  # raises what it could not go on with
+        preparing.cancel()
         await self._day(hours)
         await self._history.caught_up()
 
@@ -142,35 +146,30 @@ class AngelFeed:
         try:
             return await self._session.candles(parameters)
         except TokenDeadError:
-            await self._renewed(tokens)
+            await self._session.renew(tokens)
             return await self._session.candles(parameters)
 
     async def _day(self, hours: Hours) -> None:
-        running = [asyncio.create_task(shard.run()) for shard in self.shards]
+        for shard in self._shards:
+            shard.begin()
+        running = [asyncio.create_task(line.run()) for line in self._lines]
         over = asyncio.create_task(self._clock.sleep_until(hours.close_ms + STAY_AFTER_MS))
         try:
             done, _ = await asyncio.wait([*running, over], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()  # raises what a shard could not go on with
+                task.result()  # raises what a line could not go on with
         finally:
             for task in (*running, over):
                 task.cancel()
             await asyncio.gather(*running, over, return_exceptions=True)
-        for shard in self.shards:
+        for shard in self._shards:
             shard.end()
         told = [f"{what.replace('_', ' ')}: {count:,}" for what, count in sorted(self.counted().items())]
         self._events("day", ", ".join(told))
 
     async def _connected(self) -> Connection:
-        tokens = self._session.tokens or await self._renewed(None)
+        tokens = self._session.tokens or await self._session.renew(None)
         return Connection(self._account, tokens, now_ms=self._clock.now_ms)
 
-    async def _renewed(self, dead: Tokens | None = None) -> Tokens:
-        """Return new tokens in place of the dead ones: several sockets may notice, one logs in."""
-        async with self._renewing:
-            if self._session.tokens is None or self._session.tokens is dead:
-                return await self._session.login()
-            return self._session.tokens
-
-    def _opener(self, classes: set[str]) -> Callable[[], int | None]:
-        return lambda: open_since_ms(self.calendar, classes, self._clock.now_ms())
+    def _open_since_ms(self, shard: int) -> int | None:
+        return open_since_ms(self._calendar, self._classes[shard], self._clock.now_ms())

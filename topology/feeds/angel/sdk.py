@@ -35,7 +35,6 @@ finally:
     logging.disable(logging.NOTSET)
     requests.get = _get
 
-KNOWN_SMARTAPI = "1.5.5"
 PING_EVERY_S, PONG_WITHIN_S = 10, 5
 DIAL_S = 20  # a server that takes a connection and says nothing is given up
 TOKENS_A_MESSAGE = 200

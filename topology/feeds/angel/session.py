@@ -46,7 +46,7 @@ class Session:
     """The session of one account. ``now_ms`` is the time of day, ``sleep`` waits by it; ``told`` hears of failures.
 
     `login` comes back with a session, however long that takes; it raises CredentialsError where another try would
-    lock the account.
+    lock the account. So does `renew`, in place of tokens that are dead.
     """
 
     def __init__(
@@ -73,6 +73,9 @@ class Session:
         self._now_ms, self._sleep, self._told = now_ms, sleep, told
         self._rest = Rest(account)
         self._backoff = Backoff(LOGIN_S, random)
+        self._renewing = asyncio.Lock()
+        self._renewals = Backoff(LOGIN_S, random)
+        self._renewable_ms = 0  # until then the tokens are not made again
         self._used_code = -1  # the time step of the newest TOTP code that was used
 
     async def login(self) -> Tokens:
@@ -85,7 +88,25 @@ class Session:
             else:
                 self._refusals.reset()
                 self._backoff.reset()
+                self._pause()
                 return self.tokens
+
+    async def renew(self, dead: Tokens | None) -> Tokens:
+        """Return tokens in place of dead ones. Several sockets may notice, one logs in.
+
+        Tokens that are refused soon after they were made are returned as they are: it is not they that are wrong. They
+        are made again after a pause, which is longer each time.
+        """
+        async with self._renewing:
+            if self.tokens is None or (self.tokens is dead and self._now_ms() >= self._renewable_ms):
+                return await self.login()
+            return self.tokens
+
+    def _pause(self) -> None:
+        """Note until when tokens that have just been made are not made again."""
+        if self._now_ms() - self._renewable_ms > LOGIN_S[1] * 1000:  # those before lasted
+            self._renewals.reset()
+        self._renewable_ms = self._now_ms() + round(self._renewals.next_s() * 1000)
 
     async def logout(self) -> None:
         """End the session. One that has ended already, or a broker that isn't there, is no error."""

@@ -1,193 +1,99 @@
-"""A shard: the instruments of one socket. It is kept open and watched, and what it misses is reported as gaps."""
+"""A shard: instruments that share a line, or two. What is missed of them is reported as gaps and doubts."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from random import Random
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, TypedDict, Unpack
 
-import msgspec
-
-from topology.feeds.angel.backoff import SOCKET_S, Backoff
-from topology.feeds.angel.connection import Came, Connection
+from topology.feeds.angel.connection import Came
 from topology.feeds.angel.doubts import Doubts
-from topology.feeds.angel.packets import PacketError, parse_all
-from topology.feeds.angel.session import Tokens
+from topology.feeds.angel.line import DEAD, SILENT, Wanted
+from topology.feeds.angel.packets import HEAD, Fields, PacketError, parse_all
+from topology.feeds.angel.sources import LAG_MS, LATE, Sources
 from topology.feeds.angel.translate import Translator
-from topology.feeds.angel.watch import INDEX_MS, OTHERS_MS, Health, Watch
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
 from topology.market.gaps import Baseline, Gap
-from topology.market.instruments import NUMBERS, Instrument, default_class
 from topology.market.quotes import Quote
 from topology.market.ticks import Tick
 
 logger = logging.getLogger(__name__)
 
-OPENS_WITHIN_S = 20.0
-LOOKS_EVERY_S = 1.0
-PING_EVERY_MS = 10_000
-SILENT = f"the socket is {Health.SILENT}"
-SILENT_SOCKETS = 3  # in a row, after which a new session is tried
 
+class About(TypedDict, total=False):
+    """What an event is about, see :class:`topology.log.frames.FeedEvent`."""
 
-class Wanted(Protocol):
-    """A subscription: an instrument and the mode of its packets."""
-
-    @property
-    def instrument(self) -> Instrument:
-        """What is subscribed."""
-
-    @property
-    def mode(self) -> int:
-        """The mode of the packets: 1, 2 or 3."""
+    socket: int
+    from_ms: int | None
+    to_ms: int | None
+    instruments: int
 
 
 class Events(Protocol):
-    """Takes what happens to a shard."""
+    """Takes what happens to a feed."""
 
-    def __call__(
-        self,
-        kind: str,
-        detail: str = "",
-        *,
-        socket: int | None = None,
-        from_ms: int | None = None,
-        to_ms: int | None = None,
-        instruments: int = 0,
-    ) -> None:
-        """Note an event; see :class:`topology.log.frames.FeedEvent`."""
+    def __call__(self, kind: str, detail: str = "", **about: Unpack[About]) -> None:
+        """Note an event."""
 
 
 class Shard:
-    """One socket and its subscriptions. `run` lasts until it is cancelled.
+    """The instruments of one line, or with ``standby`` of two: what their packets tell goes to ``live``.
 
-    ``connect`` makes a connection with the tokens of the session, ``renew`` asks for new ones where these are dead;
-    ``open_since_ms`` says since when the market has been open for these instruments, None while it is closed.
+    A gap is when no line is up. ``since_ms`` is up to when nothing was missing before.
     """
 
     def __init__(
-        self,
-        number: int,
-        wanted: Sequence[Wanted],
-        *,
-        live: LiveFeed,
-        clock: Clock,
-        connect: Callable[[], Awaitable[Connection]],
-        renew: Callable[[Tokens], Awaitable[Tokens]],
-        open_since_ms: Callable[[], int | None],
-        events: Events,
-        since_ms: int,
-        random: Random,
+        self, wanted: Sequence[Wanted], *, live: LiveFeed, clock: Clock, events: Events, since_ms: int, standby: bool
     ) -> None:
-        self.counts: Counter[str] = Counter()  # of packets: what came, and what could not be read, by reason
+        self.counts: Counter[str] = Counter()  # of packets: what came, and what became of it where it is no tick
         self.newest_ms = since_ms  # of the good ticks: up to here nothing is missing
-        self._number, self._wanted = number, wanted
+        self._standby = standby
         self._instruments = [str(one.instrument) for one in wanted]
-        self._live, self._clock, self._connect, self._renew = live, clock, connect, renew
-        self._open_since_ms, self._events = open_since_ms, events
+        self._live, self._clock, self._events = live, clock, events
         self._translator = Translator(self._instruments)
-        self._backoff = Backoff(SOCKET_S, random)
-        has_index = any(default_class(instrument) == "index" for instrument in self._instruments)
-        self._usual_ms = INDEX_MS if has_index else OTHERS_MS
+        self._sources = Sources(self._instruments)
         self._gap_from_ms: int | None = None
         self._doubts = Doubts()
-        self._silent_sockets = 0
-
-    async def run(self) -> None:
-        """Keep the socket open."""
-        self._interrupt("the feed starts")
-        while True:
-            connection = await self._connect()
-            try:
-                why = await self._use(connection)
-            finally:
-                connection.close()
-            self._interrupt(why)
-            self._events("disconnected", why, socket=self._number)
-            if self._needs_login(why):
-                await self._renew(connection.tokens)
-            await self._clock.sleep(self._backoff.next_s())
 
     def counted(self) -> Counter[str]:
         """Return how many packets came, and how often something was special about one."""
         return self.counts + self._translator.counts
 
-    def _needs_login(self, why: str) -> bool:
-        """Say whether the session is dead: the broker says so, or socket after socket brings no data."""
-        self._silent_sockets = self._silent_sockets + 1 if why == SILENT else 0
-        return why.endswith(("HTTP 401", "HTTP 403")) or (why == SILENT and self._silent_sockets % SILENT_SOCKETS == 0)
+    def begin(self) -> None:
+        """Note that a day begins: until something comes it is missing."""
+        self._interrupt("the feed starts")
 
     def end(self) -> None:
         """Note that the day is over: what comes from here on is missing."""
+        for line in self._sources.up:
+            self._lose(line)
         self._interrupt("the day is over")
 
-    async def _use(self, connection: Connection) -> str:
-        """Take what comes over a connection; return why it is over."""
-        opened_ms = self._clock.now_ms()
-        watch = Watch(opened_ms, self._usual_ms)
-        subscribed, pinged_ms = False, opened_ms
-        while not connection.ended:
-            if connection.opened and not subscribed:
-                subscribed = True
-                await self._subscribe(connection)
-            await self._wait(connection)
-            now_ms = self._clock.now_ms()
-            if subscribed and now_ms - pinged_ms >= PING_EVERY_MS:
-                pinged_ms = now_ms
-                await connection.ping()
-            self._take_texts(connection)
-            watch.alive(connection.alive_ms)
-            if came := connection.take():
-                watch.packets(came[-1].received_ms, len(came))
-                self._take(came)
-            self._usual_ms = watch.usual_ms
-            if not subscribed and now_ms - opened_ms > OPENS_WITHIN_S * 1000:
-                return "it did not open"
-            health = watch.health(now_ms, open_since_ms=self._open_since_ms())
-            if health in (Health.DEAD, Health.SILENT):
-                self._events("stale", f"the socket is {health}", socket=self._number)
-                return f"the socket is {health}"
-        self._take(connection.take())
-        return connection.ended
+    def opened(self, line: int) -> None:
+        """Note that the line is open and brings how all stands: news of what no other line is bringing."""
+        self._translator.subscribed(self._clock.now_ms(), self._sources.without())
+        self._sources.opened(line)
+        self._events("connected", f"{len(self._instruments)} instruments", socket=line)
 
-    async def _wait(self, connection: Connection) -> None:
-        """Wait until something has come, or it is time to look at the connection's health."""
-        coming = asyncio.ensure_future(connection.news.wait())
-        looking = asyncio.ensure_future(self._clock.sleep(LOOKS_EVERY_S))
-        try:
-            await asyncio.wait((coming, looking), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            coming.cancel()
-            looking.cancel()
-        connection.news.clear()
+    def rejected(self, line: int, why: str) -> None:
+        """Note that the broker has rejected a subscription."""
+        self._events("rejected", why, socket=line)
 
-    async def _subscribe(self, connection: Connection) -> None:
-        self._translator.subscribed(self._clock.now_ms())
-        self._events("connected", f"{len(self._wanted)} instruments", socket=self._number)
-        for mode in sorted({one.mode for one in self._wanted}):
-            tokens: dict[int, list[str]] = {}
-            for one in self._wanted:
-                if one.mode == mode:
-                    tokens.setdefault(NUMBERS[one.instrument.exchange], []).append(one.instrument.token)
-            await connection.subscribe(mode, tokens)
+    def lost(self, line: int, why: str) -> None:
+        """Note that the line is down. Another one that is up carries on."""
+        self._lose(line)
+        carried = len(self._instruments) if self._sources.up else 0
+        if not carried:
+            self._interrupt(why)
+        if why in (DEAD, SILENT):
+            self._events("stale", why, socket=line, instruments=carried)
+        self._events("disconnected", why, socket=line, instruments=carried)
 
-    def _take_texts(self, connection: Connection) -> None:
-        while connection.texts:
-            text = connection.texts.popleft()
-            with suppress(msgspec.DecodeError):
-                answer = msgspec.json.decode(text)
-                if isinstance(answer, dict) and answer.get("errorCode"):
-                    detail = f"{answer.get('errorMessage', '')} ({answer['errorCode']})"
-                    logger.warning("the broker has rejected a subscription: %s", detail)
-                    self._events("rejected", detail, socket=self._number)
-
-    def _take(self, came: Sequence[Came]) -> None:
-        """Translate packets, and hand over what they tell."""
+    def take(self, line: int, came: Sequence[Came]) -> bool:
+        """Translate packets, and hand over what they tell. Return whether any of them could be read."""
+        unreadable = 0
         ticks: list[Tick] = []
         quotes: list[Quote] = []
         baselines: list[Baseline] = []
@@ -195,10 +101,14 @@ class Shard:
         for (received_ms, _), packet in zip(came, parse_all([data for _, data in came]), strict=True):
             if isinstance(packet, PacketError):
                 self.counts[str(packet)] += 1
-                self._doubts.begin(self._instruments, str(packet), self.newest_ms)
+                unreadable += 1
+                whole_until_ms = self.newest_ms - LAG_MS * self._standby  # the other line may be ahead so much
+                self._doubts.begin(self._sources.of(line), str(packet), whole_until_ms)
+                continue
+            if self._standby and not self._chosen(line, packet, received_ms):
                 continue
             if self._gap_from_ms is not None:
-                self._resume(received_ms)
+                self._resume(line, received_ms)
             tick, quote, baseline, doubt = self._translator.translate(packet, received_ms)
             if tick is not None:
                 ticks.append(tick)
@@ -214,7 +124,22 @@ class Shard:
         if ticks:
             self._live.add(ticks, received_ms=came[0].received_ms)
         self._live.quote(quotes)
-        self._tell_doubts()
+        self._tell_doubts(line)
+        return len(came) > unreadable
+
+    def _chosen(self, line: int, packet: Fields, received_ms: int) -> bool:
+        """Say whether a packet is the source's. One of nothing that is known here is counted further on."""
+        _, _, _, _, exchange_ms, price = packet[HEAD]
+        instrument = self._translator.instrument(packet)
+        if instrument is None or price <= 0:
+            return True
+        taken, why, missed_ms = self._sources.choose(instrument, line, exchange_ms=exchange_ms, received_ms=received_ms)
+        if why:
+            self.counts[why] += 1
+            self._doubts.begin([instrument], why, missed_ms)
+        elif not taken:
+            self.counts["standby"] += 1
+        return taken
 
     def _judge(self, tick: Tick, doubt: str) -> None:
         """Note how far all is right, and what isn't."""
@@ -224,32 +149,36 @@ class Shard:
             self._doubts.settle(tick.instrument, tick.time_ms)
             self.newest_ms = max(self.newest_ms, tick.time_ms)
 
-    def _tell_doubts(self) -> None:
+    def _tell_doubts(self, line: int) -> None:
         if (over := self._doubts.over()) is not None:
             gap = over.gap
             self._live.interrupt(gap)
             self._events(
-                "doubt", over.why, socket=self._number, from_ms=gap.from_ms, to_ms=gap.to_ms,
-                instruments=len(gap.instruments),
-            )  # fmt: skip
+                "doubt", over.why, socket=line, from_ms=gap.from_ms, to_ms=gap.to_ms, instruments=len(gap.instruments)
+            )
         if (begun := self._doubts.begun()) is not None:
             self._live.interrupt(begun)
+
+    def _lose(self, line: int) -> None:
+        """Note what a line that is down has missed before."""
+        for instrument, missed_ms in self._sources.lost(line).items():
+            self._doubts.begin([instrument], LATE, missed_ms)
+        self._tell_doubts(line)
 
     def _interrupt(self, why: str) -> None:
         """Begin a gap where the newest tick was, unless there is one already."""
         if self._gap_from_ms is None:
             self._gap_from_ms = self.newest_ms
             self._live.interrupt(Gap(self._instruments, self.newest_ms))
-            logger.info("socket %d misses data: %s", self._number, why)
+            logger.info("%d instruments miss data: %s", len(self._instruments), why)
 
-    def _resume(self, at_ms: int) -> None:
+    def _resume(self, line: int, at_ms: int) -> None:
         """End the gap: the first packet is there, and it is the state after it."""
         from_ms, self._gap_from_ms = self._gap_from_ms, None
         assert from_ms is not None
         to_ms = max(at_ms, from_ms) + 1  # the first packet is still of the gap: its volume is not its own alone
-        self._backoff.reset()
         self._live.interrupt(Gap(self._instruments, from_ms, to_ms))
         # Until something of an instrument has come, it is not known to have come back.
         self._doubts.miss(self._instruments, to_ms)
-        self._events("gap", socket=self._number, from_ms=from_ms, to_ms=to_ms, instruments=len(self._instruments))
-        self._events("resumed", socket=self._number)
+        self._events("gap", socket=line, from_ms=from_ms, to_ms=to_ms, instruments=len(self._instruments))
+        self._events("resumed", socket=line)

@@ -12,12 +12,16 @@ from topology.market.instruments import EXCHANGES_BY_TEXT, Instrument, Instrumen
 _SHOWN = 5
 
 
+class UnknownSymbolError(InstrumentError):
+    """The instrument master has no such symbol; the message is one line."""
+
+
 def resolve(text: str, listings: Listings | None) -> Instrument:
     """Return the instrument that a text names: ``NSE:2885``, ``1:2885``, ``RELIANCE-EQ``, ``BSE:RELIANCE``, ``NIFTY``.
 
     A token is taken as it is, whether the master has it or not. A symbol may lack its series; case, spaces and dashes
-    don't matter; an index goes by its name as well. Raises InstrumentError for a symbol that has no match, with the
-    nearest, or several, with them, and for any symbol where there is no master.
+    don't matter; an index goes by its name as well. Raises UnknownSymbolError for a symbol that has no match, with the
+    nearest, and InstrumentError for one that has several, with them, and for any symbol where there is no master.
     """
     before, colon, rest = text.strip().partition(":")
     exchange = EXCHANGES_BY_TEXT.get(before.strip().upper()) if colon else None
@@ -32,8 +36,10 @@ def resolve(text: str, listings: Listings | None) -> Instrument:
             "run `topology instruments update`, or write exchange and token, such as NSE:99926000"
         )
     found = listings.named(symbol, exchange)
-    if len(found) != 1:
-        raise InstrumentError(_several(text, found) if found else _unknown(text, listings.nearest(symbol, exchange)))
+    if not found:
+        raise UnknownSymbolError(_unknown(text, listings.nearest(symbol, exchange)))
+    if len(found) > 1:
+        raise InstrumentError(_several(text, found))
     return found[0].instrument
 
 

@@ -110,8 +110,8 @@ class Translator:
         self._subscribed_ms = 0
         self._by_wire: dict[tuple[int, bytes], _Known | None] = {}
 
-    def subscribed(self, at_ms: int) -> None:
-        """Note that the instruments were subscribed: the next packet of each tells how things stood then.
+    def subscribed(self, at_ms: int, instruments: Iterable[str] | None = None) -> None:
+        """Note that these (None: all) were subscribed: the next packet of each tells how things stood then.
 
         On another day than the last time, nothing of that day is known any more.
         """
@@ -119,9 +119,15 @@ class Translator:
             self._known = {instrument: _Known(instrument) for instrument in self._known}
             self._by_wire.clear()
         self._subscribed_ms = at_ms
-        for known in self._known.values():
+        for instrument in self._known if instruments is None else instruments:
+            known = self._known[instrument]
             known.fresh = True
             known.recent.clear()
+
+    def instrument(self, packet: Fields) -> str | None:
+        """Return the instrument of a packet, None for one that was not subscribed."""
+        known = self._find(packet)
+        return None if known is None else known.instrument
 
     def translate(self, packet: Fields, received_ms: int) -> Told:
         """Say what a packet tells; ``received_ms`` is when it came, in milliseconds since the epoch."""
@@ -191,6 +197,7 @@ class Translator:
     def _snapshot(self, known: _Known, packet: Fields) -> Told:
         mode, _, _, _, time_ms, price = packet[HEAD]
         _, _, volume, _, _, _, high, low, _ = packet[DAY]
+        known.reset = known.reset and volume < known.volume
         known.has_traded(volume, packet[REST][0] if mode == SNAP_QUOTE else 0)
         known.extremes(price, high, low, fresh=True)
         of_the_day = day_ordinal(time_ms) == day_ordinal(self._subscribed_ms)  # an older one says nothing of this day

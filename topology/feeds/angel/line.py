@@ -1,0 +1,162 @@
+"""A line: one socket to the broker and what is subscribed on it, kept open and watched."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from random import Random
+from typing import Protocol
+
+import msgspec
+
+from topology.feeds.angel.backoff import SOCKET_S, Backoff
+from topology.feeds.angel.connection import Came, Connection
+from topology.feeds.angel.session import Tokens
+from topology.feeds.angel.watch import INDEX_MS, OTHERS_MS, Health, Watch
+from topology.feeds.clock import Clock
+from topology.market.instruments import NUMBERS, Instrument, default_class
+
+logger = logging.getLogger(__name__)
+
+OPENS_WITHIN_S = 20.0
+LOOKS_EVERY_S = 1.0
+PING_EVERY_MS = 10_000
+DEAD, SILENT = (f"the socket is {health}" for health in (Health.DEAD, Health.SILENT))
+SILENT_SOCKETS = 3  # in a row, after which a new session is tried
+
+
+class Wanted(Protocol):
+    """A subscription: an instrument and the mode of its packets."""
+
+    @property
+    def instrument(self) -> Instrument:
+        """What is subscribed."""
+
+    @property
+    def mode(self) -> int:
+        """The mode of the packets: 1, 2 or 3."""
+
+
+class Taker(Protocol):
+    """Takes what happens on a line, which is known by its number."""
+
+    def opened(self, line: int) -> None:
+        """The line is open; the instruments are being subscribed."""
+
+    def take(self, line: int, came: Sequence[Came]) -> bool:
+        """Take packets; return whether any of them could be read."""
+
+    def rejected(self, line: int, why: str) -> None:
+        """The broker has rejected a subscription."""
+
+    def lost(self, line: int, why: str) -> None:
+        """The line is down."""
+
+
+class Line:
+    """One socket and its subscriptions. `run` lasts until it is cancelled.
+
+    ``connect`` makes a connection with the tokens of the session, ``renew`` asks for new ones where these are dead;
+    ``open_since_ms`` says since when the market has been open for these instruments, None while it is closed.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        wanted: Sequence[Wanted],
+        taker: Taker,
+        *,
+        clock: Clock,
+        connect: Callable[[], Awaitable[Connection]],
+        renew: Callable[[Tokens], Awaitable[Tokens]],
+        open_since_ms: Callable[[], int | None],
+        random: Random,
+    ) -> None:
+        self._number, self._wanted, self._taker = number, wanted, taker
+        self._clock, self._connect, self._renew, self._open_since_ms = clock, connect, renew, open_since_ms
+        self._backoff = Backoff(SOCKET_S, random)
+        has_index = any(default_class(str(one.instrument)) == "index" for one in wanted)
+        self._usual_ms = INDEX_MS if has_index else OTHERS_MS
+        self._silent_sockets = 0
+
+    async def run(self) -> None:
+        """Keep the socket open."""
+        while True:
+            connection = await self._connect()
+            try:
+                why = await self._use(connection)
+            finally:
+                connection.close()
+            self._taker.lost(self._number, why)
+            if self._needs_login(why):
+                await self._renew(connection.tokens)
+            await self._clock.sleep(self._backoff.next_s())
+
+    def _needs_login(self, why: str) -> bool:
+        """Say whether the session is dead: the broker says so, or socket after socket brings no data."""
+        self._silent_sockets = self._silent_sockets + 1 if why == SILENT else 0
+        return why.endswith(("HTTP 401", "HTTP 403")) or (why == SILENT and self._silent_sockets % SILENT_SOCKETS == 0)
+
+    async def _use(self, connection: Connection) -> str:
+        """Take what comes over a connection; return why it is over."""
+        opened_ms = self._clock.now_ms()
+        watch = Watch(opened_ms, self._usual_ms)
+        subscribed, pinged_ms = False, opened_ms
+        while not connection.ended:
+            if connection.opened and not subscribed:
+                subscribed = True
+                self._taker.opened(self._number)
+                await self._subscribe(connection)
+            await self._wait(connection)
+            now_ms = self._clock.now_ms()
+            if subscribed and now_ms - pinged_ms >= PING_EVERY_MS:
+                pinged_ms = now_ms
+                await connection.ping()
+            self._take_texts(connection)
+            watch.alive(connection.alive_ms)
+            if came := connection.take():
+                watch.packets(came[-1].received_ms, len(came))
+                self._take(came)
+            self._usual_ms = watch.usual_ms
+            if not subscribed and now_ms - opened_ms > OPENS_WITHIN_S * 1000:
+                return "it did not open"
+            health = watch.health(now_ms, open_since_ms=self._open_since_ms())
+            if health in (Health.DEAD, Health.SILENT):
+                return DEAD if health is Health.DEAD else SILENT
+        self._take(connection.take())
+        return connection.ended
+
+    async def _wait(self, connection: Connection) -> None:
+        """Wait until something has come, or it is time to look at the connection's health."""
+        coming = asyncio.ensure_future(connection.news.wait())
+        looking = asyncio.ensure_future(self._clock.sleep(LOOKS_EVERY_S))
+        try:
+            await asyncio.wait((coming, looking), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            coming.cancel()
+            looking.cancel()
+        connection.news.clear()
+
+    async def _subscribe(self, connection: Connection) -> None:
+        for mode in sorted({one.mode for one in self._wanted}):
+            tokens: dict[int, list[str]] = {}
+            for one in self._wanted:
+                if one.mode == mode:
+                    tokens.setdefault(NUMBERS[one.instrument.exchange], []).append(one.instrument.token)
+            await connection.subscribe(mode, tokens)
+
+    def _take(self, came: Sequence[Came]) -> None:
+        if self._taker.take(self._number, came):
+            self._backoff.reset()
+
+    def _take_texts(self, connection: Connection) -> None:
+        while connection.texts:
+            text = connection.texts.popleft()
+            with suppress(msgspec.DecodeError):
+                answer = msgspec.json.decode(text)
+                if isinstance(answer, dict) and answer.get("errorCode"):
+                    detail = f"{answer.get('errorMessage', '')} ({answer['errorCode']})"
+                    logger.warning("the broker has rejected a subscription: %s", detail)
+                    self._taker.rejected(self._number, detail)

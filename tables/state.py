@@ -91,6 +91,11 @@ class StateTable(Generic[Core]):
         return self._all._db_for_partition(partition)
 
 
+def changelog_of(app_id: str, table: str) -> str:
+    """Return the topic that Faust gives a table for its changelog."""
+    return f"{app_id}-{table}-changelog"
+
+
 def _key(partition: int) -> bytes:
     return b"%d" % partition
 

@@ -1,14 +1,27 @@
 from __future__ import annotations
 
+import asyncio
+import json
+from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import NewTopic
+from aiokafka.errors import TopicAlreadyExistsError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tables.state import Row, changelog_of
+from topology import topics
 from topology.configuration import differences, from_settings, label
-from topology.log.frames import Configure
+from topology.log.candles import CandleStage
+from topology.log.frames import VERSION, Configure, encode
+from topology.market.ticks import Tick
 from topology.settings import Settings
+
+OPEN_MS = 1_669_088_700_000
+PARTITIONS = 2
 
 SPECS = st.lists(st.sampled_from(["SMA:9", "SMA:20", "EMA:21", "RSI:14"]), unique=True)
 NSE, ALWAYS_OPEN = (
@@ -96,6 +109,50 @@ def test_configure_applies_the_difference_once(topology, settings):
     assert "nothing to do" in topology(changed, "configure").out
     assert "RSI_3 removed" in topology(settings, "configure").out
     assert len(topology(settings, "tail", "commands").lines) == 4
+
+
+def without(settings, tmp_path, instrument_class):
+    """Settings with a calendar that doesn't know a class."""
+    document = json.loads(settings.calendar_text())
+    for row in document["regular"]:
+        row["classes"] = [name for name in row["classes"] if name != instrument_class]
+    path = tmp_path / "calendar.json"
+    path.write_text(json.dumps(document))
+    return replace(settings, calendar_file=path)
+
+
+def test_configure_refuses_what_the_stages_would_for_an_instrument_that_is_subscribed(topology, settings, tmp_path):
+    topology(settings, "topics", "create")
+    refused = topology(without(settings, tmp_path, "index"), "configure")
+    assert refused.code == 1
+    assert len(refused.err.splitlines()) == 1
+    assert "NSE:99926000: the instrument class 'index' is not covered by the calendar" in refused.err
+    assert refused.out == ""
+    assert len(topology(settings, "tail", "commands").lines) == 2
+
+
+def test_configure_refuses_what_the_stages_would_for_an_instrument_that_they_have_kept(topology, written, tmp_path):
+    settings, stage = written.settings, CandleStage(written.log.header.log, 0)
+    commands = list(written.log.commands)
+    written.write(1, written.frame(OPEN_MS, [Tick("NFO:35003", 100, OPEN_MS)], commands))
+    stage.apply(0, written.stored[0].frame, live=False)
+    changed = without(settings, tmp_path, "derivative")
+    asyncio.run(keep(settings, Row(VERSION, 0, stage.state())))
+    refused = topology(changed, "configure")
+    assert refused.code == 1
+    assert "NFO:35003: the instrument class 'derivative' is not covered by the calendar" in refused.err
+    asyncio.run(keep(settings, Row(VERSION, 0, msgspec.structs.replace(stage.state(), log="another"))))
+    assert topology(changed, "configure").code == 0
+
+
+async def keep(settings, row):
+    """Write a row as the first stage's newest checkpoint of partition 1."""
+    changelog = changelog_of(f"{settings.namespace}.pipeline", "candles")
+    async with topics.admin(settings.bootstrap) as admin:
+        with suppress(TopicAlreadyExistsError):
+            await admin.create_topics([NewTopic(changelog, PARTITIONS, 1)])
+    async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap) as producer:
+        await producer.send_and_wait(changelog, encode(row), partition=1, key=b"1")
 
 
 def test_configure_without_a_log_says_how_to_make_one(topology, settings):

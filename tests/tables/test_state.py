@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.outbox import Outbox
-from tables.state import MAX_RECORD_BYTES, CandlesRow, IndicatorsRow, Row, StateTable
+from tables.state import MAX_RECORD_BYTES, CandlesRow, IndicatorsRow, Row, StateTable, changelog_of
 from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka
@@ -72,7 +72,7 @@ async def test_a_row_is_in_the_local_store_before_it_goes_into_the_changelog(tmp
     changelog = Changelog(table)
     await table.save(2, row_at(7, 5), changelog)
     assert changelog.local == [row_at(7, 5)]
-    assert changelog.records == [("test.state-candles-changelog", encode(row_at(7, 5)), 2, b"2")]
+    assert changelog.records == [(changelog_of("test.state", "candles"), encode(row_at(7, 5)), 2, b"2")]
 
 
 async def test_the_store_knows_up_to_where_it_holds_the_changelog(tmp_path: Path) -> None:

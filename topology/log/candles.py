@@ -89,7 +89,7 @@ class CandleStage:
         calendar = self._calendar(configuration)
         known = self._candles.series if self._candles is not None else {}
         if configuration is not self._commanded.configuration:
-            _check_configuration(configuration, calendar, known)
+            check_configuration(configuration, calendar, known)
         for history in frame.history:
             _check_history(history, configuration, calendar)
         first_ms, end_ms = _midnight_ms(calendar.first_day), _midnight_ms(calendar.last_day + timedelta(days=1))
@@ -142,8 +142,11 @@ class CandleStage:
             self._candles.restore(core.candles)
 
 
-def _check_configuration(configuration: Configure, calendar: Calendar, instruments: Iterable[str]) -> None:
-    """Refuse what a stage further on could not apply, and a calendar without sessions for a known instrument."""
+def check_configuration(configuration: Configure, calendar: Calendar, instruments: Iterable[str]) -> None:
+    """Refuse what a stage further on could not apply, and a calendar without sessions for a known instrument.
+
+    ``calendar`` is that of the configuration. Raises FrameError.
+    """
     try:
         for specs in configuration.timeframes.values():
             for spec in specs:
@@ -158,8 +161,10 @@ def _check_instrument(instrument: str, configuration: Configure, calendar: Calen
     try:
         canonical = str(Instrument.parse(instrument))
         calendar.sessions(configuration.classes.get(instrument) or default_class(instrument), calendar.first_day)
-    except (InstrumentError, CalendarError) as error:
+    except InstrumentError as error:
         raise FrameError(str(error)) from error
+    except CalendarError as error:
+        raise FrameError(f"{instrument}: {error}") from error
     if instrument != canonical:
         raise FrameError(f"instrument {instrument!r} must be written {canonical!r}: both would be kept apart")
 

@@ -17,6 +17,7 @@ from topology.feeds import Content
 from topology.feeds.live import HEARTBEAT_MS, LiveFeed
 from topology.log.position import partition_of
 from topology.market import Baseline, Gap, Quote, Tick
+from topology.market.history import History
 
 PARTITIONS = 2
 FRAME_MS = 50
@@ -64,12 +65,20 @@ class Writer:
         self.log = SimpleNamespace(header=SimpleNamespace(partitions=PARTITIONS))
         self.frames: dict[int, list[Written]] = defaultdict(list)
         self.contents: list[Content] = []
-        self._loop, self._write_s = loop, write_s
+        self.delivering = asyncio.Event()
+        self.delivering.set()
+        self._loop, self._write_s, self._writing = loop, write_s, False
 
     async def write_partition(self, partition: int, content: Content, clock_ms: int | None) -> None:
+        assert not self._writing, "frames are numbered: the next one has to wait"
+        self._writing = True
         self.frames[partition].append(Written(self._loop.now_ms(), clock_ms, content.ticks))
         self.contents.append(content)
         await asyncio.sleep(self._write_s)
+        self._writing = False
+
+    async def flush(self) -> None:
+        await self.delivering.wait()
 
 
 Arrivals = list[tuple[int, str]]  # milliseconds after the start, and an instrument
@@ -196,3 +205,58 @@ def test_what_applies_before_ticks_stays_behind_those_that_came_before() -> None
     assert second == Content([Tick(NIFTY, 2, 10)], {}, gaps, baselines, received_ms=11)
     assert other == Content(gaps=[Gap([TCS], 5)])
     assert [frame.clock_ms is None for frame in writer.frames[lane]][:2] == [True, False]
+    assert missed == [Gap([NIFTY, TCS], 5), Gap([NIFTY], 5, 9)], "who asks for history is told of both"
+
+
+@given(ARRIVALS.filter(bool), st.lists(st.integers(0, 4000), min_size=1, max_size=10).map(sorted))
+@settings(deadline=None)
+def test_history_has_frames_of_its_own_between_those_of_the_ticks(arrivals: Arrivals, told_at_ms: list[int]) -> None:
+    loop = Jumping()
+    writer = Writer(loop, write_s=0.03)
+
+    async def scenario() -> None:
+        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms, missed=lambda _: None)  # type: ignore[arg-type]
+        running = asyncio.create_task(live.run())
+
+        async def tell() -> None:
+            for number, at_ms in enumerate(told_at_ms):
+                await _sleep_until(loop, at_ms)
+                await live.tell(History(NIFTY, 60 * number, [], 0))
+
+        telling = asyncio.create_task(tell())
+        for number, (at_ms, instrument) in enumerate(arrivals, 1):
+            await _sleep_until(loop, at_ms)
+            live.add([Tick(instrument, number, loop.now_ms())], received_ms=loop.now_ms())
+        await telling
+        await asyncio.sleep(2)
+        running.cancel()
+
+    _run(loop, scenario())
+    alone = [content for content in writer.contents if content.history]
+    assert alone == [Content(history=[History(NIFTY, 60 * number, [], 0)]) for number in range(len(told_at_ms))]
+    assert sum(len(content.ticks) for content in writer.contents) == len(arrivals)
+    for lane in writer.frames.values():
+        clock_ms = 0
+        for frame in lane:
+            assert all(tick.time_ms >= clock_ms for tick in frame.ticks), "no clock overtakes a tick that waits"
+            clock_ms = max(clock_ms, frame.clock_ms or 0)
+
+
+def test_history_is_told_when_it_is_in_the_log_and_not_before() -> None:
+    loop = Jumping()
+    writer = Writer(loop)
+
+    async def scenario() -> None:
+        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms, missed=lambda _: None)  # type: ignore[arg-type]
+        writer.delivering.clear()
+        telling = asyncio.create_task(live.tell(History(NIFTY, 60, [], 0)))
+        await asyncio.sleep(5)
+        assert len(writer.contents) == 1
+        assert not telling.done()
+        live.add([Tick(NIFTY, 1, loop.now_ms())], received_ms=loop.now_ms())
+        await live.write_due()
+        assert sum(len(content.ticks) for content in writer.contents) == 1, "and no tick waits for it"
+        writer.delivering.set()
+        await telling
+
+    _run(loop, scenario())

@@ -18,6 +18,8 @@ from topology.feeds.writer import DAY_MS, MAX_ROWS, StaleSourceError, TickLogWri
 from topology.log.candles import CandleStage
 from topology.log.frames import TICK_FRAME, TICKS, Configure, TickFrame
 from topology.log.position import partition_of
+from topology.market.candle import BROKER, Candle
+from topology.market.history import History
 from topology.market.ticks import Tick
 from topology.settings import Settings
 
@@ -184,6 +186,17 @@ async def test_a_large_batch_is_cut_and_only_its_last_frame_brings_the_new_clock
     assert [len(frame.ticks) for frame in frames] == sizes
     assert [frame.clock_ms for frame in frames] == [OPEN_MS] * (len(sizes) - 1) + [OPEN_MS + 5000]
     assert [tick for frame in frames for tick in frame.ticks] == ticks(rows)
+
+
+async def test_history_comes_with_the_last_frame_and_needs_no_clock(log: WrittenLog) -> None:
+    told = [History(NIFTY, 60, [Candle(NIFTY, 60, OPEN_MS, 5, 6, 4, 5, 0, 0, BROKER)], 1, reset=True)]
+    async with await log.writer() as writer:
+        await writer.write_partition(0, Content(ticks(MAX_ROWS + 1), history=told), OPEN_MS)
+        await writer.write_partition(0, Content(history=told), None)
+    frames = await log.frames(0)
+    assert [(frame.sequence, frame.clock_ms, len(frame.ticks), frame.history) for frame in frames] == [
+        (0, 0, MAX_ROWS, []), (1, OPEN_MS, 1, told), (2, OPEN_MS, 0, told)
+    ]  # fmt: skip
 
 
 async def test_the_clock_never_goes_back_and_is_the_time_of_the_record(log: WrittenLog) -> None:

@@ -80,10 +80,13 @@ class LiveFeed:
         return waiting[-1]
 
     async def tell(self, history: History) -> None:
-        """Write history in a frame of its own: what is wrong with it harms no tick. Return when it is in the log."""
+        """Write history in a frame of its own: what is wrong with it harms no tick. Return when it is in the log.
+
+        The frame leaves the clock as it is, or ticks that wait would be late.
+        """
         partition = partition_of(history.instrument, len(self._waiting))
         async with self._turn:
-            await self._writer.write_partition(partition, Content(history=[history]), self._now_ms())
+            await self._writer.write_partition(partition, Content(history=[history]), None)
         await self._writer.flush()
 
     async def run(self) -> None:

@@ -6,7 +6,7 @@ packet: ``packets`` its bytes, ``translate`` what it tells. ``sdk`` is the broke
 answers, ``limits`` and ``backoff`` when to ask again.
 
 History: ``historian`` knows what is needed and brings it, ``backlog`` keeps what is still to be asked for, ``candles``
-are the broker's calls and answers.
+are the broker's calls and answers, ``tally`` says what has come.
 
 The instrument master: ``listing`` a row, ``listings`` the copy on disk, ``search`` what is found in it, ``master`` how
 it is fetched, ``symbols`` what a symbol stands for.

@@ -3,39 +3,60 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from topology.market.history import Stretch
 
 logger = logging.getLogger(__name__)
 
-OLDEST_MS = 30 * 86_400_000  # what is lacking for longer is given up
 PAUSES_MS = (10_000, 60_000, 300_000)
-"""Before another try. After these an answer is taken as it is, and none at all is waited for until another day."""
+"""Before another try. After these an answer is taken as it is, and an empty one is waited for until another day."""
 ANOTHER_DAY_MS = 12 * 3_600_000
+OLDEST_MS = 30 * 86_400_000  # what can't be had for longer is given up, the repair of a gap on the second day
 
 
-class Need(msgspec.Struct):
-    """A stretch of one instrument, and when to ask for it, in milliseconds since the epoch, by timeframe in seconds.
+class Need(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A stretch of one timeframe to ask for, and when. Times are milliseconds since the epoch.
 
     A ``revision`` of 0 fills in what is missing, 1 corrects. ``reset`` starts afresh.
     """
 
+    timeframe_s: int
     from_ms: int
     to_ms: int
-    due_ms: dict[int, int]
-    revision: int
+    due_ms: int
+    revision: int = 0
     reset: bool = False
     tries: int = 0
 
     @property
-    def stretch(self) -> Stretch:
-        """From when to when."""
-        return Stretch(self.from_ms, self.to_ms)
+    def repairs(self) -> bool:
+        """Whether it is of a gap: others are of all that indicators need, up to when they are asked for."""
+        return self.revision == 1 and not self.reset
+
+    def joins(self, other: Need) -> bool:
+        """Whether one need can say both: repairs that touch each other, or any two that aren't repairs."""
+        if (self.timeframe_s, self.repairs) != (other.timeframe_s, other.repairs):
+            return False
+        return not self.repairs or (self.from_ms <= other.to_ms and other.from_ms <= self.to_ms)
+
+    def joined(self, other: Need) -> Need:
+        """Return the need that says both."""
+        return Need(
+            self.timeframe_s,
+            min(self.from_ms, other.from_ms),
+            max(self.to_ms, other.to_ms),
+            min(self.due_ms, other.due_ms),
+            max(self.revision, other.revision),
+            self.reset or other.reset,
+            min(self.tries, other.tries),
+        )
 
 
 class _Kept(msgspec.Struct):
@@ -43,58 +64,79 @@ class _Kept(msgspec.Struct):
 
     log: str
     asked: int = 0
+    warmed: int = 0
     needs: dict[str, list[Need]] = {}
     ready: dict[str, dict[int, int]] = {}
     gaps: dict[str, int] = {}
 
 
 class Due(NamedTuple):
-    """What is to be asked for now of one instrument: needs, and the timeframes of each that are due."""
+    """What is to be asked for now of one instrument."""
 
     instrument: str
-    needs: list[tuple[Need, list[int]]]
+    needs: list[Need]
 
 
 class Backlog:
     """The needs of every instrument, of one log; `save` keeps them. Another log's file is begun anew.
 
-    ``asked`` is the id of the newest request in the log's commands that has been taken in.
+    Needs that join become one, so that they don't pile up however many gaps there are.
     """
 
     def __init__(self, path: Path, log: str) -> None:
         self._path = path
         self._kept = self._read(log)
+        # When something of an instrument is due first, of repairs and of the rest: looked at again and again.
+        self._repairs: dict[str, int] = {}
+        self._others: dict[str, int] = {}
+        for instrument, needs in list(self._kept.needs.items()):
+            self._set(instrument, needs)
         self.changed = False
 
     @property
     def asked(self) -> int:
-        """The newest request of the log's commands that is among the needs, or was."""
+        """The id of the newest request in the log's commands that has been taken in."""
         return self._kept.asked
 
     @asked.setter
     def asked(self, number: int) -> None:
         self._kept.asked, self.changed = number, True
 
+    @property
+    def warmed(self) -> int:
+        """The id of the newest request that is done."""
+        return self._kept.warmed
+
+    @warmed.setter
+    def warmed(self, number: int) -> None:
+        self._kept.warmed, self.changed = number, True
+
+    def keep_only(self, instruments: Collection[str]) -> None:
+        """Forget all others: should they come back they begin anew."""
+        for known in (self._kept.ready, self._kept.gaps):
+            for instrument in [each for each in known if each not in instruments]:
+                del known[instrument]
+                self.changed = True
+        for instrument in [each for each in self._kept.needs if each not in instruments]:
+            self._set(instrument, [])
+
     def lacking(self, instrument: str, counts: Mapping[int, int]) -> list[int]:
         """Return the timeframes of which fewer candles have been asked for so far than these."""
         ready = self._kept.ready.get(instrument, {})
         return [timeframe_s for timeframe_s, count in counts.items() if ready.get(timeframe_s, 0) < count]
-
-    def add(self, instrument: str, need: Need) -> None:
-        """Add what is to be asked for."""
-        self._kept.needs.setdefault(instrument, []).append(need)
-        self.changed = True
 
     def promise(self, instrument: str, counts: Mapping[int, int]) -> None:
         """Note how many candles of each timeframe are asked for now."""
         self._kept.ready[instrument] = self._kept.ready.get(instrument, {}) | dict(counts)
         self.changed = True
 
-    def forget(self, instrument: str) -> None:
-        """Drop all that is known of an instrument: it is begun anew."""
-        self._kept.needs.pop(instrument, None)
-        self._kept.ready.pop(instrument, None)
-        self.changed = True
+    def add(self, instrument: str, needs: Iterable[Need]) -> None:
+        """Add what is to be asked for."""
+        together = self._kept.needs.get(instrument, [])
+        for need in needs:
+            joining = [other for other in together if other.joins(need)]
+            together = [other for other in together if other not in joining] + [reduce(Need.joined, joining, need)]
+        self._set(instrument, together)
 
     def begin_gap(self, instruments: Iterable[str], from_ms: int) -> None:
         """Note that nothing is seen of these instruments from here on."""
@@ -109,44 +151,47 @@ class Backlog:
         return Stretch(min(begun_ms, gap.from_ms), gap.to_ms)
 
     def due(self, now_ms: int) -> Due | None:
-        """Return what is most urgent, None where nothing is due: corrections first, then what is due for longest."""
-        urgent: tuple[int, int, str] | None = None
-        for instrument, needs in self._kept.needs.items():
-            for need in needs:
-                key = -need.revision, min(need.due_ms.values()), instrument
-                if key[1] <= now_ms and (urgent is None or key < urgent):
-                    urgent = key
-        if urgent is None:
-            return None
-        instrument = urgent[2]
-        found = [(need, _due(need, now_ms)) for need in self._kept.needs[instrument]]
-        return Due(instrument, [(need, timeframes) for need, timeframes in found if timeframes])
+        """Return what is most urgent, None where nothing is due: repairs first, then what is due for longest."""
+        for firsts in (self._repairs, self._others):
+            instrument = min(firsts, key=firsts.__getitem__, default=None)
+            if instrument is not None and firsts[instrument] <= now_ms:
+                return Due(instrument, [need for need in self._kept.needs[instrument] if need.due_ms <= now_ms])
+        return None
 
-    def next_ms(self) -> int | None:
+    def next_ms(self, *, repairs: bool = True) -> int | None:
         """Return when something is due next, None where nothing will be."""
-        return min((min(need.due_ms.values()) for needs in self._kept.needs.values() for need in needs), default=None)
+        kinds = (self._repairs, self._others) if repairs else (self._others,)
+        return min((due_ms for firsts in kinds for due_ms in firsts.values()), default=None)
 
-    def done(self, instrument: str, need: Need, timeframes: Sequence[int]) -> None:
-        """Note that these timeframes of a need are in the log."""
-        for timeframe_s in timeframes:
-            del need.due_ms[timeframe_s]
-        needs = self._kept.needs[instrument]
-        if not need.due_ms:
-            needs.remove(need)
-        if not needs:
-            del self._kept.needs[instrument]
-        self.changed = True
+    def done(self, instrument: str, need: Need, until_ms: int) -> None:
+        """Note that so much of a need is in the log. What has been added meanwhile is still to be asked for."""
+        left = []
+        for other in self._kept.needs.get(instrument, []):
+            if other is need or (need.repairs and other.joins(need)):
+                before = replace(other, to_ms=min(other.to_ms, need.from_ms))
+                after = replace(other, from_ms=max(other.from_ms, until_ms))
+                left += [part for part in (before, after) if part.from_ms < part.to_ms]
+            else:
+                left.append(other)
+        self._set(instrument, left)
 
-    def postpone(self, instrument: str, need: Need, timeframes: Sequence[int], now_ms: int) -> bool:
-        """Note that the broker had nothing for these timeframes. Return whether it is asked again today."""
-        again = need.tries < len(PAUSES_MS)
-        pause_ms = PAUSES_MS[need.tries] if again else ANOTHER_DAY_MS
-        need.tries = need.tries + 1 if again else 0
-        need.due_ms.update(dict.fromkeys(timeframes, now_ms + pause_ms))
-        if now_ms - need.to_ms > OLDEST_MS:
-            self.done(instrument, need, list(need.due_ms))
-        self.changed = True
-        return again
+    def put_off(self, instrument: str, need: Need, due_ms: int) -> None:
+        """Note that there is no asking for a need before then."""
+        self._put(instrument, need, [replace(need, due_ms=due_ms)])
+
+    def postpone(self, instrument: str, need: Need, now_ms: int) -> bool:
+        """Ask again after a pause. Return False, and change nothing, where that has been done often enough today."""
+        if need.tries >= len(PAUSES_MS):
+            return False
+        later = replace(need, due_ms=now_ms + PAUSES_MS[need.tries], tries=need.tries + 1)
+        self._put(instrument, need, [later])
+        return True
+
+    def give_up(self, instrument: str, need: Need, now_ms: int) -> None:
+        """Ask no more today, and not at all any more where a need is old."""
+        oldest_ms = ANOTHER_DAY_MS if need.repairs else OLDEST_MS
+        another = replace(need, due_ms=now_ms + ANOTHER_DAY_MS, tries=0)
+        self._put(instrument, need, [] if now_ms - need.to_ms > oldest_ms else [another])
 
     def __len__(self) -> int:
         """Return how many instruments something is to be asked for of."""
@@ -160,6 +205,21 @@ class Backlog:
         beside.write_bytes(msgspec.json.encode(self._kept))
         beside.replace(self._path)
 
+    def _put(self, instrument: str, need: Need, others: list[Need]) -> None:
+        """Put others in the place of a need, where it is still what it was."""
+        needs = self._kept.needs.get(instrument, [])
+        self._set(instrument, [new for old in needs for new in (others if old is need else [old])])
+
+    def _set(self, instrument: str, needs: list[Need]) -> None:
+        self.changed = True
+        for known in (self._kept.needs, self._repairs, self._others):
+            known.pop(instrument, None)
+        if needs:
+            self._kept.needs[instrument] = needs
+        for need in needs:
+            firsts = self._repairs if need.repairs else self._others
+            firsts[instrument] = min(need.due_ms, firsts.get(instrument, need.due_ms))
+
     def _read(self, log: str) -> _Kept:
         try:
             kept = msgspec.json.decode(self._path.read_bytes(), type=_Kept)
@@ -169,7 +229,3 @@ class Backlog:
             logger.warning("%s can't be read, history is asked for anew: %s", self._path, error)
             return _Kept(log)
         return kept if kept.log == log else _Kept(log)
-
-
-def _due(need: Need, now_ms: int) -> list[int]:
-    return [timeframe_s for timeframe_s, due_ms in need.due_ms.items() if due_ms <= now_ms]

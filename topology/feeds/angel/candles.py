@@ -103,8 +103,9 @@ def _candle(row: object, instrument: str, width: int, units: int) -> Candle | No
         open_, high, low, close = (round(price * units) for price in (told.open, told.high, told.low, told.close))
     except (msgspec.ValidationError, ValueError, OverflowError):
         return None
-    usable = told.start.tzinfo is not None and 0 < low <= min(open_, close) <= max(open_, close) <= high <= LARGEST
-    if not usable or not 0 <= told.volume <= LARGEST:
+    timely = told.start.tzinfo is not None and start_ms % (MINUTE_S * 1000) == 0
+    usable = 0 < low <= min(open_, close) <= max(open_, close) <= high <= LARGEST
+    if not timely or not usable or not 0 <= told.volume <= LARGEST:
         return None
     return Candle(instrument, width, start_ms, open_, high, low, close, told.volume, 0, BROKER)
 

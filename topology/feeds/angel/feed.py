@@ -98,10 +98,10 @@ class AngelFeed:
             if (left_ms := hours.open_ms - before_ms - now_ms) > 0:
                 if self._history.asked:
                     await self._session.login()
-                    await self._with_history(self._history.caught_up())
+                    await self._with_history(self._history.caught_up(hours.open_ms - before_ms))
                     await self._session.logout()
-                # Not longer: the calendar may change meanwhile.
-                await self._clock.sleep(min(left_ms / 1000, LOOKS_EVERY_S))
+                else:  # not longer: the calendar may change meanwhile
+                    await self._clock.sleep(min(left_ms / 1000, LOOKS_EVERY_S))
                 continue
             preparing = asyncio.ensure_future(self._prepare())
             try:
@@ -129,16 +129,16 @@ class AngelFeed:
 
     async def _with_history(self, work: Coroutine[Any, Any, None]) -> None:
         """Bring history while something else goes on, until that is over."""
-        bringing = asyncio.create_task(self._history.run(ask=self._ask, tell=self._live.tell))
-        working = asyncio.create_task(work)
+        bringing = self._history.run(ask=self._ask, tell=self._live.tell)
+        running = [asyncio.create_task(each) for each in (bringing, self._history.keep(), work)]
         try:
-            done, _ = await asyncio.wait([bringing, working], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            bringing.cancel()
-            working.cancel()
-            await asyncio.gather(bringing, working, return_exceptions=True)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
     async def _ask(self, parameters: Mapping[str, str]) -> object:
         """Ask for candles of the past, once more with a new session where the broker says that this one is over."""

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from topology import indicators
-from topology.feeds.angel.answers import BrokerError, RefusedError
-from topology.feeds.angel.backlog import Backlog, Due, Need
+from topology.feeds.angel.answers import BrokerError, RefusedError, UnreachableError
+from topology.feeds.angel.backlog import PAUSES_MS, Backlog, Due, Need
 from topology.feeds.angel.candles import calls, read, width_s
 from topology.feeds.angel.shard import Events
+from topology.feeds.angel.tally import Tally, named
 from topology.feeds.clock import Clock
 from topology.log.frames import Configure, Warmup
 from topology.market import Calendar, Candle, Gap, Instrument
 from topology.market.calendar import NotCovered
-from topology.market.history import History, Stretch, folded, reaching_back, traded_until, whole_candles
+from topology.market.gaps import FAR
+from topology.market.history import History, Stretch, bounds, folded, reaching_back, traded_until, whole_candles
 from topology.market.instruments import default_class
 
 logger = logging.getLogger(__name__)
 
 FEWEST, PERIODS = 250, 3  # candles before an open: so many, and so many times the longest period
-AFTER_MS = 10_000  # a candle's end: the stages have closed it by then, and the broker has it too
+AFTER_MS = 10_000  # the stages have closed a candle: the broker has it too by then
 FRESH_MS = 600_000  # for so long after the end of a stretch the broker's last candles of it may not be there yet
 MINUTE_MS = 60_000
-LOOKS_EVERY_S, SAVES_EVERY_MS = 1.0, 5_000
+LOOKS_EVERY_S, UNANSWERED_S = 1.0, 10.0
+SAVES_EVERY_S = 3.0  # under `OLD_MS`: what a kill takes away lies in the gap that begins with the next start
 CATCH_UP_MS = 15 * MINUTE_MS  # the longest that a session is kept for what is still due
 SOON_MS = 5 * MINUTE_MS
-NAMED = 5  # instruments that an event names
 
 Ask = Callable[[Mapping[str, str]], Awaitable[object]]
 """Sends the parameters of a call to the broker, and returns the data of its answer; BrokerError where there is none."""
@@ -37,15 +38,14 @@ Tell = Callable[[History], Awaitable[None]]
 
 
 class _Part(NamedTuple):
-    """A timeframe of a need, and the stretch of whole candles that answers it."""
+    """What is asked for now of a need: whole candles, all of which have ended."""
 
     need: Need
-    timeframe_s: int
     stretch: Stretch
 
 
 class Historian:
-    """Knows what history these instruments need, and brings it while `run` runs.
+    """Knows what history these instruments need, and brings it while `run` runs; `keep` saves what has changed.
 
     ``counts`` are the candles to have, by timeframe; timeframes that aren't whole minutes have no history.
     """
@@ -59,17 +59,26 @@ class Historian:
         clock: Clock,
         events: Events,
     ) -> None:
-        self.asked = False  # somebody has asked for history, and it is not all there yet
         self._backlog, self._clock, self._events = backlog, clock, events
-        self._instruments = [str(instrument) for instrument in instruments]
-        self._brought: Counter[tuple[int, str]] = Counter()  # candles since the last event, by revision and instrument
-        self._without: set[str] = set()  # instruments of which the broker has had nothing
-        self._saved_ms = 0
-        self.configure(configuration)
+        self._instruments = dict.fromkeys(str(instrument) for instrument in instruments)
+        self._tally = Tally()
+        backlog.keep_only(self._instruments)
+        self._follow(configuration)
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody has asked for history, and it is not all there yet."""
+        return self._backlog.asked > self._backlog.warmed
 
     def configure(self, configuration: Configure) -> None:
-        """Go by this configuration from here on. Raises CalendarError."""
-        self._calendar, self._classes = Calendar.parse(configuration.calendar), configuration.classes
+        """Go by another configuration from here on, and ask for what lacks by it. Raises CalendarError."""
+        self._follow(configuration)
+        self.warm()
+
+    def _follow(self, configuration: Configure) -> None:
+        self._calendar = Calendar.parse(configuration.calendar)
+        self._classes = {each: configuration.classes.get(each) or default_class(each) for each in self._instruments}
+        self._lateness_ms = configuration.lateness_ms
         self.counts = {
             timeframe_s: max([FEWEST, *(PERIODS * indicators.create(spec).period for spec in specs)])
             for timeframe_s, specs in configuration.timeframes.items()
@@ -83,21 +92,20 @@ class Historian:
 
     def warm(self) -> int:
         """Ask for what lacks for indicators to be ready. Return for how many instruments something is to be asked."""
-        for instrument in self._instruments:
-            self._need(instrument, {each: self.counts[each] for each in self._backlog.lacking(instrument, self.counts)})
+        lacking = {instrument: self._backlog.lacking(instrument, self.counts) for instrument in self._instruments}
+        self._want({instrument: timeframes for instrument, timeframes in lacking.items() if timeframes})
         return len(self._backlog)
 
     def ask(self, request: Warmup) -> None:
         """Take a user's request in; one that was taken in before is not done again."""
         if request.id <= self._backlog.asked:
             return
-        for instrument in request.instruments or self._instruments:
-            if instrument not in self._instruments:
-                self._events("history", f"{instrument} is not subscribed: add it to SUBSCRIBE_TOKENS")
-                continue
-            self._backlog.forget(instrument)
-            self._need(instrument, self.counts, reset=request.reset)
-        self._backlog.asked, self.asked = request.id, True
+        wanted = dict.fromkeys(request.instruments or self._instruments)
+        if unknown := wanted.keys() - self._instruments.keys():
+            self._events("history", f"not subscribed, add to SUBSCRIBE_TOKENS: {named(unknown)}")
+        subscribed = [instrument for instrument in wanted if instrument in self._instruments]
+        self._want({instrument: list(self.counts) for instrument in subscribed}, reset=request.reset)
+        self._backlog.asked = request.id
         self._backlog.save()
 
     def missed(self, gap: Gap) -> None:
@@ -105,123 +113,161 @@ class Historian:
         if gap.to_ms is None:
             self._backlog.begin_gap(gap.instruments, gap.from_ms)
             return
+        found: dict[tuple[str, Stretch], list[Need]] = {}  # nearly all have the same
         for instrument in gap.instruments:
-            stretch = self._backlog.end_gap(instrument, Stretch(gap.from_ms, gap.to_ms))
-            if traded_until(self._calendar, self._class(instrument), stretch) is None:
-                continue
-            ends_ms = {each: self._whole(instrument, each, stretch).to_ms for each in self.counts}
-            due_ms = {each: end_ms + AFTER_MS for each, end_ms in ends_ms.items()}
-            if due_ms:
-                self._backlog.add(instrument, Need(stretch.from_ms, stretch.to_ms, due_ms, revision=1))
+            key = self._classes[instrument], self._backlog.end_gap(instrument, Stretch(gap.from_ms, gap.to_ms))
+            if key not in found:
+                found[key] = self._repairs(*key)
+            self._backlog.add(instrument, found[key])
 
     async def run(self, *, ask: Ask, tell: Tell) -> None:
         """Bring what is due, one instrument after the other, at the pace that ``ask`` allows."""
         while True:
+            self._conclude()
             due = self._backlog.due(self._clock.now_ms())
             if due is not None:
                 await self._bring(due, ask, tell)
             else:
                 self._report()
-                if self.asked:
-                    self.asked = False
-                    self._events("warmed", f"request {self._backlog.asked} is done")
-            if self._backlog.changed and self._clock.now_ms() - self._saved_ms >= (SAVES_EVERY_MS if due else 0):
-                self._saved_ms = self._clock.now_ms()
-                self._backlog.save()
-            if due is None:
                 await self._clock.sleep(LOOKS_EVERY_S)
 
-    async def caught_up(self) -> None:
-        """Wait, not for ever, until `run` has brought what is due now or soon."""
+    async def keep(self) -> None:
+        """Save what has changed, also while the broker lets `run` wait."""
+        while True:
+            if self._backlog.changed:
+                self._backlog.save()
+            await self._clock.sleep(SAVES_EVERY_S)
+
+    async def caught_up(self, before_ms: int | None = None) -> None:
+        """Wait, not for ever and not beyond a time, until `run` has brought what is due now or soon."""
         until_ms = self._clock.now_ms() + CATCH_UP_MS
-        while (now_ms := self._clock.now_ms()) < until_ms:
-            next_ms = self._backlog.next_ms()
-            if next_ms is None or next_ms > now_ms + SOON_MS:
-                break
+        if before_ms is not None:
+            until_ms = min(until_ms, before_ms)
+        while self._is_soon(self._backlog.next_ms()) and self._clock.now_ms() < until_ms:
             await self._clock.sleep(LOOKS_EVERY_S)
         self._backlog.save()
 
-    def _need(self, instrument: str, counts: Mapping[int, int], *, reset: bool = False) -> None:
+    def _want(self, wanted: Mapping[str, list[int]], *, reset: bool = False) -> None:
+        """Ask for these timeframes, up to when they are brought."""
         now_ms = self._clock.now_ms()
-        for timeframe_s, count in counts.items():
-            from_ms = reaching_back(self._calendar, self._class(instrument), timeframe_s, count, now_ms)
-            if from_ms < now_ms:
-                self._backlog.add(instrument, Need(from_ms, now_ms, {timeframe_s: now_ms}, int(reset), reset))
-        if counts:
-            self._backlog.promise(instrument, counts)
+        reaching: dict[tuple[str, int], int] = {}
+        for instrument, timeframes in wanted.items():
+            needs = []
+            for timeframe_s in timeframes:
+                key = self._classes[instrument], timeframe_s
+                if key not in reaching:
+                    reaching[key] = reaching_back(self._calendar, *key, self.counts[timeframe_s], now_ms)
+                if reaching[key] < now_ms:
+                    needs.append(Need(timeframe_s, reaching[key], now_ms, now_ms, int(reset), reset))
+            self._backlog.add(instrument, needs)
+            self._backlog.promise(instrument, {each: self.counts[each] for each in timeframes})
+
+    def _repairs(self, instrument_class: str, gap: Stretch) -> list[Need]:
+        """Return what repairs a gap: of each timeframe the candles that it overlaps with, once the last has ended."""
+        if traded_until(self._calendar, instrument_class, gap) is None:
+            return []
+        try:
+            wholes = {each: whole_candles(self._calendar, instrument_class, each, gap) for each in self.counts}
+        except NotCovered:
+            wholes = dict.fromkeys(self.counts, gap)
+        after_ms = self._lateness_ms + AFTER_MS
+        return [Need(each, *whole, whole.to_ms + after_ms, revision=1) for each, whole in wholes.items()]
 
     async def _bring(self, due: Due, ask: Ask, tell: Tell) -> None:
         """Ask for what is due of an instrument, and write what comes."""
-        instrument = Instrument.parse(due.instrument)
         for width, parts in self._by_width(due).items():
-            hull = Stretch(min(one.stretch.from_ms for one in parts), max(one.stretch.to_ms for one in parts))
-            candles: list[Candle] = []
+            hull = Stretch(min(part.stretch.from_ms for part in parts), max(part.stretch.to_ms for part in parts))
             try:
-                for call in calls(width, hull):
-                    answer = read(await ask(call.parameters(instrument)), instrument, call)
-                    candles += answer.candles
-                    if answer.refused:
-                        logger.warning("%d candles of %s can't be used", answer.refused, instrument)
+                candles = await self._asked(due.instrument, width, hull, ask)
             except BrokerError as error:
-                logger.warning("no history of %s: %s", instrument, error)
-                if not isinstance(error, RefusedError):
-                    await self._clock.sleep(LOOKS_EVERY_S)
+                logger.warning("no history of %s: %s", due.instrument, error)
+                if not _is_answer(error):
+                    for part in parts:
+                        self._backlog.put_off(due.instrument, part.need, self._clock.now_ms() + PAUSES_MS[0])
+                    await self._clock.sleep(UNANSWERED_S)  # there is none for others either
+                    continue
                 candles = []
             for part in parts:
                 await self._use(due.instrument, part, candles, tell)
 
+    async def _asked(self, instrument: str, width: int, stretch: Stretch, ask: Ask) -> list[Candle]:
+        candles: list[Candle] = []
+        of = Instrument.parse(instrument)
+        for call in calls(width, stretch):
+            answer = read(await ask(call.parameters(of)), of, call)
+            candles += answer.candles
+            if answer.refused:
+                logger.warning("%d candles of %s can't be used", answer.refused, instrument)
+        return candles
+
     def _by_width(self, due: Due) -> dict[int, list[_Part]]:
-        """Group what is due by the width of the candles that answer it."""
+        """Group what can be asked for now by the width of the candles that answer it."""
         groups: dict[int, list[_Part]] = {}
-        for need, timeframes in due.needs:
-            for timeframe_s in timeframes:
-                stretch = need.stretch if need.revision == 0 else self._whole(due.instrument, timeframe_s, need.stretch)
-                width = width_s(timeframe_s, stretch)
+        for need in due.needs:
+            if (stretch := self._ended(due.instrument, need)) is not None:
+                width = width_s(need.timeframe_s, stretch)
                 assert width is not None, "only timeframes of whole minutes are asked for"
-                groups.setdefault(width, []).append(_Part(need, timeframe_s, stretch))
+                groups.setdefault(width, []).append(_Part(need, stretch))
         return groups
+
+    def _ended(self, instrument: str, need: Need) -> Stretch | None:
+        """Return the candles of a need that have ended. Where there are none put it off until one has."""
+        now_ms, after_ms = self._clock.now_ms(), self._lateness_ms + AFTER_MS
+        next_ = self._candle(instrument, need.timeframe_s, now_ms - after_ms)
+        ended_ms = now_ms - after_ms if next_ is None else next_.from_ms
+        stretch = Stretch(need.from_ms, min(need.to_ms, ended_ms) if need.repairs else ended_ms)
+        if stretch.to_ms > stretch.from_ms:
+            return stretch
+        self._backlog.put_off(instrument, need, (now_ms if next_ is None else next_.to_ms) + after_ms)
+        return None
 
     async def _use(self, instrument: str, part: _Part, candles: list[Candle], tell: Tell) -> None:
         """Write what answers a part of a need, or ask for it again later."""
-        need, timeframe_s, stretch = part
-        inside = [one for one in candles if stretch.from_ms <= one.start_ms < stretch.to_ms]
+        need, stretch = part
         now_ms = self._clock.now_ms()
-        until_ms = traded_until(self._calendar, self._class(instrument), stretch) or 0
-        late = now_ms - until_ms < FRESH_MS and bool(inside) and candles[-1].start_ms < until_ms - MINUTE_MS
-        if (not inside or late) and self._backlog.postpone(instrument, need, [timeframe_s], now_ms):
+        inside = [one for one in candles if stretch.from_ms <= one.start_ms < stretch.to_ms]
+        lacks_some = not inside or self._lacks_end(instrument, stretch, candles)
+        if lacks_some and self._backlog.postpone(instrument, need, now_ms):
             return
         if not inside:
-            self._without.add(instrument)
+            self._tally.nothing(instrument)
+            self._backlog.give_up(instrument, need, now_ms)
             return
-        made = folded(inside, self._calendar, self._class(instrument), timeframe_s, stretch)
+        made = folded(inside, self._calendar, self._classes[instrument], need.timeframe_s, stretch)
         if made:
-            await tell(History(instrument, timeframe_s, made, need.revision, need.reset))
-        self._brought[need.revision, instrument] += len(made)
-        self._backlog.done(instrument, need, [timeframe_s])
+            await tell(History(instrument, need.timeframe_s, made, need.revision, need.reset))
+        self._tally.came(instrument, need.revision, len(made))
+        self._backlog.done(instrument, need, stretch.to_ms if need.repairs else FAR)
+
+    def _lacks_end(self, instrument: str, stretch: Stretch, candles: list[Candle]) -> bool:
+        """Say whether the broker may not have the last candles of a stretch yet."""
+        until_ms = traded_until(self._calendar, self._classes[instrument], stretch)
+        if until_ms is None or not candles or self._clock.now_ms() - until_ms >= FRESH_MS:
+            return False
+        return candles[-1].start_ms + candles[-1].timeframe_s * 1000 < until_ms
+
+    def _conclude(self) -> None:
+        """Say that a request is done where nothing is asked for soon any more."""
+        if self.asked and not self._is_soon(self._backlog.next_ms(repairs=False)):
+            self._report()
+            self._backlog.warmed = self._backlog.asked
+            self._events("warmed", f"request {self._backlog.asked} is done")
+
+    def _is_soon(self, time_ms: int | None) -> bool:
+        return time_ms is not None and time_ms <= self._clock.now_ms() + SOON_MS
 
     def _report(self) -> None:
         """Say what has come since the last time."""
-        for revision, what in enumerate(("filled in", "corrected")):
-            counts = {name: count for (of, name), count in self._brought.items() if of == revision}
-            if counts:
-                detail = f"{sum(counts.values()):,} candles {what}: {_named(counts)}"
-                self._events("history", detail, instruments=len(counts))
-        if self._without:
-            self._events("history", f"nothing there: {_named(self._without)}", instruments=len(self._without))
-        self._brought.clear()
-        self._without.clear()
+        for detail, instruments in self._tally.told():
+            self._events("history", detail, instruments=instruments)
 
-    def _whole(self, instrument: str, timeframe_s: int, stretch: Stretch) -> Stretch:
+    def _candle(self, instrument: str, timeframe_s: int, time_ms: int) -> Stretch | None:
         try:
-            return whole_candles(self._calendar, self._class(instrument), timeframe_s, stretch)
+            return bounds(self._calendar, self._classes[instrument], timeframe_s, time_ms)
         except NotCovered:
-            return stretch
-
-    def _class(self, instrument: str) -> str:
-        return self._classes.get(instrument) or default_class(instrument)
+            return None
 
 
-def _named(instruments: Iterable[str]) -> str:
-    names = sorted(instruments)
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def _is_answer(error: BrokerError) -> bool:
+    """Say whether the broker has looked at the question: then there is no use in asking it again at once."""
+    return isinstance(error, RefusedError) or (isinstance(error, UnreachableError) and error.code != "")

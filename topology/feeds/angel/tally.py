@@ -1,0 +1,52 @@
+"""What has come of the history since somebody was told, for one event instead of one for each instrument."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+NAMED = 5  # instruments that an event names
+
+
+class Line(NamedTuple):
+    """What to say, and of how many instruments."""
+
+    detail: str
+    instruments: int
+
+
+class Tally:
+    """Counts the candles that came of each instrument, by revision, and keeps those of which there were none."""
+
+    def __init__(self) -> None:
+        self._came: Counter[tuple[int, str]] = Counter()
+        self._without: set[str] = set()
+
+    def came(self, instrument: str, revision: int, candles: int) -> None:
+        """Count candles."""
+        self._came[revision, instrument] += candles
+
+    def nothing(self, instrument: str) -> None:
+        """Note that the broker has had nothing."""
+        self._without.add(instrument)
+
+    def told(self) -> list[Line]:
+        """Return what is to be said, and begin anew."""
+        lines = []
+        for revision, what in enumerate(("filled in", "corrected")):
+            counts = {name: count for (of, name), count in self._came.items() if of == revision and count}
+            if counts:
+                lines.append(Line(f"{sum(counts.values()):,} candles {what}: {named(counts)}", len(counts)))
+        if self._without:
+            lines.append(Line(f"nothing there: {named(self._without)}", len(self._without)))
+        self._came.clear()
+        self._without.clear()
+        return lines
+
+
+def named(instruments: Iterable[str]) -> str:
+    """Name instruments, not too many of them."""
+    names = sorted(instruments)
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

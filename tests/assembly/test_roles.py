@@ -17,6 +17,7 @@ from agents.lifeline import REFUSED, RESTART
 from agents.measures import Progress
 from topology.assembly import ROLES, base, build
 from topology.assembly.base import RoleApp, health_of
+from topology.configuration import from_settings
 from topology.embedded import free_port
 from topology.settings import ROLES as NAMED
 from topology.settings import Settings
@@ -62,6 +63,17 @@ def test_what_must_hold_of_faust_holds_for_each_role(built: Callable[..., RoleAp
 def test_three_stages_each_with_a_topic_before_and_behind_it(built: Callable[..., RoleApp]) -> None:
     agents = built("pipeline").agents
     assert set(agents) == {"candles", "timeframes", "indicators"}
+
+
+def test_a_calendar_file_that_is_broken_stops_no_role_since_the_configuration_of_the_log_stands(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = SimpleNamespace(configuration=from_settings(Settings.from_env({})))
+    for text in ("{}", "{"):
+        (tmp_path / "calendar.json").write_text(text)
+        settings = Settings.from_env({"CALENDAR_FILE": str(tmp_path / "calendar.json"), "DATA_DIR": str(tmp_path)})
+        base._warn_of_differences(log, settings)  # type: ignore[arg-type] # all that it needs
+    assert caplog.text.count("can't be compared with the log, which stands") == 2
 
 
 def test_a_second_worker_in_the_same_folder_takes_another_one(built: Callable[..., RoleApp], tmp_path: Path) -> None:

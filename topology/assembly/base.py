@@ -18,7 +18,9 @@ from agents.measures import Progress
 from topology import topics
 from topology.configuration import differences, from_settings
 from topology.embedded.loopback import free_port
+from topology.feeds import FeedError
 from topology.logs import logging_config
+from topology.market import CalendarError
 from topology.settings import Settings
 from topology.topics import MAX_RECORD_BYTES
 from web.health import Health
@@ -72,10 +74,7 @@ class RoleApp(faust.App):
                 code=REFUSED,
             )
         _claim(Path(self.conf.datadir), log.header.log)
-        for line in differences(log.configuration, from_settings(settings)):
-            logger.warning(
-                "the environment differs from the log, which stands: %s (`topology configure` applies it)", line
-            )
+        _warn_of_differences(log, settings)
         await self.role.start(log)
         # What was made so far stays; of what frames make, little is garbage that needs a collector to be found.
         gc.freeze()
@@ -109,6 +108,17 @@ class Companions:
         """Cancel them."""
         for task in self._tasks:
             task.cancel()
+
+
+def _warn_of_differences(log: topics.Log, settings: Settings) -> None:
+    """Say what the environment asks for that the log, which stands, does not compute; or why that can't be told."""
+    try:
+        lines = differences(log.configuration, from_settings(settings))
+    except (CalendarError, FeedError, OSError) as error:
+        logger.warning("the environment can't be compared with the log, which stands: %s", error)
+        return
+    for line in lines:
+        logger.warning("the environment differs from the log, which stands: %s (`topology configure` applies it)", line)
 
 
 def _end_if_failed(task: asyncio.Task[None]) -> None:

@@ -170,4 +170,5 @@ async def test_a_day_and_the_next_one_after_a_holiday(monkeypatch: pytest.Monkey
         for _, gap_from_ms, gap_to_ms in [(event.kind, event.from_ms, event.to_ms) for event in world.of("gap")][1:]:
             assert gap_to_ms is not None
             assert gap_from_ms is not None
+            assert gap_from_ms >= indian_ms(date(2022, 11, 7), "15:30"), "nothing of the last candle is missing"
             assert gap_to_ms - gap_from_ms > 36 * 3_600_000, "only the nights lie between"

@@ -23,6 +23,7 @@ from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
 from topology.market.calendar import Calendar
 from topology.market.instruments import default_class
+from topology.market.series import LONG_AGO
 from topology.settings import Account
 
 logger = logging.getLogger(__name__)
@@ -73,8 +74,8 @@ class AngelFeed:
             Shard(wanted, live=live, clock=clock, events=events, since_ms=since_ms, standby=standby)
             for wanted in shards
         ]
-        of_shards = [shard for shard in range(len(shards)) for _ in range(1 + standby)]
-        self._lines = [self._line(number, shard, shards[shard], random) for number, shard in enumerate(of_shards)]
+        self._of_shards = [shard for shard in range(len(shards)) for _ in range(1 + standby)]  # each of the lines
+        self._lines = [self._line(number, shard, shards[shard], random) for number, shard in enumerate(self._of_shards)]
 
     def _line(self, number: int, shard: int, wanted: Sequence[Wanted], random: Random) -> Line:
         return Line(
@@ -162,8 +163,11 @@ class AngelFeed:
             for task in (*running, over):
                 task.cancel()
             await asyncio.gather(*running, over, return_exceptions=True)
-        for shard in self._shards:
-            shard.end()
+        for number, shard in enumerate(self._shards):
+            # What says something after the close has brought all that came before it.
+            lines = [line for line, of in zip(self._lines, self._of_shards, strict=True) if of == number]
+            proven = any(line.alive_ms >= hours.close_ms for line in lines)
+            shard.end(hours.close_ms if proven else LONG_AGO)
         told = [f"{what.replace('_', ' ')}: {count:,}" for what, count in sorted(self.counted().items())]
         self._events("day", ", ".join(told))
 

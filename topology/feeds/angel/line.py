@@ -17,6 +17,7 @@ from topology.feeds.angel.session import Tokens
 from topology.feeds.angel.watch import INDEX_MS, OTHERS_MS, Health, Watch
 from topology.feeds.clock import Clock
 from topology.market.instruments import NUMBERS, Instrument, default_class
+from topology.market.series import LONG_AGO
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class Line:
         open_since_ms: Callable[[], int | None],
         random: Random,
     ) -> None:
+        self.alive_ms = LONG_AGO  # when the socket that is open has said anything
         self._number, self._wanted, self._taker = number, wanted, taker
         self._clock, self._connect, self._renew, self._open_since_ms = clock, connect, renew, open_since_ms
         self._backoff = Backoff(SOCKET_S, random)
@@ -89,6 +91,7 @@ class Line:
                 why = await self._use(connection)
             finally:
                 connection.close()
+            self.alive_ms = LONG_AGO
             self._taker.lost(self._number, why)
             if self._needs_login(why):
                 await self._renew(connection.tokens)
@@ -115,6 +118,7 @@ class Line:
                 pinged_ms = now_ms
                 await connection.ping()
             self._take_texts(connection)
+            self.alive_ms = connection.alive_ms
             watch.alive(connection.alive_ms)
             if came := connection.take():
                 watch.packets(came[-1].received_ms, len(came))

@@ -65,8 +65,10 @@ class Shard:
         """Note that a day begins: until something comes it is missing."""
         self._interrupt("the feed starts")
 
-    def end(self) -> None:
-        """Note that the day is over: what comes from here on is missing."""
+    def end(self, whole_until_ms: int) -> None:
+        """Note that the day is over: what comes from here on is missing, and nothing before unless there is a gap."""
+        if self._gap_from_ms is None:
+            self.newest_ms = max(self.newest_ms, whole_until_ms)
         for line in self._sources.up:
             self._lose(line)
         self._interrupt("the day is over")

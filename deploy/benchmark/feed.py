@@ -70,7 +70,10 @@ async def feeding(seconds: int) -> Feeding:
     settings = Settings.from_env({"TOPOLOGY_NAMESPACE": SIM})
     calendar = _open_now(timedelta(seconds=seconds) + LONGEST_START)
     listings = catalogue(indian_day(now_ms()))[:INSTRUMENTS]
-    async with Rig(settings, msgspec.structs.replace(from_settings(settings), calendar=calendar)) as rig:
+    configuration = from_settings(settings)
+    # No timeframes: the feed has no history to bring meanwhile.
+    configuration = msgspec.structs.replace(configuration, calendar=calendar, timeframes={})
+    async with Rig(settings, configuration) as rig:
         web = f"http://127.0.0.1:{free_port()}"
         feed = await _started(rig, listings, calendar, web=web)
         tail = _Tail(rig)

@@ -114,6 +114,19 @@ def test_a_snapshot_that_tells_the_volume_again_ends_a_reset_so_that_the_next_ti
     assert translator.translate(quote(NOW_MS + 60_001, volume=1210), NOW_MS + 60_001).baseline is None
 
 
+def test_a_volume_that_catches_up_after_a_reset_and_then_jumps_back_gives_no_candle_the_jump(
+    translator: Translator,
+) -> None:
+    told = [
+        translator.translate(quote(NOW_MS + n, volume=volume), NOW_MS + n)
+        for n, volume in enumerate([1000, 3, 600, 1005, 1015, 2100, 2110])
+    ]
+    assert [one.doubt for one in told] == ["", "volume_reset", "volume_reset", "", "", "volume_reset", ""]
+    assert [one.tick.day_volume for one in told if one.tick is not None] == [1000, None, None, 1005, 1015, 2100, 2110]
+    baselines = [one.baseline.day_volume for one in told if one.baseline is not None]
+    assert baselines == [1005, 2100], "what was traded meanwhile, and the jump, are no candle's"
+
+
 @pytest.mark.parametrize(
     ("off_ms", "clamped"), [(-OLD_MS, False), (-OLD_MS - 1, True), (AHEAD_MS, False), (AHEAD_MS + 1, True)]
 )

@@ -51,7 +51,10 @@ NOTHING = Told()
 class _Known:
     """What has been seen of an instrument in a day; ``volume`` and extremes are those of the day so far."""
 
-    __slots__ = ("fresh", "high", "instrument", "low", "newest_ms", "recent", "reset", "traded", "traded_s", "volume")
+    __slots__ = (
+        "fallen", "fresh", "high", "instrument", "jumped", "low", "newest_ms", "recent", "reset", "told", "traded",
+        "traded_s", "volume",
+    )  # fmt: skip
 
     def __init__(self, instrument: str) -> None:
         self.instrument = instrument
@@ -59,6 +62,9 @@ class _Known:
         self.recent: deque[tuple[int, int, int, int]] = deque(maxlen=REMEMBERED)
         self.fresh = True  # no packet since the subscription
         self.reset = False  # the day's volume has started again from a smaller number
+        self.fallen = 0  # by how much it fell then, until it has jumped back
+        self.jumped = False  # it has done so only after it had caught up by itself
+        self.told = 0  # the newest word of it, right or wrong
         self.volume = self.high = self.low = self.traded_s = self.newest_ms = 0
 
     def has_traded(self, volume: int, traded_s: int) -> bool:
@@ -71,12 +77,29 @@ class _Known:
         return traded
 
     def back(self, volume: int, time_ms: int) -> Baseline | None:
-        """Note whether the day's volume has started again; tell what it is when it is back where it was."""
+        """Note whether the day's volume has started again; tell what it is when it is back where it was.
+
+        What started again may catch up with what was there before, and only then be put right: by at least as much as
+        it fell.
+        """
         if not self.traded:
             return None
-        was_reset = self.reset
+        was_reset, more = self.reset, volume - self.told
         self.reset = volume < self.volume and time_ms >= self.newest_ms
-        return Baseline(self.instrument, time_ms, volume) if was_reset and not self.reset else None
+        if self.reset and not was_reset:
+            self.fallen = self.volume - volume
+        returned = 0 < self.fallen <= more and not self.reset
+        self.jumped = returned and not was_reset
+        self.heard(volume, time_ms, returned=returned)
+        over = (was_reset and not self.reset) or self.jumped
+        return Baseline(self.instrument, time_ms, volume) if over else None
+
+    def heard(self, volume: int, time_ms: int, *, returned: bool) -> None:
+        """Keep what was told of the volume."""
+        if time_ms >= self.newest_ms:
+            self.told = volume
+        if returned:
+            self.fallen = 0
 
     def extremes(self, price: int, high: int, low: int, *, fresh: bool) -> tuple[int | None, int | None]:
         """Return the day's high and low where they have moved since the packet before and its price is not them."""
@@ -162,7 +185,7 @@ class Translator:
         if not (known.has_traded(volume, traded_s) or fresh or not known.traded):
             self.counts["refresh"] += 1
             return Told(None, quote, baseline)
-        if known.reset:
+        if known.reset or known.jumped:
             self.counts["volume_reset"] += 1
             doubt = doubt or "volume_reset"
         return Told(known.tick(price, time_ms, volume, quantity, high=new_high, low=new_low), quote, baseline, doubt)
@@ -198,6 +221,7 @@ class Translator:
         mode, _, _, _, time_ms, price = packet[HEAD]
         _, _, volume, _, _, _, high, low, _ = packet[DAY]
         known.reset = known.reset and volume < known.volume
+        known.heard(volume, known.newest_ms, returned=not known.reset and volume - known.told >= known.fallen)
         known.has_traded(volume, packet[REST][0] if mode == SNAP_QUOTE else 0)
         known.extremes(price, high, low, fresh=True)
         of_the_day = day_ordinal(time_ms) == day_ordinal(self._subscribed_ms)  # an older one says nothing of this day

@@ -188,7 +188,7 @@ async def test_history_comes_whole_however_often_the_feed_is_killed_meanwhile(pl
             return found
 
         try:
-            for share in (0.2, 0.5, 0.8):
+            for share in (0.2, 0.6):
                 wanted = int(20 * (share + choose.random() / 10))
                 feed.start()
 

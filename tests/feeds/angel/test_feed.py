@@ -54,7 +54,7 @@ async def played(monkeypatch: pytest.MonkeyPatch, faults: list[str], *, minutes:
 @pytest.mark.parametrize(
     ("minutes", "rate"),
     [
-        pytest.param(20, 100.0, marks=pytest.mark.timeout(600)),
+        pytest.param(20, 60.0, marks=pytest.mark.timeout(600)),
         pytest.param(375, 100.0, marks=[pytest.mark.chaos, pytest.mark.timeout(3600)]),
     ],
 )

@@ -102,7 +102,7 @@ def prices(candle: Candle) -> tuple[int, ...]:
 
 @pytest.mark.timeout(300)
 async def test_the_complete_life_of_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Walk(catalogue(DAY)[:4], seed=11, rate=40, calendar=SHORT_DAYS)
+    source = Walk(catalogue(DAY)[:4], seed=11, rate=20, calendar=SHORT_DAYS)
     async with Life(
         source, at_ms=at("08:55"), mode=QUOTE, monkeypatch=monkeypatch, timeframes=TIMEFRAMES, calendar=SHORT_DAYS
     ) as world:

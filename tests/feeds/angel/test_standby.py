@@ -92,7 +92,7 @@ SINGLE = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("socket", [1, 2])
+@pytest.mark.parametrize("socket", [1, pytest.param(2, marks=pytest.mark.chaos)])
 @pytest.mark.parametrize("fault", SINGLE)
 async def test_a_fault_of_one_socket_hides_no_more_than_is_told_and_makes_no_gap(
     monkeypatch: pytest.MonkeyPatch, undisturbed: Seconds, fault: str, socket: int
@@ -148,7 +148,7 @@ async def test_what_is_missed_is_told_where_the_second_breaks_before_it_is_notic
     assert_volume_is_whole(world)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.chaos)])
 async def test_faults_of_both_sockets_at_random_change_no_candle_but_those_that_are_told(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

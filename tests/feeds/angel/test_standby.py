@@ -114,7 +114,6 @@ async def test_a_socket_that_breaks_is_named_and_the_other_carries_on(
         assert {event.instruments for event in lost} == {INSTRUMENTS}
         assert [event.socket for event in world.of("connected")[2:]] == [lost[0].socket]
         assert len(different(undisturbed, world)) < INSTRUMENTS, "a second of some, until it is noticed"
-    assert sum(world.feed.counted()["switched"] for world in worlds) > 0
 
 
 async def test_a_silent_source_is_replaced_within_seconds_where_one_socket_alone_has_a_gap_of_half_a_minute(
@@ -123,7 +122,8 @@ async def test_a_silent_source_is_replaced_within_seconds_where_one_socket_alone
     alone = await played(monkeypatch, "silent:for=45s", standby=False)
     two = [await played(monkeypatch, f"silent:for=45s,socket={socket}") for socket in (1, 2)]
     wrong = [different(undisturbed, world) for world in (*two, alone)]
-    assert 0 < len(wrong[0]) + len(wrong[1]) < len(wrong[2]) / 10
+    # Which of the sockets is the source is a matter of which was faster: it may have been the other one both times.
+    assert len(wrong[0]) + len(wrong[1]) < len(wrong[2]) / 10
 
 
 async def test_where_both_break_there_is_a_gap(monkeypatch: pytest.MonkeyPatch, undisturbed: Seconds) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from topology.market.calendar import Calendar, NotCovered, Span, indian_day
 from topology.market.candle import Candle
-from topology.market.timeframes import TimeframeCandles
+from topology.market.timeframes import TimeframeCandles, start_of
 
 _END_OF_TIME_MS = 1 << 62
 
@@ -42,9 +42,8 @@ def bounds(calendar: Calendar, instrument_class: str, timeframe_s: int, time_ms:
     session = calendar.span(instrument_class, time_ms).session
     if session is None:
         return None
-    span_ms = timeframe_s * 1000
-    start_ms = session.open_ms + (time_ms - session.open_ms) // span_ms * span_ms
-    return Stretch(start_ms, min(start_ms + span_ms, session.close_ms))
+    start_ms = start_of(time_ms, session.open_ms, timeframe_s)
+    return Stretch(start_ms, min(start_ms + timeframe_s * 1000, session.close_ms))
 
 
 def whole_candles(calendar: Calendar, instrument_class: str, timeframe_s: int, stretch: Stretch) -> Stretch:

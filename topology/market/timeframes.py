@@ -133,7 +133,7 @@ class TimeframeCandles:
         for second in open_seconds:
             session_ms, close_ms = self._session(second)
             for timeframe_s in self.timeframes_s:
-                start_ms = _start(second.start_ms, session_ms, timeframe_s)
+                start_ms = start_of(second.start_ms, session_ms, timeframe_s)
                 key = (second.instrument, timeframe_s, start_ms)
                 candle = found.get(key)
                 if candle is None and (kept := self._forming.get(key[:2])) and kept.start_ms == start_ms:
@@ -159,7 +159,7 @@ class TimeframeCandles:
     def _add(self, second: Candle, closed: list[Candle]) -> None:
         session_ms, close_ms = self._session(second)
         for timeframe_s in self.timeframes_s:
-            start_ms = _start(second.start_ms, session_ms, timeframe_s)
+            start_ms = start_of(second.start_ms, session_ms, timeframe_s)
             key = (second.instrument, timeframe_s)
             candle = self._forming.get(key)
             if candle is not None and candle.start_ms == start_ms:
@@ -217,7 +217,8 @@ class TimeframeCandles:
         self._rebuild(copy(candle) for candle in state.forming)
 
 
-def _start(time_ms: int, session_ms: int, timeframe_s: int) -> int:
+def start_of(time_ms: int, session_ms: int, timeframe_s: int) -> int:
+    """Return the start of the candle that a time lies in, counted from the session's open."""
     span_ms = timeframe_s * 1000
     return session_ms + (time_ms - session_ms) // span_ms * span_ms
 

@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 
 from topology.indicators import IndicatorError, parse_specs
 
-ROLES = ("pipeline", "feed", "mirror", "archive")
+ROLES = ("pipeline", "feed", "mirror", "archive", "gateway")
 LIVE, SIM = NAMESPACES = ("live", "sim")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 CHECKPOINT_MS = {"candles": 1_000, "timeframes": 5_000, "indicators": 10_000}
@@ -91,6 +91,9 @@ class Settings:
     redis_streams_mb: int
     calendar_file: Path | None
     metrics_addr: Address
+    dashboard_addr: Address
+    gateway_addr: Address
+    allowed_origins: frozenset[str]
     account: Account
     subscribe_tokens: str
     feed_standby: bool
@@ -128,6 +131,9 @@ class Settings:
             redis_streams_mb=read.whole("REDIS_STREAMS_MB", 2_048, low=1, high=1_048_576),
             calendar_file=read.file("CALENDAR_FILE"),
             metrics_addr=read.address("METRICS_ADDR", ":9091"),
+            dashboard_addr=read.address("DASHBOARD_ADDR", ":8080"),
+            gateway_addr=read.address("GATEWAY_ADDR", ":9090"),
+            allowed_origins=read.origins("ALLOWED_ORIGINS"),
             account=read.account(),
             subscribe_tokens=read.text("SUBSCRIBE_TOKENS", "1:99926000"),
             feed_standby=read.one_of("FEED_STANDBY", ("0", "1")) == "1",
@@ -150,6 +156,11 @@ class Settings:
     def redis_db(self) -> int:
         """The number of the Redis database of the namespace."""
         return NAMESPACES.index(self.namespace)
+
+    @property
+    def token_path(self) -> Path:
+        """The file that holds the token which the gateways ask for."""
+        return self.data_dir / "gateway-token"
 
     @property
     def namespace_dir(self) -> Path:
@@ -220,6 +231,13 @@ class _Variables:
             # The value is not shown: a webhook's address is a secret.
             raise SettingsError(f"{name} is wrong: it must start with {' or '.join(f'{s}://' for s in schemes)}")
         return value.rstrip("/")
+
+    def origins(self, name: str) -> frozenset[str]:
+        parts = [part.strip() for part in self.text(name, "").split(",")]
+        for part in filter(None, parts):
+            if not re.fullmatch(r"https?://[\w.-]+(?::[0-9]{1,5})?", part):
+                raise _wrong(name, part, allowed="origins like https://charts.example.com, separated by commas")
+        return frozenset(filter(None, parts))
 
     def account(self) -> Account:
         return Account(

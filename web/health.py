@@ -25,6 +25,16 @@ class Health(msgspec.Struct, frozen=True):
         return self.state == "running"
 
 
+class GatewayHealth(Health, frozen=True, kw_only=True):
+    """What a gateway says beside that, to the clients of the system that it replaces. ``ts`` is in milliseconds."""
+
+    status: str
+    redis: bool
+    ws_clients: int
+    uptime_sec: int
+    ts: int
+
+
 def add(app: faust.App, health: Callable[[], Health]) -> None:
     """Serve both pages. ``health`` is asked for each request: it also sets the gauges that `/metrics` shows."""
 

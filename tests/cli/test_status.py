@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.cli.standing import Reached, Ticks
-from topology.cli.status import Line, Status, compare, shown
+from topology.cli.status import Status, shown
 from topology.embedded import Valkey
 from topology.embedded.loopback import LOOPBACK
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES, FeedEvent
+from topology.log.lag import Line, Reached, Ticks, compare
 from topology.settings import Address
 
 OPEN_MS = 1_669_088_700_000  # 2022-11-22 09:15 IST

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agents.lifeline import REFUSED, end
-from topology.assembly import archive, feed, mirror, pipeline
+from topology.assembly import archive, feed, gateway, mirror, pipeline
 from topology.assembly.base import Role, RoleApp, new_app
 from topology.settings import Settings, SettingsError, load
 
@@ -12,6 +12,7 @@ ROLES: dict[str, type[Role]] = {
     "feed": feed.FeedRole,
     "mirror": mirror.MirrorRole,
     "archive": archive.ArchiveRole,
+    "gateway": gateway.GatewayRole,
 }
 
 

@@ -9,9 +9,10 @@ import logging
 import os
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import faust
+from faust.types.web import Web
 
 from agents.lifeline import REFUSED, RESTART, StallGuard, end
 from agents.measures import Progress
@@ -21,7 +22,7 @@ from topology.embedded.loopback import free_port
 from topology.feeds import FeedError
 from topology.logs import logging_config
 from topology.market import CalendarError
-from topology.settings import Settings
+from topology.settings import Address, Settings
 from topology.topics import MAX_RECORD_BYTES
 from web.health import Health
 
@@ -45,6 +46,15 @@ class Role(Protocol):
 
     async def stop(self) -> None:
         """Disconnect."""
+        ...
+
+
+@runtime_checkable
+class Serving(Protocol):
+    """A role that adds to the web server."""
+
+    def serve(self, web: Web) -> None:
+        """Take the web server, with its views, before it starts."""
         ...
 
 
@@ -81,6 +91,11 @@ class RoleApp(faust.App):
         gc.set_threshold(50_000, 20, 20)
         logger.info("started", extra={"log": log.header.log, "web": str(self.conf.canonical_url)})
         await super().on_start()
+
+    def on_webserver_init(self, web: Web) -> None:
+        """Let the role have the web server before it starts."""
+        if isinstance(self.role, Serving):
+            self.role.serve(web)
 
     async def on_stop(self) -> None:
         """Save while the producer and the stores are still there, then stop."""
@@ -160,7 +175,7 @@ def new_app(settings: Settings) -> RoleApp:
         web_tables_enabled=False,
         worker_redirect_stdouts=False,
         logging_config=logging_config(settings),
-        web_bind=settings.metrics_addr.host,
+        web_bind=_web_addr(settings).host,
         web_port=_web_port(settings),
     )
     app.settings = settings
@@ -194,7 +209,11 @@ def _claim(folder: Path, log: str) -> None:
     mark.write_text(log)
 
 
+def _web_addr(settings: Settings) -> Address:
+    return settings.dashboard_addr if settings.role == "gateway" else settings.metrics_addr
+
+
 def _web_port(settings: Settings) -> int:
-    """Return the port of `METRICS_ADDR` for the first worker of the pipeline, a free one for whoever comes later."""
-    host, port = settings.metrics_addr
-    return free_port(port if settings.role == "pipeline" else 0, host=host)
+    """Return the port that is set for the first worker of a pipeline or gateway, a free one for whoever comes later."""
+    host, port = _web_addr(settings)
+    return free_port(port if settings.role in ("pipeline", "gateway") else 0, host=host)

@@ -21,6 +21,7 @@ COMMANDS = {
     "topics": "make the topics of a log",
     "configure": "apply the environment's timeframes, indicators and calendar to the log",
     "simulate": "play the broker, SIMULATED: login, REST, instruments and the market data socket",
+    "gateway": "show or rotate the token of the gateways",
     "doctor": "check what a first live morning trips over",
     "warmup": "bring the broker's candles of the past into the log, so that indicators are ready",
     "calendar": "show when the market is open on a day",

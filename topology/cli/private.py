@@ -10,8 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from topology import topics
-from topology.cli import standing
+from topology import standing, topics
 from topology.cli.supervisor import RoleProcess, Supervisor
 from topology.configuration import from_settings
 from topology.embedded import Kafka, Valkey, free_port

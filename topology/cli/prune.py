@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 
-from topology import topics
-from topology.cli import at_least_one, standing
-from topology.cli.standing import Ticks
+from topology import standing, topics
+from topology.cli import at_least_one
 from topology.log.frames import CANDLE_FRAME, CANDLES, DEAD_LETTERS, DERIVED, TICKS, TIMEFRAMES, DeadLetter, Format
+from topology.log.lag import Ticks
 from topology.settings import Settings
 from topology.sinks.applied import Source
 

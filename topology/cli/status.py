@@ -4,50 +4,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from topology import topics
-from topology.cli import standing
-from topology.cli.standing import Reached, Ticks
-from topology.log.frames import DERIVED, FEED_EVENTS, TICKS, FeedEvent, Format
+from topology import standing, topics
+from topology.log.frames import FEED_EVENTS, FeedEvent, Format
+from topology.log.lag import Line
 from topology.market.calendar import IST
 from topology.settings import SIM, Settings
-from topology.sinks.applied import Applied, SinkError, Source
 
 EXAMPLE = """example:
   topology status --json | jq '.lines[] | select(.behind_frames > 100)'"""
 NEWEST_EVENTS = 5  # of the feed
 
 _EVENT = Format(FeedEvent)
-
-
-class Place(msgspec.Struct, frozen=True):
-    """A partition: the position that is reached there, that of the newest tick frame, and what lies between.
-
-    Positions are None where there is no frame. ``behind_s`` is in seconds of the log's clock, None where nothing tells.
-    """
-
-    partition: int
-    position: int | None
-    end: int | None
-    behind_frames: int
-    behind_s: float | None
-
-
-class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A topic as a role has reached it: all partitions together, then each; or the ``problem`` with asking."""
-
-    role: str
-    stage: str = ""
-    behind_frames: int | None = None
-    behind_s: float | None = None
-    places: list[Place] = []
-    problem: str = ""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -85,20 +59,6 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def compare(role: str, stage: str, *, ticks: Mapping[int, Ticks], reached: Mapping[int, Reached]) -> Line:
-    """Compare what is reached in each partition with the tick frames there are."""
-    places = [_place(partition, held, reached.get(partition)) for partition, held in sorted(ticks.items())]
-    seconds = [place.behind_s for place in places if place.end is not None]
-    known = [s for s in seconds if s is not None]
-    return Line(
-        role,
-        stage,
-        behind_frames=sum(place.behind_frames for place in places),
-        behind_s=None if len(known) < len(seconds) else max(known, default=0.0),
-        places=places,
-    )
-
-
 def shown(status: Status) -> list[str]:
     """Return the status as a table, in lines of text."""
     lines = ["SIMULATED market data"] if status.simulated else []
@@ -118,17 +78,6 @@ def _happened(event: FeedEvent) -> str:
     lasted = "" if event.from_ms is None or event.to_ms is None else f" {(event.to_ms - event.from_ms) / 1000:.1f} s"
     detail = f": {event.detail}" if event.detail else ""
     return f"feed {_clock(event.at_ms)} {event.kind}{where}{lasted}{detail}"
-
-
-def _place(partition: int, held: Ticks, reached: Reached | None) -> Place:
-    position = None if reached is None else reached.position
-    if held.newest is None:
-        return Place(partition, position, None, 0, None)
-    end, clock_ms = held.newest
-    if reached is None:
-        return Place(partition, None, end, end + 1 - held.first, None)
-    behind_ms = max(0, clock_ms - reached.clock_ms)
-    return Place(partition, position, end, max(0, end - reached.position), behind_ms / 1000)
 
 
 def _row(line: Line) -> list[str]:
@@ -152,23 +101,15 @@ def _clock(clock_ms: int | None) -> str:
 async def _look(settings: Settings) -> Status:
     log = await topics.read(settings.bootstrap, settings.namespace)
     async with topics.consumer(settings.bootstrap) as reader:
-        # The end of the tick log first, so that what comes while the others are asked counts for nobody as behind.
-        ticks = await standing.ticks(reader, log)
-        stages = {stage: await standing.derived(reader, log, stage) for stage in DERIVED}
+        clock_ms, lines = await standing.lines(reader, log, settings)
         events = await _events(reader, log)
-        mirrored, archived = await _mirrored(settings, log), _archived(settings, log)
-    ends = {partition: held.newest for partition, held in ticks.items() if held.newest is not None}
-    lines = [compare("feed", TICKS, ticks=ticks, reached=ends)]
-    lines += [compare("pipeline", stage, ticks=ticks, reached=reached) for stage, reached in stages.items()]
-    lines += _sink("mirror", standing.MIRRORED, mirrored, ticks=ticks)
-    lines += _sink("archive", standing.ARCHIVED, archived, ticks=ticks)
     return Status(
         simulated=settings.namespace == SIM,
         namespace=settings.namespace,
         broker=settings.bootstrap,
         log=log.header.log,
         partitions=log.header.partitions,
-        clock_ms=max((end.clock_ms for end in ends.values()), default=None),
+        clock_ms=clock_ms,
         lines=lines,
         feed_events=events,
     )
@@ -179,29 +120,3 @@ async def _events(reader: AIOKafkaConsumer, log: topics.Log) -> list[FeedEvent]:
     end = (await reader.end_offsets([place]))[place]
     begin = max(end - NEWEST_EVENTS, (await reader.beginning_offsets([place]))[place])
     return [_EVENT.decode(record.value) async for record in topics.records(reader, place, begin, end)]
-
-
-def _sink(
-    role: str, stages: Sequence[str], applied: dict[Source, Applied] | SinkError, *, ticks: Mapping[int, Ticks]
-) -> list[Line]:
-    if isinstance(applied, SinkError):
-        return [Line(role, problem=str(applied))]
-    lines = []
-    for stage in stages:
-        reached = {p: Reached(found.position, found.clock_ms) for (s, p), found in applied.items() if s == stage}
-        lines.append(compare(role, stage, ticks=ticks, reached=reached))
-    return lines
-
-
-async def _mirrored(settings: Settings, log: topics.Log) -> dict[Source, Applied] | SinkError:
-    try:
-        return await standing.mirrored(settings, log)
-    except SinkError as error:
-        return error
-
-
-def _archived(settings: Settings, log: topics.Log) -> dict[Source, Applied] | SinkError:
-    try:
-        return standing.archived(settings, log)
-    except SinkError as error:
-        return error

@@ -84,7 +84,7 @@ class _System:
         self._feed_env: dict[str, str] = {}
         self._kafka: Kafka | None = None
         self._valkey: Valkey | None = None
-        self._ports: dict[str, int] = {}
+        self._places: dict[str, Address] = {}
         self._simulator: Address | None = None
 
     def start(self, workers: int) -> None:
@@ -96,6 +96,7 @@ class _System:
         if self.simulated:
             self._start_simulator()
         roles = [("feed", 0), *(("pipeline", number) for number in range(workers)), ("mirror", 0), ("archive", 0)]
+        roles.append(("gateway", 0))
         for role, number in roles:
             self._start_role(role, number)
         self._wait_until_ready()
@@ -137,9 +138,11 @@ class _System:
 
     def _start_role(self, role: str, number: int) -> None:
         name = f"{role}-{number}"
-        wanted = self.settings.metrics_addr.port if role == "pipeline" else WEB_PORTS[role]
-        port = free_port(0 if wanted in self._ports.values() else wanted)
-        self._ports[name] = port
+        set_addresses = {"pipeline": self.settings.metrics_addr, "gateway": self.settings.dashboard_addr}
+        host, wanted = set_addresses.get(role) or Address("127.0.0.1", WEB_PORTS[role])
+        taken = [place.port for place in self._places.values()]
+        port = free_port(0 if wanted in taken else wanted, host=host)
+        self._places[name] = Address(host, port)
         folder = self.settings.namespace_dir
         env = {"TOPOLOGY_NAMESPACE": self.settings.namespace, "FAUST_DATADIR": str((folder / name).resolve())}
         if role == "feed":
@@ -148,9 +151,9 @@ class _System:
         self.supervisor.start(RoleProcess(name, role=role, env=env, log=folder / f"{name}.log", options=options))
 
     def _wait_until_ready(self) -> None:
-        for name, port in self._ports.items():
+        for name, place in self._places.items():
             _say(f"starting the roles: waiting for {name}")
-            self._wait_for(name, functools.partial(_is_well, Address("127.0.0.1", port)))
+            self._wait_for(name, functools.partial(_is_well, place))
 
     def _wait_for(self, name: str, is_there: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_S
@@ -168,7 +171,7 @@ class _System:
         lines += [("SQLite", str(settings.sqlite_path)), ("logs", f"{settings.namespace_dir}/*.log")]
         if self._simulator is not None:
             lines.append(("simulator", f"http://{self._simulator}/health and /faults"))
-        lines += [(name, f"http://127.0.0.1:{port}/health and /metrics") for name, port in self._ports.items()]
+        lines += [(name, f"http://{place}/health and /metrics") for name, place in self._places.items()]
         for name, place in lines:
             print(f"  {name:<12} {place}", file=sys.stderr)
         flag = " --sim" if self.simulated else ""

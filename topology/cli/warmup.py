@@ -9,8 +9,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from topology import topics
-from topology.cli import standing
+from topology import standing, topics
 from topology.feeds.angel.listings import FILE_NAME
 from topology.feeds.angel.symbols import resolve_at
 from topology.feeds.clock import now_ms

@@ -59,7 +59,7 @@ class Archive:
     def __init__(self, path: Path, *, log: str, run: int, patience_s: float = 60.0) -> None:
         self._path, self._log, self._run, self._patience_s = path, log, run, patience_s
         self._turn = threading.Lock()
-        with _explained(path):
+        with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
                 path, timeout=min(BUSY_SLICE_S, patience_s), isolation_level=None, check_same_thread=False
@@ -78,7 +78,7 @@ class Archive:
 
     def positions(self) -> dict[Source, Applied]:
         """How far each source has been applied in this run."""
-        with self._turn, _explained(self._path):
+        with self._turn, explained(self._path):
             tallies = self._patiently(self._tallies)
         return {source: applied for source, (applied, _) in tallies.items()}
 
@@ -89,7 +89,7 @@ class Archive:
 
         Raises PositionError and ForeignLogError as ``news`` does, ArchiveLockedError, ArchiveFullError, ArchiveError.
         """
-        with self._turn, _explained(self._path), self._transaction():
+        with self._turn, explained(self._path), self._transaction():
             tallies = self._tallies()
             batch = Batch()
             duplicates = 0
@@ -146,7 +146,7 @@ def read_positions(path: Path, *, log: str, run: int) -> dict[Source, Applied]:
     """
     if not path.exists():
         return {}
-    with _explained(path), closing(_read_only(path)) as connection:
+    with explained(path), closing(read_only(path)) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'positions'").fetchone():
             return {}
         return {source: applied for source, (applied, _) in _tallies(connection, path, log=log, run=run).items()}
@@ -154,7 +154,7 @@ def read_positions(path: Path, *, log: str, run: int) -> dict[Source, Applied]:
 
 def summary(path: Path) -> Summary:
     """Count what the archive at ``path`` holds. Raises ArchiveError when it can't be read."""
-    with _explained(path), closing(_read_only(path)) as connection:
+    with explained(path), closing(read_only(path)) as connection:
         (seconds,) = connection.execute("SELECT count(*) FROM candles_1s").fetchone()
         timeframes = dict(connection.execute("SELECT tf, count(*) FROM candles_tf GROUP BY tf ORDER BY tf").fetchall())
         (indicators,) = connection.execute("SELECT count(*) FROM indicators").fetchone()
@@ -179,7 +179,8 @@ def _tallies(connection: sqlite3.Connection, path: Path, *, log: str, run: int) 
     return tallies
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
+def read_only(path: Path) -> sqlite3.Connection:
+    """Open the archive for reading, beside the one that writes it."""
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
 
 
@@ -191,7 +192,7 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Say in one line what is wrong with the file and what to do."""
     try:
         yield

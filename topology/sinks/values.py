@@ -70,7 +70,8 @@ class CandleJson(msgspec.Struct, frozen=True, gc=False):
     """A candle of ``tf`` seconds; ``forming`` while its seconds have not all closed.
 
     ``partial`` is there where the feed saw nothing for a part of it, ``hl_from_day`` where high or low is one of the
-    day that no tick has shown.
+    day that no tick has shown, ``source`` and ``revision`` where it is the ``broker``'s: 1 corrects, 0 fills in.
+    ``synthetic`` ones stand for a time in which nothing was traded.
     """
 
     token: str
@@ -88,6 +89,9 @@ class CandleJson(msgspec.Struct, frozen=True, gc=False):
     partition: int
     partial: bool | msgspec.UnsetType = msgspec.UNSET
     hl_from_day: bool | msgspec.UnsetType = msgspec.UNSET
+    source: str | msgspec.UnsetType = msgspec.UNSET
+    revision: int | msgspec.UnsetType = msgspec.UNSET
+    synthetic: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class IndicatorJson(msgspec.Struct, frozen=True, gc=False):

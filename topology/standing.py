@@ -1,14 +1,15 @@
-"""How far each role is, read from the log itself and from the sinks."""
+"""How far each role is, asked of the log itself and of the sinks."""
 
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from topology import topics
 from topology.log.frames import DERIVED, TICKS
+from topology.log.lag import Line, Reached, Ticks, compare
 from topology.settings import Settings
 from topology.sinks.applied import Applied, SinkError, Source
 from topology.sinks.breaker import Breaker
@@ -19,20 +20,6 @@ from topology.sinks.streams import Streams
 RUN = 0
 
 ARCHIVED, MIRRORED = tuple(DERIVED), (TICKS, *DERIVED)
-
-
-class Reached(NamedTuple):
-    """The position of a frame, and its clock in milliseconds since the epoch."""
-
-    position: int
-    clock_ms: int
-
-
-class Ticks(NamedTuple):
-    """The tick frames of a partition: the position of the first that is kept, and the newest; None where none is."""
-
-    first: int
-    newest: Reached | None
 
 
 async def ticks(reader: AIOKafkaConsumer, log: topics.Log) -> dict[int, Ticks]:
@@ -75,3 +62,43 @@ async def mirrored(settings: Settings, log: topics.Log) -> dict[Source, Applied]
         return await mirror.positions()
     finally:
         await client.aclose()
+
+
+async def lines(reader: AIOKafkaConsumer, log: topics.Log, settings: Settings) -> tuple[int | None, list[Line]]:
+    """Return the newest clock in the log, None in an empty one, and how far each role is in each topic."""
+    # The end of the tick log first, so that what comes while the others are asked counts for nobody as behind.
+    held = await ticks(reader, log)
+    stages = {stage: await derived(reader, log, stage) for stage in DERIVED}
+    in_redis, in_sqlite = await _mirrored(settings, log), _archived(settings, log)
+    ends = {partition: of.newest for partition, of in held.items() if of.newest is not None}
+    found = [compare("feed", TICKS, ticks=held, reached=ends)]
+    found += [compare("pipeline", stage, ticks=held, reached=reached) for stage, reached in stages.items()]
+    found += _sink("mirror", MIRRORED, in_redis, ticks=held)
+    found += _sink("archive", ARCHIVED, in_sqlite, ticks=held)
+    return max((end.clock_ms for end in ends.values()), default=None), found
+
+
+def _sink(
+    role: str, stages: Sequence[str], applied: dict[Source, Applied] | SinkError, *, ticks: Mapping[int, Ticks]
+) -> list[Line]:
+    if isinstance(applied, SinkError):
+        return [Line(role, problem=str(applied))]
+    lines = []
+    for stage in stages:
+        reached = {p: Reached(found.position, found.clock_ms) for (s, p), found in applied.items() if s == stage}
+        lines.append(compare(role, stage, ticks=ticks, reached=reached))
+    return lines
+
+
+async def _mirrored(settings: Settings, log: topics.Log) -> dict[Source, Applied] | SinkError:
+    try:
+        return await mirrored(settings, log)
+    except SinkError as error:
+        return error
+
+
+def _archived(settings: Settings, log: topics.Log) -> dict[Source, Applied] | SinkError:
+    try:
+        return archived(settings, log)
+    except SinkError as error:
+        return error

@@ -1,0 +1,80 @@
+"""The log as a gateway sees it: its configuration, followed; how far each role is; and a change of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from topology import standing, topics
+from topology.log.frames import COMMANDS, Configure
+from topology.settings import Settings
+from web.outside import Reloaded, Standing
+from web.problem import Problem, unavailable
+
+logger = logging.getLogger(__name__)
+
+FRESH_S = 1.0
+RETRY_S = 2.0
+
+
+class FollowedLog:
+    """Implements `web.outside.LogView`. Asked often, it asks the broker and the sinks once a second."""
+
+    def __init__(self, settings: Settings, log: topics.Log) -> None:
+        self._settings, self._log = settings, log
+        self._configuration = log.configuration
+        self._standing = Standing(None, [])
+        self._asked_s = -FRESH_S
+        self._turn = asyncio.Lock()
+
+    @property
+    def id(self) -> str:
+        """Which log it is."""
+        return self._log.header.log
+
+    @property
+    def configuration(self) -> Configure:
+        """The configuration in force."""
+        return self._configuration
+
+    async def follow(self) -> NoReturn:
+        """Take over each new configuration, for as long as the gateway runs."""
+        place = TopicPartition(self._log.topic(COMMANDS), 0)
+        while True:
+            try:
+                async with topics.consumer(self._settings.bootstrap) as reader:
+                    reader.assign([place])
+                    reader.seek(place, self._configuration.id + 1)
+                    while True:
+                        command = topics.command_of(await reader.getone(place))
+                        if isinstance(command, Configure):
+                            self._configuration = command
+            except (KafkaError, topics.NoBrokerError) as error:
+                logger.warning("the log can't be followed: %s", error)
+                await asyncio.sleep(RETRY_S)
+
+    async def standing(self) -> Standing:
+        """Ask how far each role is. Raises Problem where the log can't be asked."""
+        async with self._turn:
+            if time.monotonic() - self._asked_s >= FRESH_S:
+                try:
+                    self._standing = await self._ask()
+                except (KafkaError, topics.LogError) as error:
+                    raise unavailable("log", str(error)) from None
+                self._asked_s = time.monotonic()
+            return self._standing
+
+    async def _ask(self) -> Standing:
+        async with topics.consumer(self._settings.bootstrap) as reader:
+            clock_ms, lines = await standing.lines(reader, self._log, self._settings)
+        return Standing(clock_ms, lines)
+
+    async def reload(self, timeframes: Mapping[int, Sequence[str]]) -> Reloaded:
+        """Write a new configuration into the log."""
+        raise Problem(501, "not_yet", f"the timeframes {list(timeframes)} can not be set here yet")

@@ -1,0 +1,118 @@
+"""Candles of timeframes that are not stored, folded out of shorter ones that are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import msgspec
+
+from topology.log.frames import TIMEFRAMES
+from topology.market.calendar import Calendar, NotCovered
+from topology.market.candle import BROKER, EXTREME, PARTIAL, Candle
+from topology.market.history import Stretch, bounds, folded
+from topology.sinks.archived import Wanted
+from topology.sinks.values import CandleJson
+from web.reading import AnyCandle, Reading
+
+BLOCK = 20_000
+"""Shorter candles that are read at a time: more than any candle can have of 5 s."""
+
+MOST = 100_000
+"""Shorter candles that a page may be made of: a page of longer ones ends there, and says where it goes on."""
+
+
+class Page(NamedTuple):
+    """Candles, the newest first; ``more`` says that older ones may be there although the page isn't full."""
+
+    candles: Sequence[AnyCandle]
+    more: bool
+
+
+def stored_for(timeframe_s: int, stored: Iterable[int]) -> int | None:
+    """Return the longest stored timeframe that divides one; None where none does."""
+    return max((one for one in stored if timeframe_s % one == 0), default=None)
+
+
+async def folded_page(
+    reading: Reading,
+    calendar: Calendar,
+    instrument_class: str,
+    instrument: str,
+    *,
+    timeframe_s: int,
+    stored_s: int,
+    lateness_ms: int,
+    wanted: Wanted,
+) -> Page:
+    """Return closed candles of ``timeframe_s``, each made of all its parts of ``stored_s``. Raises NotCovered."""
+    before_ms = wanted.before_s * 1000
+    parts: list[AnyCandle] = []
+    until_s = wanted.before_s
+    if wanted.before_s < 1 << 40:
+        with suppress(NotCovered):
+            around = bounds(calendar, instrument_class, timeframe_s, before_ms - 1)
+            until_s = wanted.before_s if around is None else around.to_ms // 1000
+    while True:
+        block = await reading.candles(
+            instrument, stored_s, Wanted(BLOCK, before_s=parts[-1].ts if parts else until_s, since_s=wanted.since_s)
+        )
+        parts += block
+        ended = len(block) < BLOCK
+        candles = await asyncio.to_thread(
+            _folded, parts, calendar, instrument_class, timeframe_s, await _closed_until(reading, parts, lateness_ms)
+        )
+        if not ended:
+            candles = candles[:-1]  # the oldest may lack parts that were not read
+        found = [candle for candle in candles if candle.ts < wanted.before_s]
+        if ended or len(found) >= wanted.limit or len(parts) >= MOST:
+            return Page(found[: wanted.limit], more=not ended)
+
+
+async def _closed_until(reading: Reading, parts: Sequence[AnyCandle], lateness_ms: int) -> int:
+    """Return the time up to which all shorter candles have closed, in milliseconds."""
+    if not parts:
+        return 0
+    reached_ms = await asyncio.to_thread(reading.archive.reached_ms, TIMEFRAMES, parts[0].partition)
+    return max((parts[0].ts + parts[0].tf) * 1000, (reached_ms or 0) - lateness_ms)
+
+
+def _folded(
+    parts: Sequence[AnyCandle], calendar: Calendar, instrument_class: str, timeframe_s: int, closed_until_ms: int
+) -> list[CandleJson]:
+    """Fold candles that come the newest first; so do the longer ones."""
+    made = folded(map(_candle, reversed(parts)), calendar, instrument_class, timeframe_s, Stretch(0, closed_until_ms))
+    found, first = [], 0
+    for candle in reversed(made):
+        while parts[first].ts * 1000 >= candle.start_ms + timeframe_s * 1000:
+            first += 1
+        last = first
+        while last < len(parts) and parts[last].ts * 1000 >= candle.start_ms:
+            last += 1
+        found.append(_json(candle, parts[first:last]))
+        first = last
+    return found
+
+
+def _candle(part: AnyCandle) -> Candle:
+    assert isinstance(part, CandleJson)
+    marks = PARTIAL * (part.partial is True) | EXTREME * (part.hl_from_day is True)
+    marks |= BROKER * (part.source is not msgspec.UNSET)
+    return Candle(
+        f"{part.exchange}:{part.token}", part.tf, part.ts * 1000, part.open, part.high, part.low, part.close,
+        part.volume, part.count, marks,
+    )  # fmt: skip
+
+
+def _json(candle: Candle, parts: Sequence[AnyCandle]) -> CandleJson:
+    """Return a folded candle. Its cause is the newest frame that has a part in it."""
+    newest = max(parts, key=lambda part: part.position)
+    revisions = [part.revision for part in parts if isinstance(part, CandleJson) and part.revision is not msgspec.UNSET]
+    return CandleJson(
+        newest.token, newest.exchange, candle.timeframe_s, candle.start_ms // 1000, candle.open, candle.high,
+        candle.low, candle.close, candle.volume, candle.count, False, newest.position, newest.partition,
+        bool(candle.marks & PARTIAL) or msgspec.UNSET, bool(candle.marks & EXTREME) or msgspec.UNSET,
+        "broker" if revisions else msgspec.UNSET, max(revisions, default=msgspec.UNSET),
+    )  # fmt: skip

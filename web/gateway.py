@@ -1,0 +1,79 @@
+"""What the endpoints work with: the two stores, the log as it stands, and what instruments are called."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from topology.market.calendar import Calendar
+from topology.market.instruments import Instrument, InstrumentError, default_class
+from topology.sinks.applied import SinkError
+from web.outside import LogView, Names
+from web.problem import invalid, unavailable, unknown
+from web.reading import Reading
+
+KNOWN_FOR_MS = 5_000
+
+
+@dataclass
+class Gateway:
+    """One gateway. ``simulated`` says that none of its values is real; ``now_ms`` is the time of day."""
+
+    simulated: bool
+    reading: Reading
+    log: LogView
+    names: Names
+    now_ms: Callable[[], int]
+
+    def __post_init__(self) -> None:
+        """Begin knowing nothing."""
+        self._known: frozenset[str] = frozenset()
+        self._known_until_ms = 0
+        self._calendar = ("", Calendar.parse(self.log.configuration.calendar))
+
+    @property
+    def calendar(self) -> Calendar:
+        """The calendar of the configuration in force."""
+        text = self.log.configuration.calendar
+        if self._calendar[0] != text:
+            self._calendar = text, Calendar.parse(text)
+        return self._calendar[1]
+
+    def class_of(self, instrument: str) -> str:
+        """Return the instrument class whose sessions an instrument trades in."""
+        return self.log.configuration.classes.get(instrument) or default_class(instrument)
+
+    async def instruments(self) -> frozenset[str]:
+        """Return the instruments that there are values of; asked anew after some seconds.
+
+        Raises Problem where neither store can be asked.
+        """
+        if not 0 < self._known_until_ms - self.now_ms() <= KNOWN_FOR_MS:
+            reading = self.reading
+            found = await asyncio.gather(
+                reading.mirror.instruments(), asyncio.to_thread(reading.archive.instruments), return_exceptions=True
+            )
+            errors = [error for error in found if isinstance(error, BaseException)]
+            for error in errors:
+                if not isinstance(error, SinkError):
+                    raise error
+            if len(errors) == len(found):
+                raise unavailable("data", f"{errors[0]}; {errors[1]}")
+            self._known = frozenset(name for names in found if not isinstance(names, BaseException) for name in names)
+            self._known_until_ms = self.now_ms() + KNOWN_FOR_MS
+        return self._known
+
+    async def instrument(self, token: str, exchange: str = "") -> str:
+        """Return the instrument that a request names by token and exchange, or by both as ``NSE:99926000``.
+
+        Raises Problem for a token that isn't one, and for one of which there is nothing.
+        """
+        text = token if ":" in token else f"{exchange or 'NSE'}:{token}"
+        try:
+            found = str(Instrument.parse(text))
+        except InstrumentError as error:
+            raise invalid(str(error)) from None
+        if found not in await self.instruments():
+            raise unknown("token", f"there is nothing of {found}; /tokens lists what there is")
+        return found

@@ -1,0 +1,61 @@
+"""Pages of candles, of any timeframe that is stored or can be folded."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from topology.sinks.archived import Wanted
+from web.endpoint import Paged, get
+from web.folding import Page, folded_page, stored_for
+from web.gateway import Gateway
+from web.problem import unknown
+from web.reading import AnyCandle
+from web.rest.queries import FAR_S, Exchange, Limit, Time, Timeframe, Token, seconds
+
+
+class CandlesQuery(msgspec.Struct):
+    """Which page: the newest ``limit`` candles that start before ``before``.
+
+    With ``fill=flat`` the times of a session in which nothing was traded have flat candles, which say ``synthetic``;
+    gaps of the feed have none.
+    """
+
+    token: Token
+    exchange: Exchange = ""
+    tf: Timeframe = 60
+    limit: Limit = 200
+    before: Time = ""
+    fill: Literal["none", "flat"] = "none"
+
+
+@get("/api/candles", example="token=99926000&exchange=NSE&tf=60&limit=2")
+async def candles(gateway: Gateway, query: CandlesQuery) -> Paged[AnyCandle]:
+    """Return closed candles, the newest first; the next page's address is in the header Link."""
+    instrument = await gateway.instrument(query.token, query.exchange)
+    wanted = Wanted(query.limit, before_s=seconds("before", query.before, FAR_S))
+    page = await page_of(gateway, instrument, query.tf, wanted)
+    more = page.more or len(page.candles) == query.limit
+    return Paged(page.candles, page.candles[-1].ts if more and page.candles else None)
+
+
+async def page_of(gateway: Gateway, instrument: str, timeframe_s: int, wanted: Wanted) -> Page:
+    """Return a page of candles, the newest first. Raises Problem for a timeframe that there can't be."""
+    configuration = gateway.log.configuration
+    if timeframe_s == 1 or timeframe_s in configuration.timeframes:
+        return Page(await gateway.reading.candles(instrument, timeframe_s, wanted), more=False)
+    stored_s = stored_for(timeframe_s, configuration.timeframes)
+    if stored_s is None:
+        stored = ", ".join(map(str, sorted(configuration.timeframes)))
+        raise unknown("timeframe", f"tf={timeframe_s}: there are 1, {stored} and multiples of them")
+    return await folded_page(
+        gateway.reading,
+        gateway.calendar,
+        gateway.class_of(instrument),
+        instrument,
+        timeframe_s=timeframe_s,
+        stored_s=stored_s,
+        lateness_ms=configuration.lateness_ms,
+        wanted=wanted,
+    )

@@ -1,0 +1,107 @@
+"""Values of indicators: pages of confirmed ones, the latest, and which of them the dashboard shows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from topology import indicators
+from topology.sinks.archived import Wanted
+from topology.sinks.values import IndicatorJson
+from web.endpoint import Paged, get, post
+from web.gateway import Gateway
+from web.problem import invalid, unknown
+from web.rest.queries import FAR_S, Exchange, Limit, Time, Timeframe, Token, seconds
+
+ACTIVE_KEY = "gateway:active_config"
+MOST_ENTRIES = 500
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=20, description="SMA_20")]
+
+
+class HistoryQuery(msgspec.Struct):
+    """Which page: the newest ``limit`` values of candles that start before ``before``."""
+
+    name: Name
+    token: Token
+    exchange: Exchange = ""
+    tf: Timeframe = 60
+    limit: Limit = 300
+    before: Time = ""
+
+
+class Entry(msgspec.Struct, omit_defaults=True):
+    """An indicator that is shown, and in which colour (``#26a69a``)."""
+
+    name: Name
+    tf: Timeframe
+    color: Annotated[str, msgspec.Meta(pattern=r"^(#[0-9a-fA-F]{6})?\Z")] = ""
+
+
+class Active(msgspec.Struct):
+    """The indicators that the dashboards show."""
+
+    entries: Annotated[list[Entry], msgspec.Meta(max_length=MOST_ENTRIES)]
+
+
+class Done(msgspec.Struct):
+    """What was asked for is done."""
+
+    status: str = "ok"
+
+
+@get("/api/indicators/history", example="name=SMA_20&tf=60&token=99926000&limit=2")
+async def history(gateway: Gateway, query: HistoryQuery) -> Paged[IndicatorJson]:
+    """Return confirmed values, the newest first; the next page's address is in the header Link."""
+    instrument = await gateway.instrument(query.token, query.exchange)
+    name = known_name(query.name)
+    wanted = Wanted(query.limit, before_s=seconds("before", query.before, FAR_S))
+    rows = await gateway.reading.values(instrument, name, query.tf, wanted)
+    if not rows and not is_computed(gateway, name, query.tf):
+        raise unknown("indicator", f"{name} of {query.tf} s is not computed: /api/config lists what is")
+    return Paged(rows, rows[-1].ts if len(rows) == query.limit else None)
+
+
+@get("/api/indicators/latest")
+async def latest(gateway: Gateway) -> dict[str, msgspec.Raw]:
+    """Return the newest confirmed value of every indicator and instrument, by its channel."""
+    timeframes = gateway.log.configuration.timeframes
+    names = [f"ind:{indicators.name(spec)}:{tf}s" for tf, specs in timeframes.items() for spec in specs]
+    found = await gateway.reading.mirror.latest(names, sorted(await gateway.instruments()))
+    return {f"pub:{name}:{instrument}": msgspec.Raw(data) for (name, instrument), data in found.items()}
+
+
+@get("/api/indicators/active")
+async def active(gateway: Gateway) -> Active:
+    """Return which indicators the dashboards show; all that are computed, where nobody has chosen."""
+    kept = await gateway.reading.mirror.kept(ACTIVE_KEY)
+    if kept is not None:
+        return msgspec.json.decode(kept, type=Active)
+    timeframes = gateway.log.configuration.timeframes
+    return Active([Entry(indicators.name(spec), tf) for tf, specs in sorted(timeframes.items()) for spec in specs])
+
+
+@post("/api/indicators/active", example='{"entries":[{"name":"SMA_20","tf":60,"color":"#26a69a"}]}')
+async def activate(gateway: Gateway, body: Active) -> Done:
+    """Choose which indicators the dashboards show, on all gateways."""
+    for entry in body.entries:
+        name = known_name(entry.name)
+        if not is_computed(gateway, name, entry.tf):
+            raise unknown("indicator", f"{name} of {entry.tf} s is not computed: add it by POST /reload")
+    await gateway.reading.mirror.keep(ACTIVE_KEY, msgspec.json.encode(body))
+    return Done()
+
+
+def known_name(name: str) -> str:
+    """Check the name of an indicator, ``SMA_20``. Raises Problem."""
+    try:
+        return indicators.name(name.replace("_", ":", 1))
+    except indicators.IndicatorError as error:
+        raise invalid(f"name={name!r}: {error}") from None
+
+
+def is_computed(gateway: Gateway, name: str, timeframe_s: int) -> bool:
+    """Whether the configuration in force has this indicator."""
+    specs = gateway.log.configuration.timeframes.get(timeframe_s, [])
+    return name in map(indicators.name, specs)

@@ -1,0 +1,49 @@
+"""The parameters that several endpoints have."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+
+from topology.market.calendar import IST
+from web.problem import invalid
+
+LONGEST_PAGE = 5_000
+FAR_S = 1 << 45  # later than any candle; times beyond it mean the same
+
+Timeframe = Annotated[int, msgspec.Meta(ge=1, le=86_400, description="seconds")]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=LONGEST_PAGE)]
+Token = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=40, description="99926000, or with its exchange NSE:99926000")
+]
+Exchange = Annotated[str, msgspec.Meta(max_length=10, description="NSE where nothing is said")]
+Time = Annotated[
+    str,
+    msgspec.Meta(max_length=40, description="epoch seconds, or a time such as 2026-11-24T09:15:00+05:30"),
+]
+
+
+def seconds(name: str, text: str, default: int) -> int:
+    """Read a time as epoch seconds, rounded up. Raises Problem.
+
+    >>> seconds("before", "2026-11-24T09:15", 0) == seconds("before", "1795491900", 0)
+    True
+    """
+    if not text:
+        return default
+    try:
+        return min(max(int(text), 0), FAR_S)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text.replace(" ", "+") if text.count(":") > 2 else text)
+    except ValueError:
+        raise invalid(f"{name}={text!r}: write epoch seconds, or a time like 2026-11-24T09:15:00+05:30") from None
+    aware = found if found.tzinfo is not None else found.replace(tzinfo=IST)
+    try:
+        whole = aware.astimezone(UTC).timestamp()
+    except (OverflowError, ValueError):
+        raise invalid(f"{name}={text!r}: no such time") from None
+    return max(-int(-whole // 1), 0)

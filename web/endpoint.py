@@ -72,7 +72,7 @@ def post(path: str, *, example: str) -> Callable[[Call], Endpoint]:
 
 def _endpoint(method: str, path: str, example: str) -> Callable[[Call], Endpoint]:
     def made(call: Call) -> Endpoint:
-        hints = get_type_hints(call)
+        hints = get_type_hints(call, include_extras=True)
         return Endpoint(method, path, call, hints.get("query"), hints.get("body"), hints["return"], example)
 
     return made

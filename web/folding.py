@@ -66,7 +66,7 @@ async def folded_page(
         )
         if not ended:
             candles = candles[:-1]  # the oldest may lack parts that were not read
-        found = [candle for candle in candles if candle.ts < wanted.before_s]
+        found = [candle for candle in candles if wanted.since_s <= candle.ts < wanted.before_s]
         if ended or len(found) >= wanted.limit or len(parts) >= MOST:
             return Page(found[: wanted.limit], more=not ended)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -52,7 +52,7 @@ class LogView(Protocol):
         """Ask how far each role is. Raises Problem where the log can't be asked."""
         ...
 
-    async def reload(self, timeframes: Mapping[int, Sequence[str]]) -> Reloaded:
+    async def reload(self, timeframes: Sequence[tuple[int, Sequence[str]]]) -> Reloaded:
         """Write a new configuration into the log. Raises Problem with the reason where that can't be."""
         ...
 

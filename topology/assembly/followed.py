@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 from aiokafka import TopicPartition
@@ -75,6 +75,6 @@ class FollowedLog:
             clock_ms, lines = await standing.lines(reader, self._log, self._settings)
         return Standing(clock_ms, lines)
 
-    async def reload(self, timeframes: Mapping[int, Sequence[str]]) -> Reloaded:
+    async def reload(self, timeframes: Sequence[tuple[int, Sequence[str]]]) -> Reloaded:
         """Write a new configuration into the log."""
         raise Problem(501, "not_yet", f"the timeframes {list(timeframes)} can not be set here yet")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Annotated, NamedTuple
 
@@ -54,6 +54,34 @@ def whole_candles(calendar: Calendar, instrument_class: str, timeframe_s: int, s
         stretch.from_ms if first is None else first.from_ms,
         stretch.to_ms if last is None else last.to_ms,
     )
+
+
+def starts_before(
+    calendar: Calendar, instrument_class: str, timeframe_s: int, stretch: Stretch, gaps: Sequence[Stretch]
+) -> Iterator[int]:
+    """Give the starts of all candles that could begin in a stretch, the latest first, but for those in a gap.
+
+    As far as the calendar tells.
+    """
+    span_ms, time_ms = timeframe_s * 1000, stretch.to_ms
+    while time_ms > stretch.from_ms:
+        try:
+            span = calendar.span(instrument_class, time_ms - 1)
+        except NotCovered:
+            return
+        if span.session is None:
+            time_ms = span.from_ms
+            continue
+        start_ms = start_of(time_ms - 1, span.session.open_ms, timeframe_s)
+        end_ms = min(start_ms + span_ms, span.session.close_ms)
+        gap = next((gap for gap in gaps if gap.from_ms < end_ms and start_ms < gap.to_ms), None)
+        if start_ms < stretch.from_ms:
+            return
+        if gap is None:
+            yield start_ms
+            time_ms = start_ms
+        else:  # go on before it, which may be long
+            time_ms = min(start_ms, start_of(gap.from_ms, span.session.open_ms, timeframe_s))
 
 
 def folded(

@@ -60,6 +60,11 @@ class Instrument:
         return f"{self.exchange}:{self.token}"
 
 
+def price_divisor(exchange: str) -> int:
+    """Return how many units of the prices of an exchange segment make a rupee."""
+    return 10_000_000 if exchange == "CDE" else 100
+
+
 def default_class(instrument: str) -> str:
     """Return the instrument class that follows from exchange and token alone. Raises InstrumentError.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from web.endpoint import Endpoint
-from web.rest import candles, indicators, instruments, market, system
+from web.rest import candles, indicators, instruments, market, reload, system
+from web.rest.docs import docs
+from web.udf import bars, symbols
 
-ENDPOINTS: tuple[Endpoint, ...] = (
+_ENDPOINTS: tuple[Endpoint, ...] = (
     candles.candles,
     indicators.history,
     indicators.latest,
@@ -19,4 +21,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     instruments.tokens,
     instruments.candles,
     instruments.values,
+    symbols.config,
+    symbols.symbols,
+    symbols.search,
+    bars.history,
+    bars.time,
+    bars.quotes,
+    bars.marks,
+    reload.reload,
 )
+ENDPOINTS = (*_ENDPOINTS, docs(_ENDPOINTS))

@@ -8,6 +8,7 @@ import msgspec
 
 from topology.sinks.archived import Wanted
 from web.endpoint import Paged, get
+from web.filling import filled
 from web.folding import Page, folded_page, stored_for
 from web.gateway import Gateway
 from web.problem import unknown
@@ -36,8 +37,25 @@ async def candles(gateway: Gateway, query: CandlesQuery) -> Paged[AnyCandle]:
     instrument = await gateway.instrument(query.token, query.exchange)
     wanted = Wanted(query.limit, before_s=seconds("before", query.before, FAR_S))
     page = await page_of(gateway, instrument, query.tf, wanted)
+    if query.fill == "flat" and page.candles:
+        page = await _filled(gateway, instrument, wanted, page)
     more = page.more or len(page.candles) == query.limit
     return Paged(page.candles, page.candles[-1].ts if more and page.candles else None)
+
+
+async def _filled(gateway: Gateway, instrument: str, wanted: Wanted, page: Page) -> Page:
+    """Fill a page up to the time before which it is, if there are candles after that; else up to its newest candle."""
+    newest = page.candles[0]
+    later = await page_of(gateway, instrument, newest.tf, Wanted(1, since_s=wanted.before_s))
+    candles = filled(
+        page.candles,
+        gateway.calendar,
+        gateway.class_of(instrument),
+        until_s=wanted.before_s if later.candles else newest.ts,
+        limit=wanted.limit,
+        gaps=[],
+    )
+    return Page(candles, page.more)
 
 
 async def page_of(gateway: Gateway, instrument: str, timeframe_s: int, wanted: Wanted) -> Page:

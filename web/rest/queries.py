@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from topology.market.calendar import IST
 from web.problem import invalid
 
 LONGEST_PAGE = 5_000
+_PLUS = re.compile(r"(?<=:\d\d) (?=\d\d:\d\d\Z)")  # the plus of a time zone, as it comes out of a query string
 FAR_S = 1 << 45  # later than any candle; times beyond it mean the same
 
 Timeframe = Annotated[int, msgspec.Meta(ge=1, le=86_400, description="seconds")]
@@ -38,7 +40,7 @@ def seconds(name: str, text: str, default: int) -> int:
     except ValueError:
         pass
     try:
-        found = datetime.fromisoformat(text.replace(" ", "+") if text.count(":") > 2 else text)
+        found = datetime.fromisoformat(_PLUS.sub("+", text))
     except ValueError:
         raise invalid(f"{name}={text!r}: write epoch seconds, or a time like 2026-11-24T09:15:00+05:30") from None
     aware = found if found.tzinfo is not None else found.replace(tzinfo=IST)

@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from topology.feeds.angel.listing import price_divisor
 from topology.market import Candle
 from topology.market.calendar import IST
 from topology.market.candle import BROKER
 from topology.market.history import Stretch
-from topology.market.instruments import Instrument
+from topology.market.instruments import Instrument, price_divisor
 from topology.market.ticks import LARGEST
 
 MINUTE_S, DAY_MS = 60, 86_400_000

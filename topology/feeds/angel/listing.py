@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from topology.market.instruments import Instrument, InstrumentError, default_class
+from topology.market.instruments import Instrument, InstrumentError, default_class, price_divisor
 
 SEGMENTS = {
     "NSE": "NSE",
@@ -75,11 +75,6 @@ class Listing:
             return self.symbol if self.symbol == self.name else ""
         parts = _SERIES.fullmatch(self.symbol)
         return parts[1] if parts and parts[2] in STOCK_SERIES else ""
-
-
-def price_divisor(exchange: str) -> int:
-    """Return how many units of the feed's prices make a rupee."""
-    return 10_000_000 if exchange == "CDE" else 100
 
 
 def rupees(price: int, divisor: int) -> str:

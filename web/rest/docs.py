@@ -1,0 +1,21 @@
+"""The OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from web.endpoint import Endpoint, get
+from web.gateway import Gateway
+from web.openapi import document
+
+
+def docs(endpoints: tuple[Endpoint, ...]) -> Endpoint:
+    """Return the endpoint that describes these and itself."""
+
+    @get("/api/docs")
+    async def described(_: Gateway) -> dict[str, Any]:
+        """Return this document."""
+        return told
+
+    told = document([*endpoints, described])
+    return described

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +16,24 @@ from web.problem import invalid, unavailable, unknown
 from web.reading import Reading
 
 KNOWN_FOR_MS = 5_000
+RATE_OVER_S = 10.0
+
+
+class Rate:
+    """How fast a count grows: over the last seconds, whoever asks. ``clock`` gives monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._counts: deque[tuple[float, int]] = deque()
+
+    def of(self, count: int) -> float | None:
+        """Take the count of now; return how much it has grown a second, None where that isn't known yet."""
+        now_s = self._clock()
+        self._counts.append((now_s, count))
+        while now_s - self._counts[0][0] > RATE_OVER_S and len(self._counts) > 2:
+            self._counts.popleft()
+        since_s, before = self._counts[0]
+        return round((count - before) / (now_s - since_s), 1) if now_s - since_s >= 1 else None
 
 
 @dataclass
@@ -30,6 +50,7 @@ class Gateway:
         """Begin knowing nothing."""
         self._known: frozenset[str] = frozenset()
         self._known_until_ms = 0
+        self.rate = Rate(time.monotonic)
         self._calendar = ("", Calendar.parse(self.log.configuration.calendar))
 
     @property

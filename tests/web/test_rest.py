@@ -135,6 +135,9 @@ async def test_how_far_roles_are_is_told(filled: Stores) -> None:
         found = await client.get("/api/pipeline")
     assert (found["redis"], found["sqlite"], found["clock_ms"]) == ("Redis is away", "ok", NOW_MS)
     assert found["stages"][1]["stage"] == "ticks"
+    made = two_days()[1]
+    assert found["ticks"]["accepted"] == sum(one.candles.accepted for one in made)
+    assert found["ticks"]["late"] == sum(len(one.candles.late) for one in made)
 
 
 async def test_metrics_have_the_load_and_memory_of_this_machine(client: Client) -> None:

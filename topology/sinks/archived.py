@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from topology.market.candle import BROKER, EXTREME, PARTIAL
+from topology.sinks.rows import Counts
 from topology.sinks.sqlite import explained, read_only
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson, split
 
@@ -22,6 +23,7 @@ _TIMEFRAMES = f"SELECT ts, {_CANDLE}, count, {_CAUSE}, revision FROM candles_tf 
 _VALUES = f"""
 SELECT ts, value, partition, position FROM indicators {_OF_INSTRUMENT} AND name = :name AND tf = :tf"""
 _NEWEST = " AND ts >= :since AND ts < :before AND position > :after ORDER BY ts DESC LIMIT :limit"
+_COUNTS = "SELECT total(row_count), total(gaps), total(accepted), total(late), total(out_of_session) FROM positions"
 _END_OF_TIME_S = 1 << 62
 
 
@@ -79,6 +81,12 @@ class ArchiveReader:
                 ).fetchone()
             )
         return row[0] if row else None
+
+    def counts(self) -> Counts:
+        """Return what became of all ticks so far, and the frames that could not be used."""
+        with self._connection() as connection:
+            row = connection and connection.execute(_COUNTS).fetchone()
+        return Counts(*map(int, row)) if row else Counts()
 
     def _rows(self, query: str, wanted: Wanted, **of: str | int) -> list[tuple[int, ...]]:
         with self._connection() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 from topology import indicators
 from topology.log.lag import Line
 from topology.market.calendar import IST, Calendar, NotCovered, indian_day
+from topology.sinks.applied import SinkError
+from topology.sinks.rows import Counts
 from web.endpoint import get
 from web.gateway import Gateway
 from web.rest.queries import Exchange
@@ -59,6 +62,19 @@ class MarketStatus(msgspec.Struct):
     now_ms: int
 
 
+class Ticks(msgspec.Struct):
+    """What became of the ticks of this log, as the archive has counted them; and how many came in the last seconds.
+
+    ``per_s`` is None until it is known. ``gaps`` are frames that could not be used.
+    """
+
+    per_s: float | None
+    accepted: int
+    late: int
+    out_of_session: int
+    gaps: int
+
+
 class Pipeline(msgspec.Struct):
     """How far each role is in each topic: the newest position in every partition, and what it is behind by."""
 
@@ -66,6 +82,7 @@ class Pipeline(msgspec.Struct):
     log: str
     clock_ms: int | None
     stages: list[Line]
+    ticks: Ticks
     redis: str
     sqlite: str
 
@@ -115,9 +132,19 @@ async def pipeline(gateway: Gateway) -> Pipeline:
         gateway.log.id,
         found.clock_ms,
         found.stages,
+        await _ticks(gateway),
         redis=problems.get("mirror", "ok"),
         sqlite=problems.get("archive", "ok"),
     )
+
+
+async def _ticks(gateway: Gateway) -> Ticks:
+    try:
+        found = await asyncio.to_thread(gateway.reading.archive.counts)
+    except SinkError:
+        found = Counts()  # the archive's problem is told beside it
+    accepted = found.accepted
+    return Ticks(gateway.rate.of(accepted), accepted, found.late, found.out_of_session, found.gaps)
 
 
 def offered(gateway: Gateway) -> list[int]:

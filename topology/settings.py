@@ -233,11 +233,11 @@ class _Variables:
         return value.rstrip("/")
 
     def origins(self, name: str) -> frozenset[str]:
-        parts = [part.strip() for part in self.text(name, "").split(",")]
-        for part in filter(None, parts):
-            if not re.fullmatch(r"https?://[\w.-]+(?::[0-9]{1,5})?", part):
-                raise _wrong(name, part, allowed="origins like https://charts.example.com, separated by commas")
-        return frozenset(filter(None, parts))
+        value = self.text(name, "")
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        if not all(re.fullmatch(r"https?://[\w.-]+(?::[0-9]{1,5})?", part) for part in parts):
+            raise _wrong(name, value, allowed="origins like https://charts.example.com, separated by commas")
+        return frozenset(parts)
 
     def account(self) -> Account:
         return Account(

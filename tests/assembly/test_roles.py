@@ -101,6 +101,7 @@ def test_the_first_worker_has_the_port_that_is_asked_for_and_others_a_free_one(b
     with socket.create_server(("127.0.0.1", port)):
         assert built("pipeline", METRICS_ADDR=f":{port}").conf.web_port not in (port, 0)
     assert built("archive", METRICS_ADDR=f":{port}").conf.web_port != port
+    assert built("gateway", DASHBOARD_ADDR=f":{port}").conf.web_port == port
 
 
 def test_a_folder_with_the_state_of_another_log_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from topology.settings import SIM
 
 PARTITIONS = 2
 COMMAND = (sys.executable, "-m", "topology.cli.main", "up")
-ROLES = ("feed-0", "pipeline-0", "mirror-0", "archive-0")
+ROLES = ("feed-0", "pipeline-0", "mirror-0", "archive-0", "gateway-0")
 
 
 class Up:
@@ -39,6 +41,8 @@ class Up:
             "BROKER_URL": f"kafka://{self.bootstrap}",
             "REDIS_ADDR": f"127.0.0.1:{self._redis_port}",
             "METRICS_ADDR": f":{free_port()}",
+            "DASHBOARD_ADDR": f":{free_port()}",
+            "GATEWAY_ADDR": f":{free_port()}",
             "DATA_DIR": str(folder / "data"),
             "TOPIC_PARTITIONS": str(PARTITIONS),
             "SESSION_TIMEOUT_S": "4",
@@ -172,6 +176,22 @@ def test_everything_runs_and_simulated_values_come_out_at_every_end(up: Up) -> N
     up.until(lambda: len(up.latest()) == 7)
     assert "tick:latest:NSE:99926000" in up.latest()
     assert all(up.latest().values())
+
+
+def test_the_gateway_serves_at_both_addresses_and_its_token_is_shown_once(up: Up) -> None:
+    up.until(lambda: len(up.latest()) == 7)
+    for name in ("DASHBOARD_ADDR", "GATEWAY_ADDR"):
+        with urllib.request.urlopen(f"http://127.0.0.1{up.env[name]}/tokens", timeout=10) as answer:
+            tokens = json.loads(answer.read())
+        assert len(tokens) == 7
+        assert all(one["price"] > 0 for one in tokens)
+    token = (up.folder / "data" / "gateway-token").read_text().strip()
+    assert up.said().count(token) == 1
+    assert all(token not in log.read_text() for log in up.sqlite_path.parent.glob("*.log"))
+    shown = subprocess.run(
+        [*COMMAND[:-1], "gateway", "token"], cwd=up.folder, env=up.env, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.strip() == token
 
 
 def test_a_second_one_in_the_same_folder_is_refused_in_one_line(up: Up) -> None:

@@ -21,6 +21,7 @@ from topology.configuration import from_settings
 from topology.embedded import EmbeddedError, Kafka, Valkey, free_port, kafka, valkey
 from topology.settings import SIM, Address, Settings, load
 from topology.simulator import MASTER_PATH, STREAM_PATH, account_or_demonstration
+from web.token import token
 
 EXAMPLE = """example:
   topology up --workers 2      # then, in another terminal:  topology status"""
@@ -86,6 +87,7 @@ class _System:
         self._valkey: Valkey | None = None
         self._places: dict[str, Address] = {}
         self._simulator: Address | None = None
+        self._new_token = ""
 
     def start(self, workers: int) -> None:
         settings = self.settings
@@ -95,6 +97,8 @@ class _System:
         asyncio.run(topics.create(settings.bootstrap, settings.namespace, settings.topic_partitions, configuration))
         if self.simulated:
             self._start_simulator()
+        if not settings.token_path.exists():
+            self._new_token = token(settings.token_path)
         roles = [("feed", 0), *(("pipeline", number) for number in range(workers)), ("mirror", 0), ("archive", 0)]
         roles.append(("gateway", 0))
         for role, number in roles:
@@ -172,11 +176,17 @@ class _System:
         if self._simulator is not None:
             lines.append(("simulator", f"http://{self._simulator}/health and /faults"))
         lines += [(name, f"http://{place}/health and /metrics") for name, place in self._places.items()]
-        for name, place in lines:
-            print(f"  {name:<12} {place}", file=sys.stderr)
+        for name, text in lines:
+            print(f"  {name:<12} {text}", file=sys.stderr)
+        if self._new_token:
+            print(
+                f"\n  The token that the pages ask for before they change anything, shown this once:\n"
+                f"    {self._new_token}\n  `topology gateway token` shows it again.",
+                file=sys.stderr,
+            )
         flag = " --sim" if self.simulated else ""
         print(
-            "\n  Look at it, in another terminal:\n"
+            f"\n  Open http://localhost:{self._places['gateway-0'].port}/ or look at it in another terminal:\n"
             f"    .venv/bin/topology{flag} status\n"
             f"    .venv/bin/topology{flag} tail candles_1s --instrument NSE:99926000 --follow\n"
             f"    sqlite3 {settings.sqlite_path} 'select * from candles_tf order by ts desc limit 5'\n\n"

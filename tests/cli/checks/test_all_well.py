@@ -44,6 +44,8 @@ def well(kafka: Kafka, valkey: Valkey, serve, tmp_path: Path, monkeypatch: pytes
         "REDIS_ADDR": f"{LOOPBACK}:{valkey.port}",
         "REDIS_STREAMS_MB": "1",
         "METRICS_ADDR": f"{LOOPBACK}:{free_port()}",
+        "DASHBOARD_ADDR": f"{LOOPBACK}:{free_port()}",
+        "GATEWAY_ADDR": f"{LOOPBACK}:{free_port()}",
         "TOPOLOGY_NAMESPACE": "live",
         "DATA_DIR": str(tmp_path),
         "CALENDAR_FILE": str(files(topology.market).joinpath("calendars/always_open.json")),

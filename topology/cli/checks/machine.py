@@ -44,7 +44,11 @@ def room(folder: Path, free_bytes: int) -> Finding:
 
 def ports(settings: Settings) -> list[Finding]:
     """Whether what we listen on is free, or held by a role of ours."""
-    used = {"METRICS_ADDR": settings.metrics_addr}
+    used = {
+        "METRICS_ADDR": settings.metrics_addr,
+        "DASHBOARD_ADDR": settings.dashboard_addr,
+        "GATEWAY_ADDR": settings.gateway_addr,
+    }
     if settings.namespace == SIM:
         used["TICK_SERVER_ADDR"] = settings.tick_server_addr
     return [_port(variable, address) for variable, address in used.items()]

@@ -25,10 +25,12 @@ from topology.log.frames import (
     TimeframeFrame,
 )
 from topology.market.candle import BROKER, Candle
+from topology.market.gaps import Gap
 from topology.market.history import History
 from topology.market.seconds import LateTick
 from topology.sinks.applied import Applied, ForeignLogError, PositionError, Stored, Written
 from topology.sinks.sqlite import (
+    SCHEMA_VERSION,
     Archive,
     ArchiveError,
     ArchiveFullError,
@@ -46,7 +48,7 @@ def candle(instrument, position, *, timeframe_s, close):
     return Candle(instrument, timeframe_s, start_ms, 100, 110, 90, close, 5, 3, 3 if timeframe_s > 1 else 0)
 
 
-def stored(stage, position, *, offset=None, partition=0, run=1, log="log", close=105, rows=1):
+def stored(stage, position, *, offset=None, partition=0, run=1, log="log", close=105, rows=1, gaps=()):
     """A frame of a stage with ``rows`` rows, of as many instruments."""
     head = (1, log, run, position, DAY_MS + position * 1000, [], "")
     names = [f"NSE:{partition}{number}" for number in range(rows)]
@@ -54,7 +56,7 @@ def stored(stage, position, *, offset=None, partition=0, run=1, log="log", close
         case "candles_1s":
             late = [LateTick("NSE:1", DAY_MS, 1500)] * (position % 2)
             candles = [candle(name, position, timeframe_s=1, close=close) for name in names]
-            frame = CandleFrame(*head, candles, [], accepted=3, out_of_session=position, late=late)
+            frame = CandleFrame(*head, candles, [], accepted=3, out_of_session=position, late=late, gaps=list(gaps))
         case "candles_tf":
             candles = [candle(name, position, timeframe_s=60, close=close) for name in names]
             frame = TimeframeFrame(*head, candles, [])
@@ -410,6 +412,30 @@ def test_a_database_of_something_else_is_refused(path):
         connection.execute("CREATE TABLE candles_1s (token TEXT)")
 
     with pytest.raises(ArchiveError, match="is not an archive of this version: set another SQLITE_PATH"):
+        Archive(path, log="log", run=1)
+
+
+def test_an_archive_of_the_version_before_is_taken_over_with_its_rows(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(Path(__file__).with_name("archive_2.sql").read_text())
+    tables = ("candles_1s", "candles_tf", "indicators")
+    before = [rows(path, f"SELECT * FROM {table}") for table in tables]
+
+    with closing(Archive(path, log="log", run=1)) as archive:
+        assert archive.positions() == {(CANDLES, 0): Applied(0, 0, DAY_MS)}
+        assert [rows(path, f"SELECT * FROM {table}") for table in tables] == before
+        archive.write([stored(CANDLES, 1, gaps=[Gap(["NSE:00"], DAY_MS)])])
+
+    assert rows(path, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
+    assert rows(path, "SELECT token, from_ms FROM gaps") == [("00", DAY_MS)]
+    assert summary(path) == Summary({1: 2, 60: 1}, indicators=1, accepted=6, late=1, out_of_session=1, gaps=0)
+
+
+@pytest.mark.parametrize("version", [1, SCHEMA_VERSION + 1])
+def test_an_archive_of_any_other_version_is_refused(archive, path, version):
+    archive._connection.execute(f"PRAGMA user_version = {version}")
+
+    with pytest.raises(ArchiveError, match="is not an archive of this version"):
         Archive(path, log="log", run=1)
 
 

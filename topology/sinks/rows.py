@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from topology.log.frames import CandleFrame, IndicatorFrame, TimeframeFrame
 from topology.market.candle import Candle
+from topology.market.gaps import Gap
 from topology.sinks.applied import Applied, Source, Stored
 from topology.sinks.values import split
 
@@ -38,7 +39,18 @@ _INSERT_INDICATORS = """
 INSERT OR REPLACE INTO indicators (exchange, token, name, tf, ts, value, partition, position)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 
-Row = tuple[str | int | float, ...]
+# Gaps, with the same parameters. What one tells when it ends is not always what it told when it began, so that its end
+# is also that of whatever else has begun. What an older frame tells again changes nothing.
+_END_GAPS = """
+UPDATE gaps SET to_ms = ?4, position = ?7
+WHERE exchange = ?1 AND token = ?2 AND from_ms < ?4 AND to_ms IS NULL AND position <= ?7"""
+_TELL_GAP = """
+INSERT INTO gaps (exchange, token, from_ms, to_ms, broken, partition, position) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT DO UPDATE SET
+(to_ms, broken, position) = (excluded.to_ms, max(broken, excluded.broken), excluded.position)
+WHERE position <= excluded.position"""
+
+Row = tuple[str | int | float | None, ...]
 
 
 @dataclass(slots=True)
@@ -61,6 +73,7 @@ class Batch:
     filled_in: list[Row] = field(default_factory=list)
     corrected: list[Row] = field(default_factory=list)
     indicators: list[Row] = field(default_factory=list)
+    gaps: list[tuple[Gap, list[Row]]] = field(default_factory=list)
     moves: list[Row] = field(default_factory=list)
 
     def add(self, stored: Stored, counts: Counts) -> None:
@@ -74,6 +87,7 @@ class Batch:
                 counts.accepted += frame.accepted
                 counts.late += len(frame.late)
                 counts.out_of_session += frame.out_of_session
+                self.gaps += [(gap, _missed(gap, partition, position)) for gap in frame.gaps]
             case TimeframeFrame() as frame:
                 self.timeframes += _timeframes(frame.rows, partition, position)
                 counts.rows += len(frame.rows)
@@ -97,9 +111,13 @@ class Batch:
         connection.executemany(_FILL_IN, self.filled_in)
         connection.executemany(_CORRECT, self.corrected)
         connection.executemany(_INSERT_INDICATORS, self.indicators)
+        for gap, missed in self.gaps:  # in the order in which they were told
+            if gap.to_ms is not None:
+                connection.executemany(_END_GAPS, missed)
+            connection.executemany(_TELL_GAP, missed)
         connection.executemany(_MOVE, self.moves)
-        history = len(self.filled_in) + len(self.corrected)
-        return len(self.seconds) + len(self.timeframes) + history + len(self.indicators)
+        written = (self.seconds, self.timeframes, self.filled_in, self.corrected, self.indicators)
+        return sum(map(len, written)) + sum(len(missed) for _, missed in self.gaps)
 
 
 def _seconds(frame: CandleFrame, partition: int, position: int) -> list[Row]:
@@ -114,6 +132,10 @@ def _timeframes(candles: list[Candle], partition: int, position: int) -> list[Ro
 
 def _traded(candle: Candle) -> tuple[int, ...]:
     return candle.open, candle.high, candle.low, candle.close, candle.volume, candle.count, candle.marks
+
+
+def _missed(gap: Gap, partition: int, position: int) -> list[Row]:
+    return [(*split(name), gap.from_ms, gap.to_ms, gap.broken, partition, position) for name in gap.instruments]
 
 
 def _indicators(frame: IndicatorFrame, partition: int, position: int) -> list[Row]:

@@ -3,7 +3,7 @@
 -- candle, 2 where high or low is one of the day that no tick has shown, 4 where the broker's history has the candle; the
 -- sum of what applies. With 4 the source is 'broker'; its revision is 1 where it corrects, 0 where it only fills in.
 
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 CREATE TABLE IF NOT EXISTS candles_1s (
     exchange TEXT NOT NULL,
@@ -51,6 +51,20 @@ CREATE TABLE IF NOT EXISTS indicators (
     partition INTEGER NOT NULL,
     position INTEGER NOT NULL,
     PRIMARY KEY (exchange, token, name, tf, ts)
+) WITHOUT ROWID;
+
+-- When the feed saw nothing of an instrument, from_ms to to_ms in epoch milliseconds; to_ms is NULL while that lasts.
+-- broken is 0 where only some packets were missed, or came wrong. The position is that of the newest frame that told of
+-- it. Gaps of an instrument may overlap: what a feed tells at the end may reach back further than at the beginning.
+CREATE TABLE IF NOT EXISTS gaps (
+    exchange TEXT NOT NULL,
+    token TEXT NOT NULL,
+    from_ms INTEGER NOT NULL,
+    to_ms INTEGER,
+    broken INTEGER NOT NULL,
+    partition INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (exchange, token, from_ms)
 ) WITHOUT ROWID;
 
 -- How far each stage's topic has been read, moved in the transaction that writes the rows; and what the frames up to

@@ -1,4 +1,4 @@
-"""The archive: candles and indicator values in SQLite, each exactly once: positions move in the rows' transaction."""
+"""The archive: candles, indicator values and gaps in SQLite, each once: positions move in the rows' transaction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from typing import NamedTuple, TypeVar
 from topology.sinks.applied import NOTHING, Applied, SinkError, Source, Stored, Written, is_mine, news
 from topology.sinks.rows import SELECT_POSITIONS, Batch, Counts
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+TAKEN_OVER = 2  # the version before only lacks a table
 BUSY_SLICE_S = 1.0
 
 _logger = logging.getLogger(__name__)
@@ -187,7 +188,7 @@ def read_only(path: Path) -> sqlite3.Connection:
 def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables and version != SCHEMA_VERSION:
+    if tables and version not in (TAKEN_OVER, SCHEMA_VERSION):
         raise ArchiveError(f"{path} is not an archive of this version: set another SQLITE_PATH or move the file away")
 
 

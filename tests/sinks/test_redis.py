@@ -20,7 +20,8 @@ from topology.log.frames import (
     TickFrame,
     TimeframeFrame,
 )
-from topology.market.candle import Candle
+from topology.market.candle import BROKER, Candle
+from topology.market.history import History
 from topology.market.ticks import Tick
 from topology.sinks import redis as sink
 from topology.sinks.applied import Applied, ForeignLogError, PositionError, Stored
@@ -127,6 +128,23 @@ async def test_timeframes_and_indicators_have_their_own_keys(client, mirror):
         b"ind:SMA_9:60s:latest:NSE:99926000",
     }
     assert msgspec.json.decode(await client.get("ind:SMA_9:60s:latest:NSE:99926000"))["value"] == 1.2346
+
+
+async def test_a_correction_is_published_and_changes_neither_stream_nor_latest_value(client, mirror):
+    listener = await listen(client, "pub:*")
+    candle = Candle(NIFTY, 60, OPEN_MS, 100, 110, 90, 105, 5, 3)
+    corrected = Candle(NIFTY, 60, OPEN_MS, 100, 111, 90, 106, 6, 0, BROKER)
+    history = [History(NIFTY, 60, [corrected], 1)]
+    frame = TimeframeFrame(1, "log", 1, 0, OPEN_MS, [], "", [candle], [], history)
+    await mirror.apply([Stored(TIMEFRAMES, 0, 0, frame)])
+
+    (_, first), (channel, second) = await heard(listener, 2)
+    assert channel == "pub:candle:60s:NSE:99926000"
+    assert second.endswith(
+        b'"close":106,"volume":6,"count":0,"forming":false,"position":0,"partition":0,"source":"broker","revision":1}'
+    )
+    assert await client.get("candle:60s:latest:NSE:99926000") == first
+    assert await client.xrange("candle:60s:NSE:99926000") == [(b"1669088700000-0", {b"data": first})]
 
 
 async def test_a_forming_candle_is_only_published(client, mirror):

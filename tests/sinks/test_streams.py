@@ -1,13 +1,26 @@
 """What frames become in Redis."""
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.log.frames import CANDLES, INDICATORS, TICKS, CandleFrame, IndicatorFrame, IndicatorValue, TickFrame
-from topology.market.candle import Candle
+from topology.log.frames import (
+    CANDLES,
+    INDICATORS,
+    TICKS,
+    TIMEFRAMES,
+    CandleFrame,
+    IndicatorFrame,
+    IndicatorValue,
+    TickFrame,
+    TimeframeFrame,
+)
+from topology.market.candle import BROKER, Candle
+from topology.market.history import History
 from topology.market.ticks import Tick
 from topology.sinks.applied import Stored
-from topology.sinks.streams import ENTRIES_PER_MB, Streams, stream_lengths
+from topology.sinks.streams import ENTRIES_PER_MB, HISTORY_SAID, Streams, stream_lengths
 
 NIFTY, RELIANCE = "NSE:99926000", "NSE:2885"
 
@@ -88,6 +101,51 @@ def test_of_ticks_the_newest_of_each_instrument_is_set_also_when_an_older_one_co
     assert (nifty.how, nifty.name, reliance.instrument) == ("set", "tick", RELIANCE)
     assert b'"price":102' in nifty.data
     assert b'"position":8' in nifty.data
+
+
+def timeframes(position, rows, *histories):
+    frame = TimeframeFrame(1, "log", 1, position, 0, [], "", rows, [], list(histories))
+    return Stored(TIMEFRAMES, 0, position, frame)
+
+
+def minutes(count, revision, *, reset=False):
+    """History of as many minutes; the close of each is its number."""
+    told = [Candle(NIFTY, 60, 60_000 * at, 1, 1_000_000, 1, at + 1, 0, 0, BROKER) for at in range(count)]
+    return History(NIFTY, 60, told, revision, reset)
+
+
+def test_what_history_fills_in_and_corrects_is_only_said_after_the_rows_of_its_frame():
+    row = Candle(RELIANCE, 60, 60_000, 1, 2, 1, 2, 0, 3)
+    frames = [timeframes(3, [row], minutes(2, 1), minutes(1, 0)), timeframes(4, [row])]
+    commands = Streams(partitions=1, budget_mb=1).commands(frames, live=False)
+
+    assert [(c.how, c.name, c.instrument) for c in commands] == [
+        ("add", "candle:60s", RELIANCE),
+        *[("say", "candle:60s", NIFTY)] * 3,
+        ("add", "candle:60s", RELIANCE),
+    ]
+    assert [
+        (told["close"], told["source"], told["revision"], told["position"])
+        for told in (msgspec.json.decode(command.data) for command in commands[1:4])
+    ] == [(1, "broker", 1, 3), (2, "broker", 1, 3), (1, "broker", 0, 3)]
+    assert b"revision" not in commands[0].data
+
+
+@pytest.mark.parametrize("revision", [0, 1])
+def test_of_much_history_only_the_newest_is_said_and_none_where_it_starts_afresh(revision):
+    frames = [timeframes(0, [], minutes(HISTORY_SAID + 2, revision), minutes(HISTORY_SAID + 1, revision, reset=True))]
+    commands = Streams(partitions=1, budget_mb=1).commands(frames, live=True)
+
+    closes = [msgspec.json.decode(command.data)["close"] for command in commands]
+    assert closes == list(range(3, HISTORY_SAID + 3))
+
+
+def test_history_that_starts_afresh_and_is_not_too_much_is_said():
+    commands = Streams(partitions=1, budget_mb=1).commands(
+        [timeframes(0, [], minutes(HISTORY_SAID, 0, reset=True))], live=True
+    )
+
+    assert len(commands) == HISTORY_SAID
 
 
 def test_an_indicator_is_named_by_its_timeframe_too():

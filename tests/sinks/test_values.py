@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from topology.log.frames import IndicatorValue
-from topology.market.candle import EXTREME, PARTIAL, Candle
+from topology.market.candle import BROKER, EXTREME, PARTIAL, Candle
 from topology.market.quotes import Quote
 from topology.market.ticks import Tick
 from topology.sinks.values import candle_json, indicator_json, tick_json
@@ -60,6 +60,17 @@ def test_a_candle_says_what_is_special_about_it():
 
     assert candle_json(candle, forming=False, position=7, partition=2).endswith(
         b'"partition":2,"partial":true,"hl_from_day":true}'
+    )
+
+
+@pytest.mark.parametrize("revision", [0, 1])
+def test_a_candle_of_the_brokers_history_says_so_at_its_end(revision):
+    candle = Candle(NIFTY, 60, OPEN_MS, 1824995, 1825010, 1824990, 1825000, 30, 0, BROKER)
+
+    assert candle_json(candle, forming=False, position=7, partition=2, revision=revision) == (
+        b'{"token":"99926000","exchange":"NSE","tf":60,"ts":1669088700,"open":1824995,"high":1825010,"low":1824990,'
+        b'"close":1825000,"volume":30,"count":0,"forming":false,"position":7,"partition":2,"source":"broker",'
+        b'"revision":%d}' % revision
     )
 
 

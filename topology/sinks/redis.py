@@ -107,7 +107,8 @@ class Mirror:
         """Call the script, often where there is much; the last call moves the position.
 
         Returns None and the number of entries skipped; or, when Redis doesn't hold ``held``, what it holds.
-        Entries that a call before the last one has written are skipped by their ids when they come again.
+        Entries that a call before the last one has written are skipped by their ids when they come again; candles of
+        history, which are only said, are said again.
         """
         skipped = 0
         for start in range(0, max(len(commands), 1), COMMANDS_PER_CALL):

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from topology.log.frames import CandleFrame, IndicatorFrame, IndicatorValue, TickFrame, TimeframeFrame
 from topology.market.candle import Candle
+from topology.market.history import History
 from topology.market.quotes import Quote
 from topology.market.ticks import Tick
 from topology.sinks.applied import Stored
@@ -20,6 +21,8 @@ from topology.sinks.values import candle_json, indicator_json, tick_json
 SECONDS_LENGTH = 12_000
 ENTRIES_PER_MB = 5_000
 """An entry takes about 0.2 KB."""
+HISTORY_SAID = 1_000
+"""Candles of one piece of history; a warm-up may bring more, which readers find in the archive."""
 
 
 class Command(NamedTuple):
@@ -67,6 +70,7 @@ class Streams:
     def commands(self, frames: list[Stored], *, live: bool) -> list[Command]:
         """The commands of frames of one source: every final row in order, then the newest of what is for eyes only.
 
+        What the broker's history fills in or corrects is said after the rows of its frame, and nowhere kept.
         Ticks are for eyes only, as are the ``live`` rows; with ``live`` false those rows are left out.
         """
         for stored in frames:
@@ -104,9 +108,20 @@ class Streams:
                 for value in frame.rows:
                     command = _indicator(value, stored, live=False)
                     yield self._added(command, value.timeframe_s, value.start_ms)
+        if isinstance(stored.frame, TimeframeFrame):
+            for history in stored.frame.history:
+                yield from _of_history(history, stored)
 
     def _added(self, said: Command, timeframe_s: int, start_ms: int) -> Command:
         return said._replace(how="add", id=f"{start_ms}-0", length=self._lengths[timeframe_s])
+
+
+def _of_history(history: History, stored: Stored) -> list[Command]:
+    """The newest candles of history, to be said only. Where more start afresh, readers have to look at all of them."""
+    if history.reset and len(history.candles) > HISTORY_SAID:
+        return []
+    newest = history.candles[-HISTORY_SAID:]
+    return [_candle(candle, stored, forming=False, revision=history.revision) for candle in newest]
 
 
 def _newest_ticks(frames: Iterable[Stored]) -> list[Command]:
@@ -146,8 +161,8 @@ def _tick(tick: tuple[Tick, Stored] | None, quote: tuple[Quote, Stored] | None) 
     return Command("set", "tick", newest.instrument, data)
 
 
-def _candle(candle: Candle, stored: Stored, *, forming: bool) -> Command:
-    data = candle_json(candle, forming=forming, position=stored.position, partition=stored.partition)
+def _candle(candle: Candle, stored: Stored, *, forming: bool, revision: int | None = None) -> Command:
+    data = candle_json(candle, forming=forming, position=stored.position, partition=stored.partition, revision=revision)
     return Command("say", f"candle:{candle.timeframe_s}s", candle.instrument, data)
 
 

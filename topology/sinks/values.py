@@ -148,29 +148,29 @@ def _of_the_day(quote: Quote) -> tuple[int | None, ...]:
     return fields[4:]
 
 
-def candle_json(candle: Candle, *, forming: bool, position: int, partition: int) -> bytes:
-    """The JSON of a candle, closed or forming."""
+def candle_json(candle: Candle, *, forming: bool, position: int, partition: int, revision: int | None = None) -> bytes:
+    """The JSON of a candle, closed or forming; with a ``revision`` it is one of the broker's history."""
     exchange, token = split(candle.instrument)
-    shape = SecondCandleJson if candle.timeframe_s == 1 else CandleJson
-    return _encode(
-        shape(
-            token,
-            exchange,
-            candle.timeframe_s,
-            candle.start_ms // 1000,
-            candle.open,
-            candle.high,
-            candle.low,
-            candle.close,
-            candle.volume,
-            candle.count,
-            forming,
-            position,
-            partition,
-            bool(candle.marks & PARTIAL) or msgspec.UNSET,
-            bool(candle.marks & EXTREME) or msgspec.UNSET,
-        )
+    told = (
+        token,
+        exchange,
+        candle.timeframe_s,
+        candle.start_ms // 1000,
+        candle.open,
+        candle.high,
+        candle.low,
+        candle.close,
+        candle.volume,
+        candle.count,
+        forming,
+        position,
+        partition,
+        bool(candle.marks & PARTIAL) or msgspec.UNSET,
+        bool(candle.marks & EXTREME) or msgspec.UNSET,
     )
+    if candle.timeframe_s == 1:
+        return _encode(SecondCandleJson(*told))
+    return _encode(CandleJson(*told) if revision is None else CandleJson(*told, "broker", revision))
 
 
 def indicator_json(value: IndicatorValue, *, live: bool, position: int, partition: int) -> bytes:

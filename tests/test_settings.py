@@ -75,6 +75,7 @@ VARIABLES: list[tuple[str, str, Any, str, Any, list[str]]] = [
     ),
     ("LOG_KEEP_DAYS", "log_keep_days", 30, "1", 1, ["0", "3651"]),
     ("REDIS_STREAMS_MB", "redis_streams_mb", 2_048, "64", 64, ["0", "2GB"]),
+    ("MIRROR_LIVE", "mirror_live", "all", "watched", "watched", ["none", "1"]),
     ("CALENDAR_FILE", "calendar_file", None, __file__, Path(__file__), ["/nowhere/calendar.json", "/"]),
     ("METRICS_ADDR", "metrics_addr", Address("127.0.0.1", 9091), "0.0.0.0:80", Address("0.0.0.0", 80), [":", "9091"]),
     ("DASHBOARD_ADDR", "dashboard_addr", Address("127.0.0.1", 8080), ":80", Address("127.0.0.1", 80), [":", "8080"]),

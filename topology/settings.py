@@ -89,6 +89,7 @@ class Settings:
     checkpoint_ms: Mapping[str, int]
     log_keep_days: int
     redis_streams_mb: int
+    mirror_live: str
     calendar_file: Path | None
     metrics_addr: Address
     dashboard_addr: Address
@@ -129,6 +130,7 @@ class Settings:
             checkpoint_ms=read.checkpoints(),
             log_keep_days=read.whole("LOG_KEEP_DAYS", 30, low=1, high=3_650),
             redis_streams_mb=read.whole("REDIS_STREAMS_MB", 2_048, low=1, high=1_048_576),
+            mirror_live=read.one_of("MIRROR_LIVE", ("all", "watched")),
             calendar_file=read.file("CALENDAR_FILE"),
             metrics_addr=read.address("METRICS_ADDR", ":9091"),
             dashboard_addr=read.address("DASHBOARD_ADDR", ":8080"),

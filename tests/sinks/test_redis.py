@@ -26,7 +26,7 @@ from topology.market.ticks import Tick
 from topology.sinks import redis as sink
 from topology.sinks.applied import Applied, ForeignLogError, PositionError, Stored
 from topology.sinks.breaker import Breaker, Circuit
-from topology.sinks.redis import Mirror, MirrorAwayError, Mirrored, MirrorEmptiedError, connect
+from topology.sinks.redis import Mirror, MirrorAwayError, Mirrored, MirrorEmptiedError, connect, watched_in
 from topology.sinks.streams import Streams
 
 NIFTY = "NSE:99926000"
@@ -163,6 +163,67 @@ async def test_the_latest_tick_is_set_and_published_and_never_goes_back(client, 
 
     assert [channel for channel, _ in await heard(listener, 1)] == ["pub:tick:NSE:99926000"]
     assert msgspec.json.decode(await client.get("tick:latest:NSE:99926000"))["price"] == 101
+
+
+async def test_a_tick_that_nobody_watches_is_set_and_not_published(client, mirror):
+    listener = await listen(client, "pub:*")
+    await mirror.apply([tick(0, 100)], watched={})
+    await mirror.apply([tick(1, 101)], watched={NIFTY: {"candle:1s"}})
+    assert msgspec.json.decode(await client.get("tick:latest:NSE:99926000"))["price"] == 101
+
+    await mirror.apply([tick(2, 102)], watched={NIFTY: {"tick"}})
+    ((_, data),) = await heard(listener, 1)
+    assert msgspec.json.decode(data)["price"] == 102
+
+
+async def test_what_is_confirmed_is_written_and_published_also_where_nobody_watches(client, mirror):
+    listener = await listen(client, "pub:*")
+    forming = Candle(NIFTY, 1, OPEN_MS + 1000, 1, 1, 1, 1, 0, 1)
+    await mirror.apply([seconds(0, live=[forming])], watched={})
+
+    ((_, data),) = await heard(listener, 1)
+    assert await client.get("candle:1s:latest:NSE:99926000") == data
+    assert await entries(client) == [0]
+
+
+async def test_redis_says_what_is_watched_until_the_last_has_gone(valkey, client):
+    assert await watched_in(client) == {}
+    async with (
+        connect(LOOPBACK, valkey.port, db=1) as other,
+        client.pubsub() as first,
+        other.pubsub() as second,  # another database: channels are not of one
+    ):
+        await first.subscribe("pub:tick:NSE:99926000", "pub:candle:60s:NSE:2885", "news", b"pub:\xff:NSE:1")
+        await second.subscribe("pub:tick:NSE:99926000")
+        for listener, channels in ((first, 4), (second, 1)):
+            for _ in range(channels):
+                await listener.get_message(timeout=5)
+        found = {NIFTY: {"tick"}, "NSE:2885": {"candle:60s"}, "NSE:1": {"\ufffd"}}
+        assert await watched_in(client) == found
+
+        await first.unsubscribe("pub:tick:NSE:99926000")
+        await first.get_message(timeout=5)
+        assert await watched_in(client) == found
+
+        await second.unsubscribe()
+        await second.get_message(timeout=5)
+        assert set(await watched_in(client)) == {"NSE:2885", "NSE:1"}
+
+
+async def test_where_somebody_listens_to_a_pattern_all_is_watched(client):
+    listener = await listen(client, "pub:tick:*")
+    assert await watched_in(client) is None
+
+    await listener.punsubscribe()
+    await listener.get_message(timeout=5)
+    assert await watched_in(client) == {}
+
+
+async def test_who_listens_cannot_be_asked_of_a_redis_that_is_away(valkey, client):
+    valkey.stop()
+
+    with pytest.raises(MirrorAwayError, match="Redis can't say who listens"):
+        await watched_in(client)
 
 
 async def test_duplicates_are_dropped_and_published_once(client, mirror):

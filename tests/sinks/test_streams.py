@@ -20,7 +20,7 @@ from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
 from topology.sinks.applied import Stored
-from topology.sinks.streams import ENTRIES_PER_MB, HISTORY_SAID, Streams, stream_lengths
+from topology.sinks.streams import ENTRIES_PER_MB, HISTORY_SAID, Streams, stream_lengths, watched_on
 
 NIFTY, RELIANCE = "NSE:99926000", "NSE:2885"
 
@@ -154,3 +154,58 @@ def test_an_indicator_is_named_by_its_timeframe_too():
     (command,) = Streams(partitions=1, budget_mb=1).commands([Stored(INDICATORS, 0, 0, frame)], live=True)
 
     assert (command.name, command.id) == ("ind:SMA_9:60s", "60000-0")
+
+
+def everything():
+    """By stage, a frame or two with rows, history and live values of two instruments."""
+    names = (NIFTY, RELIANCE)
+    head = (1, "log", 1, 0, 0, [], "")
+    bars = [Candle(name, 60, 60_000, 1, 2, 1, 2, 0, 3) for name in names]
+    values = [IndicatorValue(name, kind, 60, 60_000, 1.5) for name in names for kind in ("SMA_9", "RSI_14")]
+    seconds = [candle(name, 1000) for name in names]
+    return {
+        TICKS: [ticks(0, *(Tick(name, 100, 1500) for name in names)), ticks(1, Tick(NIFTY, 101, 1600))],
+        CANDLES: [candles(0, seconds, live=seconds), candles(1, [], live=seconds)],
+        TIMEFRAMES: [Stored(TIMEFRAMES, 0, 0, TimeframeFrame(*head, bars, bars, [minutes(2, 1)]))],
+        INDICATORS: [Stored(INDICATORS, 0, 0, IndicatorFrame(*head, values, values))],
+    }
+
+
+def commands_of(stage, *, watched=None):
+    return Streams(partitions=1, budget_mb=1).commands(everything()[stage], live=True, watched=watched)
+
+
+def channel(command):
+    return f"pub:{command.name}:{command.instrument}"
+
+
+def is_live(command):
+    return b'"forming":true' in command.data or b'"live":true' in command.data
+
+
+CHANNELS = sorted({channel(command) for stage in everything() for command in commands_of(stage)})
+
+
+@pytest.mark.parametrize("stage", everything())
+@given(channels=st.sets(st.sampled_from([*CHANNELS, "pub:", "pub:NSE", "pub:x:99926000", "pub:a:b:c:NSE:2885:d"])))
+def test_only_what_is_for_eyes_only_depends_on_what_is_watched_and_is_said_there_alone(stage, channels):
+    assert commands_of(stage, watched=watched_on(channels)) == [
+        command._replace(how="keep") if command.how == "set" and channel(command) not in channels else command
+        for command in commands_of(stage)
+        if not is_live(command) or channel(command) in channels
+    ]
+
+
+def test_there_is_something_of_each_kind_to_be_watched():
+    assert CHANNELS == [
+        "pub:candle:1s:NSE:2885",
+        "pub:candle:1s:NSE:99926000",
+        "pub:candle:60s:NSE:2885",
+        "pub:candle:60s:NSE:99926000",
+        "pub:ind:RSI_14:60s:NSE:2885",
+        "pub:ind:RSI_14:60s:NSE:99926000",
+        "pub:ind:SMA_9:60s:NSE:2885",
+        "pub:ind:SMA_9:60s:NSE:99926000",
+        "pub:tick:NSE:2885",
+        "pub:tick:NSE:99926000",
+    ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine, Iterable
 from itertools import groupby
+from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
@@ -13,11 +15,12 @@ from redis.asyncio import Redis
 from agents.lifeline import REFUSED, end
 from topology import topics
 from topology.assembly.sink import SinkRole
+from topology.feeds.clock import SYSTEM
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.sinks.applied import Applied, ForeignLogError, PositionError, Source, Stored
 from topology.sinks.breaker import Breaker
-from topology.sinks.redis import Mirror, MirrorAwayError, MirrorEmptiedError, connect
-from topology.sinks.streams import Streams
+from topology.sinks.redis import Mirror, MirrorAwayError, MirrorEmptiedError, connect, watched_in
+from topology.sinks.streams import Streams, Watched
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ WRITES = Histogram("mdengine_redis_write_duration_seconds", "A batch of one topi
 FAILURES = Counter("mdengine_redis_write_failures_total", "Batches that Redis did not take; they are tried again")
 PATIENCE_S = 60.0
 FRESH_S = 2.0  # live values of a batch that waited longer for Redis are of no use to anybody
+WATCH_S = 1.0  # who begins to listen has live values after this at the latest
 
 
 class MirrorRole(SinkRole):
@@ -38,10 +42,12 @@ class MirrorRole(SinkRole):
 
     _client: Redis
     _mirror: Mirror
+    _watched: Watched | None
 
     async def connect(self, log: topics.Log) -> None:
         """Make the client; Redis itself may come later."""
         settings = self.settings
+        self._watched = None if settings.mirror_live == "all" else {}
         host, port = settings.redis_addr
         self._client = connect(host, port, db=settings.redis_db, password=settings.redis_password or None)
         self._mirror = Mirror(
@@ -51,6 +57,20 @@ class MirrorRole(SinkRole):
             streams=Streams(partitions=log.header.partitions, budget_mb=settings.redis_streams_mb),
             breaker=Breaker(time.monotonic),
         )
+
+    def beside(self) -> Iterable[Coroutine[Any, Any, None]]:
+        """Return what looks who listens, where live values are only for them."""
+        return [] if self.settings.mirror_live == "all" else [self._watch()]
+
+    async def _watch(self) -> None:
+        """Ask Redis again and again who listens; while it is away nobody does."""
+        while True:
+            try:
+                self._watched = await watched_in(self._client)
+            except MirrorAwayError as error:
+                logger.warning("%s", error)
+                self._watched = {}
+            await SYSTEM.sleep(WATCH_S)
 
     async def disconnect(self) -> None:
         """Close the connections."""
@@ -81,7 +101,8 @@ class MirrorRole(SinkRole):
         while True:
             try:
                 with WRITES.time():
-                    await self._mirror.apply(frames, live=time.monotonic() - started_s < FRESH_S)
+                    fresh = time.monotonic() - started_s < FRESH_S
+                    await self._mirror.apply(frames, live=fresh, watched=self._watched)
             except MirrorAwayError as error:
                 FAILURES.inc()
                 await self._wait(error)

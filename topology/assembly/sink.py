@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, ClassVar
 
 from faust.types import TP
@@ -59,11 +59,15 @@ class SinkRole(ABC):
     async def disconnect(self) -> None:
         """Close the sink."""
 
+    def beside(self) -> Iterable[Coroutine[Any, Any, None]]:
+        """Return what else is to run for as long as the role does."""
+        return ()
+
     async def start(self, log: topics.Log) -> None:
         """Take over which log this is, and open the sink."""
         self._log = self._arrow.log = log.header.log
         await self.connect(log)
-        self._companions.start([self._arrow.run(), self._arrow.watch()])
+        self._companions.start([self._arrow.run(), self._arrow.watch(), *self.beside()])
 
     async def close(self) -> None:
         """Write what has been read."""

@@ -1,9 +1,10 @@
 -- Apply commands and move a source's position, both or neither, if it still stands where the caller thinks.
 -- KEYS[1]: the hash of positions. ARGV: field, expected value, new value ('' leaves the old one: more is to come), then
 -- for every command: how, name, instrument, data, id, length. `how` is
---   add  a new entry of the stream, then also set and say; one that the stream is already past is skipped
---   set  the latest value, then also say
---   say  publish only
+--   add   a new entry of the stream, then also set and say; one that the stream is already past is skipped
+--   set   the latest value, then also say
+--   keep  the latest value only
+--   say   publish only
 -- Returns {1, new value, entries skipped}, or {0, the value found, 0} and has done nothing.
 local found = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if found ~= ARGV[2] then
@@ -28,7 +29,9 @@ for i = 4, #ARGV, 6 do
         if how ~= 'say' then
             redis.call('SET', name .. ':latest:' .. instrument, data)
         end
-        redis.call('PUBLISH', 'pub:' .. name .. ':' .. instrument, data)
+        if how ~= 'keep' then
+            redis.call('PUBLISH', 'pub:' .. name .. ':' .. instrument, data)
+        end
     end
 end
 

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from topology.sinks.applied import NOTHING, Applied, SinkError, Source, Stored, is_mine, news, run_of
 from topology.sinks.breaker import Breaker
-from topology.sinks.streams import Command, Streams
+from topology.sinks.streams import Command, Streams, Watched, watched_on
 
 POSITIONS = "mirror:positions"
 COMMANDS_PER_CALL = 1_000
@@ -55,6 +55,20 @@ def connect(host: str, port: int, *, db: int, password: str | None = None, timeo
     )
 
 
+async def watched_in(client: Redis) -> Watched | None:
+    """What somebody listens to, as Redis itself knows; None where somebody listens to a pattern, which may be all.
+
+    Raises MirrorAwayError.
+    """
+    try:
+        if await client.pubsub_numpat():
+            return None
+        channels = await client.pubsub_channels("pub:*")
+    except (RedisError, OSError) as error:
+        raise MirrorAwayError(f"Redis can't say who listens: {error}", retry_after_s=0) from error
+    return watched_on(map(_decoded, channels))
+
+
 class Mirror:
     """The Redis database behind ``client``, for one run of one log. Calls take turns."""
 
@@ -79,10 +93,11 @@ class Mirror:
         applied = {source: self._applied(source, text) for source, text in self._held.items()}
         return {source: position for source, position in applied.items() if position != NOTHING}
 
-    async def apply(self, frames: Sequence[Stored], *, live: bool = True) -> Mirrored:
+    async def apply(self, frames: Sequence[Stored], *, live: bool = True, watched: Watched | None = None) -> Mirrored:
         """Apply frames of one source, in the order of their offsets: confirmed rows once each, positions with them.
 
-        With ``live`` false, the values of what is still forming are left out: after a wait they are of no use.
+        With ``live`` false, the values of what is still forming are left out: after a wait they are of no use. They and
+        ticks are only published where they are ``watched``; with None all are.
 
         Raises PositionError and ForeignLogError as ``news`` does, MirrorEmptiedError; MirrorAwayError, after which
         the same frames can be given again: what had been written is not repeated.
@@ -91,13 +106,15 @@ class Mirror:
         if any(stored.source != source for stored in frames):
             raise ValueError("frames of one source only")
         async with self._turn:
-            return await self._apply(source, frames, live=live)
+            return await self._apply(source, frames, live=live, watched=watched)
 
-    async def _apply(self, source: Source, frames: Sequence[Stored], *, live: bool) -> Mirrored:
+    async def _apply(
+        self, source: Source, frames: Sequence[Stored], *, live: bool, watched: Watched | None
+    ) -> Mirrored:
         while True:
             held = self._held.get(source, "")
             found = news(self._applied(source, held), frames, log=self._log, run=self._run)
-            commands = self._streams.commands(found.frames, live=live) if found.frames else []
+            commands = self._streams.commands(found.frames, live=live, watched=watched) if found.frames else []
             answer, skipped = await self._send(source, held, self._text(source, found.applied), commands)
             if answer is None:
                 return Mirrored(len(commands), skipped, found.duplicates)
@@ -171,4 +188,4 @@ def _source(name: str) -> Source:
 
 
 def _decoded(text: bytes | str) -> str:
-    return text if isinstance(text, str) else text.decode()
+    return text if isinstance(text, str) else text.decode(errors="replace")  # a channel may be called anything

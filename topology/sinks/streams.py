@@ -6,7 +6,7 @@ A value of ``name`` (``candle:60s``, ``ind:SMA_20:60s``, ``tick``) and instrumen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from math import ceil
 from typing import Literal, NamedTuple
 
@@ -28,15 +28,33 @@ HISTORY_SAID = 1_000
 class Command(NamedTuple):
     """An order to ``mirror.lua``: add to the stream, set the latest value, say it on the channel; each with the next.
 
-    ``id`` and ``length`` belong to the stream.
+    Keep is to set and not to say. ``id`` and ``length`` belong to the stream.
     """
 
-    how: Literal["add", "set", "say"]
+    how: Literal["add", "set", "keep", "say"]
     name: str
     instrument: str
     data: bytes
     id: str = ""
     length: int = 0
+
+
+Watched = Mapping[str, Set[str]]
+"""Instruments that somebody listens to, with the names of what they listen to of them."""
+
+
+def watched_on(channels: Iterable[str]) -> Watched:
+    """What is watched on these channels, which may hold others than ours.
+
+    >>> watched_on(["pub:tick:NSE:2885", "pub:ind:SMA_9:60s:BSE:1", "pub:other"])
+    {'NSE:2885': {'tick'}, 'BSE:1': {'ind:SMA_9:60s'}}
+    """
+    found: dict[str, set[str]] = {}
+    for channel in channels:
+        match channel.removeprefix("pub:").rsplit(":", 2):
+            case [name, exchange, token]:
+                found.setdefault(f"{exchange}:{token}", set()).add(name)
+    return found
 
 
 def stream_lengths(instruments: int, indicators: Mapping[int, int], *, budget_mb: int) -> dict[int, int]:
@@ -67,17 +85,18 @@ class Streams:
         self._sized_for: tuple[int, ...] = ()
         self._lengths: dict[int, int] = {}
 
-    def commands(self, frames: list[Stored], *, live: bool) -> list[Command]:
+    def commands(self, frames: list[Stored], *, live: bool, watched: Watched | None = None) -> list[Command]:
         """The commands of frames of one source: every final row in order, then the newest of what is for eyes only.
 
         What the broker's history fills in or corrects is said after the rows of its frame, and nowhere kept.
-        Ticks are for eyes only, as are the ``live`` rows; with ``live`` false those rows are left out.
+        Ticks are for eyes only, as are the ``live`` rows; with ``live`` false those rows are left out. What is for
+        eyes only is said where it is ``watched``, with None everywhere.
         """
         for stored in frames:
             self._see(stored)
         self._resize()
         rows = [command for stored in frames for command in self._rows(stored)]
-        return rows + _newest_ticks(frames) + (_newest_live(frames) if live else [])
+        return rows + _newest_ticks(frames, watched) + (_newest_live(frames, watched) if live else [])
 
     def _see(self, stored: Stored) -> None:
         self._seen_partitions.add(stored.partition)
@@ -124,7 +143,7 @@ def _of_history(history: History, stored: Stored) -> list[Command]:
     return [_candle(candle, stored, forming=False, revision=history.revision) for candle in newest]
 
 
-def _newest_ticks(frames: Iterable[Stored]) -> list[Command]:
+def _newest_ticks(frames: Iterable[Stored], watched: Watched | None) -> list[Command]:
     """The newest tick of each instrument and its newest quote, which is also there when nothing was traded."""
     ticks: dict[str, tuple[Tick, Stored]] = {}
     quotes: dict[str, tuple[Quote, Stored]] = {}
@@ -132,40 +151,48 @@ def _newest_ticks(frames: Iterable[Stored]) -> list[Command]:
         if isinstance(stored.frame, TickFrame):
             ticks |= {tick.instrument: (tick, stored) for tick in sorted(stored.frame.ticks, key=_time)}
             quotes |= {quote.instrument: (quote, stored) for quote in sorted(stored.frame.quotes, key=_time)}
-    return [_tick(ticks.get(name), quotes.get(name)) for name in {**ticks, **quotes}]
+    return [_tick(ticks.get(name), quotes.get(name), watched) for name in {**ticks, **quotes}]
 
 
-def _newest_live(frames: Iterable[Stored]) -> list[Command]:
-    newest: dict[tuple[str, str], Command] = {}
+def _newest_live(frames: Iterable[Stored], watched: Watched | None) -> list[Command]:
+    newest: dict[tuple[str, str], tuple[Candle | IndicatorValue, Stored]] = {}
     for stored in frames:
-        match stored.frame:
-            case CandleFrame() | TimeframeFrame() as frame:
-                said = [_candle(candle, stored, forming=True) for candle in frame.live]
-            case IndicatorFrame() as frame:
-                said = [_indicator(value, stored, live=True) for value in frame.live]
-            case _:
-                said = []
-        newest |= {(command.name, command.instrument): command for command in said}
-    return list(newest.values())
+        for value in () if isinstance(stored.frame, TickFrame) else stored.frame.live:
+            if watched is not None and value.instrument not in watched:  # first, since it is so of nearly all
+                continue
+            name = _name(value)
+            if watched is None or name in watched[value.instrument]:
+                newest[name, value.instrument] = value, stored
+    return [
+        _candle(value, stored, forming=True) if isinstance(value, Candle) else _indicator(value, stored, live=True)
+        for value, stored in newest.values()
+    ]
+
+
+def _name(value: Candle | IndicatorValue) -> str:
+    if isinstance(value, Candle):
+        return f"candle:{value.timeframe_s}s"
+    return f"ind:{value.name}:{value.timeframe_s}s"
 
 
 def _time(told: Tick | Quote) -> int:
     return told.time_ms
 
 
-def _tick(tick: tuple[Tick, Stored] | None, quote: tuple[Quote, Stored] | None) -> Command:
+def _tick(tick: tuple[Tick, Stored] | None, quote: tuple[Quote, Stored] | None, watched: Watched | None) -> Command:
     found = tick or quote
     assert found is not None
     newest, stored = found
     data = tick_json(tick and tick[0], quote and quote[0], position=stored.position, partition=stored.partition)
-    return Command("set", "tick", newest.instrument, data)
+    said = watched is None or "tick" in watched.get(newest.instrument, ())
+    return Command("set" if said else "keep", "tick", newest.instrument, data)
 
 
 def _candle(candle: Candle, stored: Stored, *, forming: bool, revision: int | None = None) -> Command:
     data = candle_json(candle, forming=forming, position=stored.position, partition=stored.partition, revision=revision)
-    return Command("say", f"candle:{candle.timeframe_s}s", candle.instrument, data)
+    return Command("say", _name(candle), candle.instrument, data)
 
 
 def _indicator(value: IndicatorValue, stored: Stored, *, live: bool) -> Command:
     data = indicator_json(value, live=live, position=stored.position, partition=stored.partition)
-    return Command("say", f"ind:{value.name}:{value.timeframe_s}s", value.instrument, data)
+    return Command("say", _name(value), value.instrument, data)

@@ -1,4 +1,4 @@
-"""`deploy/bench`: measures pipeline and feed, prints tables, keeps the raw figures as JSON."""
+"""`deploy/bench`: measures pipeline, feed and mirror, prints tables, keeps the raw figures as JSON."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import msgspec
 
 from benchmark.feed import feeding
 from benchmark.load import MINUTE_MS, Market
+from benchmark.mirror import mirroring
 from benchmark.parser import parsing
 from benchmark.pipeline import catching_up, fill, latency, recovery
 from benchmark.report import Found, Result, show
@@ -25,7 +26,7 @@ from topology.settings import SIM, Settings
 MARKET_TICKS_PER_S = 10_000
 FRAMES_MS = (50, 200)
 PIPELINE = ("catching-up", "latency", "recovery")
-PARTS = (*PIPELINE, "parser", "feed")
+PARTS = (*PIPELINE, "parser", "feed", "mirror")
 
 
 class Size(NamedTuple):
@@ -63,7 +64,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deploy/bench",
-        description="Measures pipeline and feed on this machine, with a broker of their own, beside what bounds them.",
+        description="Measures pipeline, feed and mirror on this machine, with a broker of their own, and their limits.",
         epilog="example: deploy/bench --instruments 500 --parts catching-up",
     )
     parser.add_argument("--quick", action="store_true", help="smaller sizes: about four minutes")
@@ -83,6 +84,10 @@ def _measure(found: Found, size: Size, options: argparse.Namespace) -> None:
     if "feed" in options.parts:
         _step(f"the feed, for {size.feed_s} s")
         found.feed = asyncio.run(feeding(size.feed_s))
+        _keep(options.json, found)
+    if "mirror" in options.parts:
+        _step("the mirror")
+        found.mirror = asyncio.run(mirroring())
         _keep(options.json, found)
     if set(options.parts) & set(PIPELINE):
         for instruments in options.instruments or size.instruments:

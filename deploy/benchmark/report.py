@@ -8,6 +8,7 @@ from rich.table import Table
 
 from benchmark.feed import Feeding
 from benchmark.limits import Limits
+from benchmark.mirror import INSTRUMENTS, Mirroring
 from benchmark.parser import BATCHES, Parsing
 from benchmark.pipeline import CatchingUp, Latency, Recovery
 from benchmark.rig import SESSION_TIMEOUT_S
@@ -29,6 +30,7 @@ class Found(msgspec.Struct):
     machine: dict[str, str]
     parser: list[Parsing] = []
     feed: Feeding | None = None
+    mirror: list[Mirroring] = []
     results: list[Result] = []
 
 
@@ -36,8 +38,8 @@ def show(found: Found) -> None:
     """Print every figure, with its ratio to what bounds it."""
     console = Console(highlight=False, width=140)
     results = found.results
-    tables = (_parser(found.parser), _feed(found.feed), _catching_up(results), _latency(results), _recovery(results))
-    for table in tables:
+    of_pipeline = (_catching_up(results), _latency(results), _recovery(results))
+    for table in (_parser(found.parser), _feed(found.feed), _mirror(found.mirror), *of_pipeline):
         if table.row_count:
             console.print(table)
 
@@ -60,6 +62,16 @@ def _feed(found: Feeding | None) -> Table:
         cells += [f"{found.cpu_us:.1f}", f"{found.cores:.2f}", f"{found.frames_per_s:.0f}"]
         cells += [f"{took.p50_ms:.0f}/{took.p99_ms:.0f}" for took in (found.receipt, found.end_to_end)]
         table.add_row(*cells, f"{found.load:.1f}")
+    return table
+
+
+def _mirror(found: list[Mirroring]) -> Table:
+    columns = ["instruments watched", "messages", "mirror, CPU ms", "Redis, CPU ms"]
+    title = f"The mirror: a second of {INSTRUMENTS:,} instruments"
+    table = _table(title, columns)
+    for one in found:
+        watched = "MIRROR_LIVE=all" if one.watched is None else str(one.watched)
+        table.add_row(watched, f"{one.said:,.0f}", f"{one.mirror_ms:.0f}", f"{one.redis_ms:.0f}")
     return table
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.log.chain import NSE
 from tests.reference.brute_force import indian_ms
 from tests.web.served import DAYS, NIFTY, STOCK, Client, FixedLog, Stores, asked, stored, two_days
-from topology.market import Candle
+from topology.market import Candle, Gap
 from topology.market.calendar import Calendar
 from topology.market.timeframes import TimeframeCandles
 
@@ -182,3 +183,28 @@ async def test_a_timeframe_that_goes_leaves_its_candles_readable_by_folding(fill
     async with asked(filled, log) as client:
         found = await client.get("/api/candles", token=NIFTY, tf=300, limit=10)
     assert [told(row) for row in found] == [made(candle) for candle in candles(NIFTY, 300)[:10]]
+
+
+async def test_gaps_of_the_feed_are_told_and_never_filled(stores: Stores) -> None:
+    whole = two_days()[1]
+    quiet = [c.start_ms for c in candles(STOCK, 60)]
+    real = set(quiet)
+    opens = indian_ms(DAYS[0], "09:15:00")
+    first = next(ms for ms in range(quiet[-1], quiet[0], 60_000) if ms not in real and ms > opens + 3_600_000)
+    gap = Gap([STOCK], first - 30_000, first + 30_000)
+    doubt = Gap([STOCK], quiet[-1], quiet[0], broken=False)
+    told_of = msgspec.structs.replace(whole[5].candles, gaps=[gap, doubt])
+    made = [*whole[:5], whole[5]._replace(candles=told_of), *whole[6:]]
+    await stores.archived(stored(made))
+    async with asked(stores) as client:
+        found = await client.get("/api/candles", token=STOCK, tf=60, limit=5000, fill="flat")
+        gaps = await client.get("/api/gaps", token=STOCK, **{"from": first // 1000, "to": first // 1000 + 1})
+        none = await client.get("/api/gaps", token=NIFTY)
+        rest = await client.get("/api/gaps", token=STOCK, **{"from": first // 1000 + 30, "to": first // 1000 + 40})
+    assert first not in {row["ts"] * 1000 for row in found}
+    assert sum(row.get("synthetic", False) for row in found) > 10
+    assert [(one["from_ms"], one["to_ms"], one["broken"]) for one in gaps] == [
+        (doubt.from_ms, doubt.to_ms, False), (gap.from_ms, gap.to_ms, True)
+    ]  # fmt: skip
+    assert none == []
+    assert len(rest) == 1

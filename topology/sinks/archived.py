@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 
 from topology.market.candle import BROKER, EXTREME, PARTIAL
+from topology.market.history import Stretch
 from topology.sinks.rows import Counts
 from topology.sinks.sqlite import explained, read_only
-from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson, split
+from topology.sinks.values import CandleJson, GapJson, IndicatorJson, SecondCandleJson, split
 
 _CANDLE = "open, high, low, close, volume"
 _CAUSE = "partition, position, marks"
@@ -23,6 +24,10 @@ _TIMEFRAMES = f"SELECT ts, {_CANDLE}, count, {_CAUSE}, revision FROM candles_tf 
 _VALUES = f"""
 SELECT ts, value, partition, position FROM indicators {_OF_INSTRUMENT} AND name = :name AND tf = :tf"""
 _NEWEST = " AND ts >= :since AND ts < :before AND position > :after ORDER BY ts DESC LIMIT :limit"
+_HAS_GAPS = "SELECT 1 FROM sqlite_master WHERE name = 'gaps'"  # an archive of before has none until it is written to
+_GAPS = f"""
+SELECT from_ms, to_ms, broken, partition, position FROM gaps {_OF_INSTRUMENT}
+AND from_ms < :to AND (to_ms IS NULL OR to_ms > :from) ORDER BY from_ms"""
 _COUNTS = "SELECT total(row_count), total(gaps), total(accepted), total(late), total(out_of_session) FROM positions"
 _END_OF_TIME_S = 1 << 62
 
@@ -81,6 +86,16 @@ class ArchiveReader:
                 ).fetchone()
             )
         return row[0] if row else None
+
+    def gaps(self, instrument: str, stretch: Stretch) -> list[GapJson]:
+        """Return the gaps that overlap with a stretch of time, the oldest first. They may overlap with each other."""
+        exchange, token = split(instrument)
+        of = {"exchange": exchange, "token": token, "from": stretch.from_ms, "to": stretch.to_ms}
+        with self._connection() as connection:
+            if connection is None or not connection.execute(_HAS_GAPS).fetchone():
+                return []
+            rows = connection.execute(_GAPS, of).fetchall()
+        return [GapJson(token, exchange, begin, end, bool(broken), *cause) for begin, end, broken, *cause in rows]
 
     def counts(self) -> Counts:
         """Return what became of all ticks so far, and the frames that could not be used."""

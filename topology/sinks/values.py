@@ -94,6 +94,21 @@ class CandleJson(msgspec.Struct, frozen=True, gc=False):
     synthetic: bool | msgspec.UnsetType = msgspec.UNSET
 
 
+class GapJson(msgspec.Struct, frozen=True, gc=False):
+    """The feed saw nothing of an instrument, from ``from_ms`` to ``to_ms``, which is None while that lasts.
+
+    Where it is not ``broken`` only some packets were missed, or came wrong. Times are in milliseconds.
+    """
+
+    token: str
+    exchange: str
+    from_ms: int
+    to_ms: int | None
+    broken: bool
+    partition: int
+    position: int
+
+
 class IndicatorJson(msgspec.Struct, frozen=True, gc=False):
     """A value to 4 decimals; ``live`` while its candle forms. Only ready values leave the system."""
 

@@ -9,6 +9,7 @@ from web.udf import bars, symbols
 
 _ENDPOINTS: tuple[Endpoint, ...] = (
     candles.candles,
+    candles.gaps,
     indicators.history,
     indicators.latest,
     indicators.active,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
 import msgspec
 
+from topology.market.history import Stretch
 from topology.sinks.archived import Wanted
+from topology.sinks.values import GapJson
 from web.endpoint import Paged, get
 from web.filling import filled
 from web.folding import Page, folded_page, stored_for
@@ -14,6 +17,8 @@ from web.gateway import Gateway
 from web.problem import unknown
 from web.reading import AnyCandle
 from web.rest.queries import FAR_S, Exchange, Limit, Time, Timeframe, Token, seconds
+
+_FAR_MS = FAR_S * 1000
 
 
 class CandlesQuery(msgspec.Struct):
@@ -43,17 +48,36 @@ async def candles(gateway: Gateway, query: CandlesQuery) -> Paged[AnyCandle]:
     return Paged(page.candles, page.candles[-1].ts if more and page.candles else None)
 
 
+class GapsQuery(msgspec.Struct, rename={"from_": "from"}):
+    """Gaps that overlap with the stretch from ``from`` to ``to``."""
+
+    token: Token
+    exchange: Exchange = ""
+    from_: Time = ""
+    to: Time = ""
+
+
+@get("/api/gaps", example="token=99926000&from=2026-11-24T09:15")
+async def gaps(gateway: Gateway, query: GapsQuery) -> list[GapJson]:
+    """Return when the feed saw nothing of an instrument, the oldest first. That may be when nothing is traded, too."""
+    instrument = await gateway.instrument(query.token, query.exchange)
+    from_s, to_s = seconds("from", query.from_, 0), seconds("to", query.to, FAR_S)
+    return await asyncio.to_thread(gateway.reading.archive.gaps, instrument, Stretch(from_s * 1000, to_s * 1000))
+
+
 async def _filled(gateway: Gateway, instrument: str, wanted: Wanted, page: Page) -> Page:
     """Fill a page up to the time before which it is, if there are candles after that; else up to its newest candle."""
     newest = page.candles[0]
     later = await page_of(gateway, instrument, newest.tf, Wanted(1, since_s=wanted.before_s))
+    stretch = Stretch(page.candles[-1].ts * 1000, wanted.before_s * 1000)
+    gaps = await asyncio.to_thread(gateway.reading.archive.gaps, instrument, stretch)
     candles = filled(
         page.candles,
         gateway.calendar,
         gateway.class_of(instrument),
         until_s=wanted.before_s if later.candles else newest.ts,
         limit=wanted.limit,
-        gaps=[],
+        gaps=[Stretch(gap.from_ms, _FAR_MS if gap.to_ms is None else gap.to_ms) for gap in gaps if gap.broken],
     )
     return Page(candles, page.more)
 

@@ -17,6 +17,7 @@ from benchmark.mirror import mirroring
 from benchmark.parser import parsing
 from benchmark.pipeline import catching_up, fill, latency, recovery
 from benchmark.report import Found, Result, show
+from benchmark.rest import asking
 from benchmark.rig import BenchError, Rig
 from topology.embedded import EmbeddedError
 from topology.feeds.clock import now_ms
@@ -26,7 +27,7 @@ from topology.settings import SIM, Settings
 MARKET_TICKS_PER_S = 10_000
 FRAMES_MS = (50, 200)
 PIPELINE = ("catching-up", "latency", "recovery")
-PARTS = (*PIPELINE, "parser", "feed", "mirror")
+PARTS = (*PIPELINE, "parser", "feed", "mirror", "rest")
 
 
 class Size(NamedTuple):
@@ -37,10 +38,11 @@ class Size(NamedTuple):
     market_s: int
     live_s: int
     feed_s: int
+    archived_rows: int
 
 
-FULL = Size((1, 50, 500, 5000), history_minutes=500, market_s=120, live_s=30, feed_s=300)
-QUICK = Size((50, 500), history_minutes=60, market_s=40, live_s=8, feed_s=25)
+FULL = Size((1, 50, 500, 5000), history_minutes=500, market_s=120, live_s=30, feed_s=300, archived_rows=10_000_000)
+QUICK = Size((50, 500), history_minutes=60, market_s=40, live_s=8, feed_s=25, archived_rows=1_000_000)
 
 
 def main() -> int:
@@ -64,7 +66,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deploy/bench",
-        description="Measures pipeline, feed and mirror on this machine, with a broker of their own, and their limits.",
+        description="Measures pipeline, feed, mirror and gateway on this machine, with a broker of their own.",
         epilog="example: deploy/bench --instruments 500 --parts catching-up",
     )
     parser.add_argument("--quick", action="store_true", help="smaller sizes: about four minutes")
@@ -88,6 +90,10 @@ def _measure(found: Found, size: Size, options: argparse.Namespace) -> None:
     if "mirror" in options.parts:
         _step("the mirror")
         found.mirror = asyncio.run(mirroring())
+        _keep(options.json, found)
+    if "rest" in options.parts:
+        _step(f"REST, with {size.archived_rows:,} candles")
+        found.rest = asyncio.run(asking(size.archived_rows))
         _keep(options.json, found)
     if set(options.parts) & set(PIPELINE):
         for instruments in options.instruments or size.instruments:

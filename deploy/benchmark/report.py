@@ -11,6 +11,7 @@ from benchmark.limits import Limits
 from benchmark.mirror import INSTRUMENTS, Mirroring
 from benchmark.parser import BATCHES, Parsing
 from benchmark.pipeline import CatchingUp, Latency, Recovery
+from benchmark.rest import AT_ONCE, PAGE, Asking
 from benchmark.rig import SESSION_TIMEOUT_S
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
 
@@ -31,6 +32,7 @@ class Found(msgspec.Struct):
     parser: list[Parsing] = []
     feed: Feeding | None = None
     mirror: list[Mirroring] = []
+    rest: list[Asking] = []
     results: list[Result] = []
 
 
@@ -39,7 +41,7 @@ def show(found: Found) -> None:
     console = Console(highlight=False, width=140)
     results = found.results
     of_pipeline = (_catching_up(results), _latency(results), _recovery(results))
-    for table in (_parser(found.parser), _feed(found.feed), _mirror(found.mirror), *of_pipeline):
+    for table in (_parser(found.parser), _feed(found.feed), _mirror(found.mirror), _rest(found.rest), *of_pipeline):
         if table.row_count:
             console.print(table)
 
@@ -72,6 +74,15 @@ def _mirror(found: list[Mirroring]) -> Table:
     for one in found:
         watched = "MIRROR_LIVE=all" if one.watched is None else str(one.watched)
         table.add_row(watched, f"{one.said:,.0f}", f"{one.mirror_ms:.0f}", f"{one.redis_ms:.0f}")
+    return table
+
+
+def _rest(found: list[Asking]) -> Table:
+    columns = ["candles", "rows in SQLite", "p50/p99, ms", "gateway, CPU ms", "load"]
+    table = _table(f"REST: a page of {PAGE} candles, asked for by {AT_ONCE} clients at once", columns)
+    for one in found:
+        cells = [one.what, f"{one.rows:,}", f"{one.took.p50_ms:.1f}/{one.took.p99_ms:.1f}", f"{one.cpu_ms:.1f}"]
+        table.add_row(*cells, f"{one.load:.1f}")
     return table
 
 

@@ -456,3 +456,21 @@ def test_a_client_waits_at_most_two_seconds_and_repeats_nothing():
 
     assert isinstance(connect(LOOPBACK, 1, db=3), Redis)
     assert (settings["db"], settings["socket_timeout"], settings["socket_connect_timeout"]) == (3, 2.0, 2.0)
+
+
+async def test_simulated_values_are_never_published_where_live_ones_are(client):
+    await sink.hold_channels(client, simulated=True)
+    await sink.hold_channels(client, simulated=False)
+    with pytest.raises(sink.SharedServerError, match="set another REDIS_ADDR"):
+        await sink.hold_channels(client, simulated=True)
+    await sink.hold_channels(client, simulated=False)
+    assert 0 < await client.ttl(sink.PUBLISHING) <= sink.HELD_S
+    await client.delete(sink.PUBLISHING)  # as when it has run out
+    await sink.hold_channels(client, simulated=True)
+
+
+async def test_whether_live_values_are_published_is_not_known_while_redis_is_away():
+    async with connect(LOOPBACK, free_port(), db=0) as client:
+        for simulated in (True, False):
+            with pytest.raises(MirrorAwayError):
+                await sink.hold_channels(client, simulated=simulated)

@@ -17,9 +17,18 @@ from topology import topics
 from topology.assembly.sink import SinkRole
 from topology.feeds.clock import SYSTEM
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
+from topology.settings import SIM
 from topology.sinks.applied import Applied, ForeignLogError, PositionError, Source, Stored
 from topology.sinks.breaker import Breaker
-from topology.sinks.redis import Mirror, MirrorAwayError, MirrorEmptiedError, connect, watched_in
+from topology.sinks.redis import (
+    Mirror,
+    MirrorAwayError,
+    MirrorEmptiedError,
+    SharedServerError,
+    connect,
+    hold_channels,
+    watched_in,
+)
 from topology.sinks.streams import Streams, Watched
 
 logger = logging.getLogger(__name__)
@@ -30,6 +39,7 @@ WRITES = Histogram("mdengine_redis_write_duration_seconds", "A batch of one topi
 FAILURES = Counter("mdengine_redis_write_failures_total", "Batches that Redis did not take; they are tried again")
 PATIENCE_S = 60.0
 FRESH_S = 2.0  # live values of a batch that waited longer for Redis are of no use to anybody
+HOLD_S = 2.0
 WATCH_S = 1.0  # who begins to listen has live values after this at the latest
 
 
@@ -59,8 +69,21 @@ class MirrorRole(SinkRole):
         )
 
     def beside(self) -> Iterable[Coroutine[Any, Any, None]]:
-        """Return what looks who listens, where live values are only for them."""
-        return [] if self.settings.mirror_live == "all" else [self._watch()]
+        """Return what keeps other namespaces off, and what looks who listens, where live values are only for them."""
+        return [self._hold(), *([] if self.settings.mirror_live == "all" else [self._watch()])]
+
+    async def _hold(self) -> None:
+        """Keep simulated values out of the channels of live ones: the role that is simulated ends."""
+        host, port = self.settings.redis_addr
+        async with connect(host, port, db=0, password=self.settings.redis_password or None) as client:
+            while True:
+                try:
+                    await hold_channels(client, simulated=self.settings.namespace == SIM)
+                except SharedServerError as error:
+                    end(str(error), code=REFUSED)
+                except MirrorAwayError as error:
+                    logger.debug("%s", error)  # whoever writes says so
+                await SYSTEM.sleep(HOLD_S)
 
     async def _watch(self) -> None:
         """Ask Redis again and again who listens; while it is away nobody does."""

@@ -18,6 +18,8 @@ from topology.sinks.breaker import Breaker
 from topology.sinks.streams import Command, Streams, Watched, watched_on
 
 POSITIONS = "mirror:positions"
+PUBLISHING = "mirror:publishing"
+HELD_S = 10  # seconds after which a mirror that died holds the channels no more
 COMMANDS_PER_CALL = 1_000
 """A call holds Redis up for about 10 ms."""
 
@@ -32,6 +34,10 @@ class MirrorAwayError(SinkError):
 
 class MirrorEmptiedError(SinkError):
     """Redis has lost what this mirror knows it held: a new ``Mirror`` reads again from what is left, at worst all."""
+
+
+class SharedServerError(SinkError):
+    """Live values are published on the server that simulated ones were to go to."""
 
 
 class Mirrored(NamedTuple):
@@ -53,6 +59,24 @@ def connect(host: str, port: int, *, db: int, password: str | None = None, timeo
         socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
     )
+
+
+async def hold_channels(client: Redis, *, simulated: bool) -> None:
+    """Say for some seconds that live values are published on this server: channels belong to no database.
+
+    ``client`` is of database 0, in every namespace. Raises SharedServerError for simulated values while live ones are
+    published, since nobody could tell them apart; MirrorAwayError.
+    """
+    try:
+        if not simulated:
+            await client.set(PUBLISHING, "live", ex=HELD_S)
+        elif await client.exists(PUBLISHING):
+            raise SharedServerError(
+                "live values are published on this Redis, and simulated ones would come out among them: set another "
+                "REDIS_ADDR for the simulation"
+            )
+    except (RedisError, OSError) as error:
+        raise MirrorAwayError(f"Redis is away: {error}", retry_after_s=0) from error
 
 
 async def watched_in(client: Redis) -> Watched | None:

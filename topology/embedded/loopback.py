@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import random
 import socket
 
 LOOPBACK = "127.0.0.1"
+_QUIET_PORTS = range(10_000, 32_768)
+"""Linux (from 32768) and macOS (from 49152) give none of these to a connection, or to a server that names no port.
+
+Who is given one listens on it seconds later, when one that the system hands out may be somebody else's.
+"""
 
 
 def free_port(wanted: int = 0, *, host: str = LOOPBACK) -> int:
     """Give the port that is wanted if nothing listens on it at this moment, any free TCP port otherwise."""
+    for port in (wanted, *random.sample(_QUIET_PORTS, 100)):
+        if port and _is_free(host, port):
+            return port
+    with socket.create_server((host, 0)) as listener:
+        found: int = listener.getsockname()[1]
+    return found
+
+
+def _is_free(host: str, port: int) -> bool:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((host, wanted))
+            listener.bind((host, port))
         except OSError:
-            if not wanted:
-                raise
-            return free_port(host=host)
-        port: int = listener.getsockname()[1]
-    return port
+            return False
+    return True
 
 
 def ask(host: str, port: int, *, request: bytes, size: int) -> bytes:

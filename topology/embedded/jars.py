@@ -13,8 +13,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
-
-from jgo.maven import MavenContext
+from typing import Any
 
 from topology.embedded.child import EmbeddedError, Progress
 
@@ -50,7 +49,7 @@ def jars(progress: Progress, cache: Path | None = None) -> list[Path]:
 def lock() -> dict[str, str]:
     """Resolve `BROKER` with all it needs anew, and `LOGGING`: coordinates and the SHA-256 of each jar."""
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(4) as pool:
-        maven = MavenContext(repo_cache=Path(scratch))
+        maven = _maven(Path(scratch))
         direct, indirect = maven.resolver.resolve([maven.create_dependency(BROKER)])
         needed = [*direct, *(dependency for dependency in indirect if dependency.scope in ("compile", "runtime"))]
         coordinates = sorted([LOGGING, *(f"{one.groupId}:{one.artifactId}:{one.version}" for one in needed)])
@@ -62,7 +61,7 @@ class _Fetch:
     """Fetches the jar of a coordinate into a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._maven = MavenContext(repo_cache=folder)
+        self._maven = _maven(folder)
 
     def __call__(self, coordinate: str) -> Path:
         group, artifact, version = coordinate.split(":")
@@ -72,6 +71,12 @@ class _Fetch:
             why = f"{type(error).__name__}; check the network, then try again"
             raise EmbeddedError(f"{coordinate} can't be fetched: {why}") from error
         return path
+
+
+def _maven(folder: Path) -> Any:
+    from jgo.maven import MavenContext  # noqa: PLC0415 - a sixth of a worker's start, and needed once on a machine
+
+    return MavenContext(repo_cache=folder)
 
 
 def _check(path: Path, coordinate: str, *, pin: str) -> None:

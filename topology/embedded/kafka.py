@@ -17,6 +17,10 @@ MAX_MESSAGE_BYTES = 20 * 1024 * 1024
 _CLUSTER = "dG9wb2xvZ3ktZW1iZWRkZQ"  # any 16 bytes in base64: a cluster of one node never meets another
 _METADATA_REQUEST = bytes.fromhex("0000000e 0003 0001 00000001 ffff 00000000")  # version 1, about no topics
 
+_JAVA_OPTIONS = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""Little memory, and only the quick compiler: the thorough one takes half of all that a start costs, and most brokers
+here are started often and have little to do."""
+
 _LOGGING = """\
 rootLogger.level = WARN
 rootLogger.appenderRef.console.ref = console
@@ -56,8 +60,7 @@ class Kafka:
         config, logging = self.folder / "server.properties", self.folder / "log4j2.properties"
         config.write_text("".join(f"{name}={value}\n" for name, value in self._config().items()))
         logging.write_text(_LOGGING)
-        java = [str(self._java), "-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}"]
-        java += ["-cp", classpath]
+        java = [str(self._java), *_JAVA_OPTIONS, f"-Dlog4j2.configurationFile={logging}", "-cp", classpath]
         if not (self.folder / "log/meta.properties").exists():
             progress("making the broker's log")
             self._format([*java, "kafka.tools.StorageTool", "format", "--ignore-formatted"], config)

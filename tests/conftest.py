@@ -1,4 +1,4 @@
-"""What tests of several rooms share: one broker, one Valkey, and the folder of recorded days."""
+"""What tests of several rooms share: one broker, one Valkey, and recorded days."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.run.days import Recorded, record_two_hundred
 from topology.embedded import Kafka, Valkey, free_port
+
+LONGEST = ("crash/", "run/", "assembly/", "cli/test_up.py", "feeds/angel/test_life_of_a_day.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: where several processes share them, all end at about the same time."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: not item.path.relative_to(here).as_posix().startswith(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +49,9 @@ def market_data() -> Path:
             pytest.fail(missing)
         pytest.skip(missing)
     return folder
+
+
+@pytest.fixture(scope="session")
+def two_hundred(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """200 instruments on all partitions, made out of the real days, or of generated ones where those are absent."""
+    return record_two_hundred(tmp_path_factory.mktemp("days"))

@@ -1,4 +1,4 @@
-"""The recording of 200 instruments, and a cluster that works on it."""
+"""A cluster that works on the recording of 200 instruments."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.crash.cluster import Cluster, batches_of
-from tests.run.days import Recorded, record_two_hundred
+from tests.run.days import Recorded
 from topology.feeds import Batch
 from topology.settings import Settings
-
-
-@pytest.fixture(scope="session")
-def two_hundred(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """200 instruments on all partitions."""
-    return record_two_hundred(tmp_path_factory.mktemp("days"))
 
 
 @pytest.fixture(scope="session")

@@ -161,6 +161,7 @@ async def test_a_server_that_does_not_answer_is_given_up(name: str, server: Serv
         (f"http://[{SECRET}", "is no URL"),
         (f"gopher://{SECRET}", "no connection"),
     ],
+    ids=["nobody there", "no port", "no address", "no HTTP"],
 )
 async def test_without_a_server_the_reason_is_told_and_the_address_is_not(name: str, base: str, said: str) -> None:
     assert said in str(await refusal(MADE[name](base)))

@@ -1,4 +1,4 @@
-"""The command as a user calls it, and the recordings of 200 instruments with what has to come of them."""
+"""The command as a user calls it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-
-from tests.run.days import Recorded, record_two_hundred
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,9 +50,3 @@ def run() -> Run:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def two_hundred(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """200 instruments on all partitions, made out of the real days, or of generated ones where those are absent."""
-    return record_two_hundred(tmp_path_factory.mktemp("days"))

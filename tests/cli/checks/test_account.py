@@ -132,7 +132,11 @@ def test_a_broker_that_tells_no_time_is_a_warning(date: str, serve, with_account
     assert only(clock(with_account(api_url=f"http://{LOOPBACK}:{serve(date=date)}"))).level is Level.WARN
 
 
-@pytest.mark.parametrize("url", [f"http://{LOOPBACK}:{free_port()}", "http://x:99999", "https://["])
+@pytest.mark.parametrize(
+    "url",
+    [f"http://{LOOPBACK}:{free_port()}", "http://x:99999", "https://["],
+    ids=["nobody there", "no port", "no address"],
+)
 def test_without_a_broker_the_clock_is_a_warning(url: str, with_account: Accounts) -> None:
     assert only(clock(with_account(api_url=url))).level is Level.WARN
 

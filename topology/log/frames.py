@@ -26,7 +26,8 @@ COMMANDS, DEAD_LETTERS, FEED_EVENTS = "commands", "dead_letters", "feed_events"
 WARMUP = b"warmup"
 
 
-TimeframeSeconds = Annotated[int, msgspec.Meta(ge=5, le=86_400)]
+SHORTEST_S, LONGEST_S = 5, 86_400  # a timeframe
+TimeframeSeconds = Annotated[int, msgspec.Meta(ge=SHORTEST_S, le=LONGEST_S)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 
 

@@ -1,0 +1,72 @@
+"""What a reload asks for, against what the log computes: the configuration it makes, and what stays, comes and goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from topology import indicators
+from topology.log.frames import LONGEST_S, SHORTEST_S, Configure
+
+
+class ChangeError(ValueError):
+    """What is asked for can't be computed; one line says which part and why."""
+
+
+class Difference(NamedTuple):
+    """What stays, comes and goes: ``"SMA_34:60"`` is an indicator, ``"candles:60"`` the candles of a timeframe."""
+
+    preserved: list[str]
+    created: list[str]
+    removed: list[str]
+
+    def __bool__(self) -> bool:
+        """Whether anything else is computed."""
+        return bool(self.created or self.removed)
+
+
+def requested(current: Configure, asked: Mapping[int, Sequence[str]]) -> Configure:
+    """Return the configuration of a log with the timeframes (in seconds) and indicators (``"SMA:34"``) that are asked.
+
+    What is asked for is all that is computed from then on: a timeframe that it doesn't name goes, with its indicators,
+    and so does an indicator that isn't named with its timeframe. One that is there already stays, and a timeframe
+    without indicators has candles only. Instrument classes, calendar and lateness stay as they are.
+
+    Raises ChangeError for nothing at all, a timeframe out of bounds, and indicators that don't exist or are there
+    twice.
+    """
+    if not asked:
+        raise ChangeError("no timeframe is named: name at least one")
+    timeframes = {timeframe_s: _specs(timeframe_s, asked[timeframe_s]) for timeframe_s in sorted(asked)}
+    return msgspec.structs.replace(current, id=0, timeframes=timeframes)
+
+
+def _specs(timeframe_s: int, specs: Sequence[str]) -> list[str]:
+    if not SHORTEST_S <= timeframe_s <= LONGEST_S:
+        raise ChangeError(f"timeframe {timeframe_s} s: from {SHORTEST_S} to {LONGEST_S} seconds")
+    try:
+        for spec in specs:
+            indicators.name(spec)  # each is one, whatever commas it holds
+        return indicators.parse_specs(",".join(specs))
+    except indicators.IndicatorError as error:
+        raise ChangeError(f"timeframe {timeframe_s} s: {error}") from error
+
+
+def difference(current: Configure, wanted: Configure) -> Difference:
+    """Compare what two configurations compute; each list in the order of the timeframes, candles first."""
+    before, after = _computed(current), _computed(wanted)
+    return Difference(
+        preserved=[each for each in after if each in before],
+        created=[each for each in after if each not in before],
+        removed=[each for each in before if each not in after],
+    )
+
+
+def _computed(configuration: Configure) -> list[str]:
+    return [
+        f"{name}:{timeframe_s}"
+        for timeframe_s, specs in sorted(configuration.timeframes.items())
+        for name in ("candles", *map(indicators.name, specs))
+    ]

@@ -28,7 +28,7 @@ from tests.reference.generated import (
 from topology.indicators import KEPT_CLOSES
 from topology.log.frames import Configure, TimeframeFrame, encode
 from topology.market import Candle, Tick
-from topology.market.candle import BROKER, PARTIAL
+from topology.market.candle import BROKER
 from topology.market.history import History
 
 NOT_CONFIGURED_S = 60
@@ -346,12 +346,17 @@ def spoilt(**changes: object) -> History:
     return History(NIFTY, 120, [FIRST, msgspec.structs.replace(SECOND, **changes)], 0)
 
 
+def beginning(*parts: Candle) -> History:
+    """Good history but for how its last candle has begun."""
+    return History(NIFTY, 120, [FIRST, SECOND], 0, begun=list(parts), until_ms=END_MS)
+
+
+PART = candle(indian_ms(MONDAY, "09:19"), 100)
 POISON = {
     "out of order": History(NIFTY, 120, [SECOND, FIRST], 0),
     "the same candle twice": History(NIFTY, 120, [FIRST, FIRST], 0),
     "of another instrument": spoilt(instrument=INSTRUMENTS[1]),
     "of another timeframe": spoilt(timeframe_s=7),
-    "as if made of ticks": spoilt(marks=PARTIAL),
     "price of nothing": spoilt(low=0),
     "low above high": spoilt(low=101),
     "close above high": spoilt(close=101),
@@ -363,6 +368,13 @@ POISON = {
     "a volume beyond 63 bits": spoilt(volume=2**63),
     "negative count": spoilt(count=-1),
     "a count beyond 63 bits": spoilt(count=2**63),
+    "begun with parts that don't divide it": beginning(msgspec.structs.replace(PART, timeframe_s=50)),
+    "begun with itself": beginning(msgspec.structs.replace(PART, timeframe_s=120)),
+    "begun with parts of no length": beginning(msgspec.structs.replace(PART, timeframe_s=0)),
+    "begun with parts of two lengths": beginning(candle(PART.start_ms - 60_000, 100, timeframe_s=30), PART),
+    "begun with a part that comes twice": beginning(PART, PART),
+    "begun by another instrument": beginning(msgspec.structs.replace(PART, instrument=INSTRUMENTS[1])),
+    "begun at a price of nothing": beginning(msgspec.structs.replace(PART, low=0)),
 }
 
 

@@ -24,7 +24,7 @@ from topology.log.frames import (
     IndicatorValue,
     TimeframeFrame,
 )
-from topology.market.candle import BROKER, Candle
+from topology.market.candle import BROKER, PARTIAL, Candle
 from topology.market.gaps import Gap
 from topology.market.history import History
 from topology.market.seconds import LateTick
@@ -68,14 +68,14 @@ def stored(stage, position, *, offset=None, partition=0, run=1, log="log", close
     return Stored(stage, partition, position if offset is None else offset, frame)
 
 
-def told(position, *histories, run=1, row=False):
+def told(position, *histories, run=1, row=False, marks=BROKER):
     """A frame with history of ``NSE:00``: by candle number, its close, each with revision; ``row``: and a live row."""
     frame = stored("candles_tf", position, run=run, rows=int(row)).frame
     history = [
         History(
             "NSE:00",
             60,
-            [replace(candle("NSE:00", at, timeframe_s=60, close=close), count=0, marks=BROKER) for at, close in closes],
+            [replace(candle("NSE:00", at, timeframe_s=60, close=close), count=0, marks=marks) for at, close in closes],
             revision,
         )
         for closes, revision in histories
@@ -216,6 +216,15 @@ def test_what_fills_in_says_so_and_leaves_rows_that_ticks_made_alone(archive, pa
         in_table(1, 999, position=1, revision=0),
         in_table(2, 998, position=2, revision=0),
     ]
+
+
+def test_only_what_the_broker_has_told_is_labelled_as_the_brokers(archive, path):
+    archive.write([told(0, ([(0, 999)], 0), marks=0), told(1, ([(1, 998)], 0), marks=BROKER | PARTIAL)])
+    archive.write([told(2, ([(2, 997)], 1), marks=PARTIAL)])
+
+    assert rows(path, "SELECT source, marks, revision FROM candles_tf ORDER BY ts") == [
+        ("live", 0, 0), ("broker", BROKER | PARTIAL, 0), ("live", PARTIAL, 1)
+    ]  # fmt: skip
 
 
 def test_what_corrects_replaces_the_whole_row_with_the_marks_of_history_and_the_position_of_its_frame(archive, path):

@@ -11,7 +11,7 @@ from topology import indicators
 from topology.log.frames import VERSION, CandleFrame, Configure, FrameError, Poison, TickFrame
 from topology.log.stage import Commanded, StageState, kept
 from topology.market.calendar import IST, Calendar, CalendarError
-from topology.market.candle import BROKER, Candle
+from topology.market.candle import Candle
 from topology.market.gaps import Baseline
 from topology.market.history import History
 from topology.market.instruments import Instrument, InstrumentError, default_class
@@ -170,14 +170,17 @@ def _check_instrument(instrument: str, configuration: Configure, calendar: Calen
 
 
 def _check_history(history: History, configuration: Configure, calendar: Calendar) -> None:
-    """Refuse history that isn't in order, is not of what it says, or can't be told from candles made of ticks."""
+    """Refuse history that isn't in order, or is not of what it says."""
     _check_instrument(history.instrument, configuration, calendar)
-    before_ms = LONG_AGO
-    for candle in history.candles:
-        named = candle.instrument == history.instrument and candle.timeframe_s == history.timeframe_s
-        if not (named and candle.marks & BROKER and before_ms < candle.start_ms and _can_be(candle)):
-            raise FrameError(f"history of {history.instrument}, {history.timeframe_s} s: it can't hold {candle}")
-        before_ms = candle.start_ms
+    part_s = history.begun[0].timeframe_s if history.begun else 1
+    whole = 0 < part_s < history.timeframe_s and history.timeframe_s % part_s == 0
+    for candles, timeframe_s in ((history.candles, history.timeframe_s), (history.begun, part_s if whole else None)):
+        before_ms = LONG_AGO
+        for candle in candles:
+            named = candle.instrument == history.instrument and candle.timeframe_s == timeframe_s
+            if not (named and before_ms < candle.start_ms and _can_be(candle)):
+                raise FrameError(f"history of {history.instrument}, {history.timeframe_s} s: it can't hold {candle}")
+            before_ms = candle.start_ms
 
 
 def _can_be(candle: Candle) -> bool:

@@ -23,7 +23,7 @@ VERSION = 1
 
 TICKS, CANDLES, TIMEFRAMES, INDICATORS = "ticks", "candles_1s", "candles_tf", "indicators"
 COMMANDS, DEAD_LETTERS, FEED_EVENTS = "commands", "dead_letters", "feed_events"
-WARMUP = b"warmup"
+WARMUP, BACKFILL = b"warmup", b"backfill"
 
 
 SHORTEST_S, LONGEST_S = 5, 86_400  # a timeframe
@@ -76,6 +76,16 @@ class Warmup(msgspec.Struct, array_like=True, frozen=True):
     id: int
     instruments: list[str]
     reset: bool
+
+
+class Backfill(msgspec.Struct, array_like=True, frozen=True):
+    """A command: history of timeframes that are new, which the feed copies into the partitions of its instruments.
+
+    ``id`` is its offset in ``commands``, where its record has `BACKFILL` for a key.
+    """
+
+    id: int
+    history: list[History]
 
 
 class IndicatorValue(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -67,4 +67,6 @@ def _used(history: History, candles: TimeframeCandles) -> History | None:
     if history.timeframe_s not in candles.timeframes_s:
         return None
     ended = [candle for candle in history.candles if candles.has_ended(candle)]
-    return msgspec.structs.replace(history, candles=ended) if ended else None
+    if history.until_ms:
+        candles.complete(history.instrument, history.timeframe_s, history.begun, history.until_ms)
+    return msgspec.structs.replace(history, candles=ended, begun=[], until_ms=0) if ended else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-PARTIAL = 1  # a mark: the feed saw nothing for a part of the candle
+PARTIAL = 1  # a mark: the feed saw nothing for a part of the candle, or the timeframe came when it had begun
 EXTREME = 2  # a mark: high or low is one of the day that no tick has shown
 BROKER = 4  # a mark: it was not made of ticks, the broker's history has it
 

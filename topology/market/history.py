@@ -1,4 +1,4 @@
-"""Candles that don't come from ticks: those that the broker tells of the past."""
+"""Candles of the past that don't come from ticks: the broker tells them, or they are folded from shorter ones."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ import msgspec
 
 from topology.market.calendar import Calendar, NotCovered, Span, indian_day
 from topology.market.candle import Candle
-from topology.market.timeframes import TimeframeCandles, start_of
+from topology.market.forming import start_of
+from topology.market.timeframes import TimeframeCandles
 
 _END_OF_TIME_MS = 1 << 62
 
 
 class History(msgspec.Struct, array_like=True, frozen=True):
-    """Candles of one instrument and timeframe, oldest first, each marked ``BROKER``.
+    """Candles of one instrument and timeframe, oldest first. Those that the broker tells are marked ``BROKER``.
 
     Those of ``revision`` 0 fill in what is missing; those of revision 1 also correct what is there. With ``reset`` the
     instrument starts afresh with them in this timeframe: what was known of the time before the last of them counts no
     more.
+
+    ``begun`` are shorter candles of the one that had begun when this was told, all that had closed up to ``until_ms``:
+    a timeframe that is new is given the beginning of its first candle with them.
     """
 
     instrument: str
@@ -28,6 +32,8 @@ class History(msgspec.Struct, array_like=True, frozen=True):
     candles: list[Candle]
     revision: Annotated[int, msgspec.Meta(ge=0, le=1)]
     reset: bool = False
+    begun: list[Candle] = []
+    until_ms: int = 0
 
 
 class Stretch(NamedTuple):
@@ -108,6 +114,20 @@ def folded(
         return found is not None and found.to_ms <= stretch.to_ms
 
     return [candle for candle in made if stretch.from_ms <= candle.start_ms and ends_in_time(candle)]
+
+
+def recalled(
+    parts: Sequence[Candle], calendar: Calendar, instrument_class: str, history: History, stretch: Stretch
+) -> History:
+    """Return empty history of a new timeframe filled with what shorter candles of its instrument make, in order.
+
+    They are all that closed in the stretch; what comes before it is unknown. Raises NotCovered.
+    """
+    made = folded(parts, calendar, instrument_class, history.timeframe_s, stretch)
+    newest = bounds(calendar, instrument_class, history.timeframe_s, parts[-1].start_ms) if parts else None
+    begun_ms = stretch.to_ms if newest is None or newest.to_ms <= stretch.to_ms else newest.from_ms
+    begun = [part for part in parts if begun_ms <= part.start_ms]
+    return msgspec.structs.replace(history, candles=made, begun=begun, until_ms=stretch.to_ms)
 
 
 def reaching_back(calendar: Calendar, instrument_class: str, timeframe_s: int, count: int, before_ms: int) -> int:

@@ -10,56 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 import msgspec
 
 from topology.market.calendar import Calendar, NotCovered, Span
 from topology.market.candle import PARTIAL, Candle
+from topology.market.forming import FormingCandle, Part, start_of, started
 from topology.market.gaps import Gap
 from topology.market.instruments import default_class
 from topology.market.series import LONG_AGO, SECOND_MS
 
 
-class FormingCandle(msgspec.Struct, array_like=True, gc=False):
-    """A candle that still takes seconds; it ends at ``end_ms``, where the session may have cut it."""
+class Arrival(NamedTuple):
+    """When a timeframe came: all had closed up to ``limit_ms``, and ``part_s`` was the longest that divides it then.
 
-    instrument: str
-    timeframe_s: int
-    start_ms: int
-    end_ms: int
-    open: int
-    high: int
-    low: int
-    close: int
-    volume: int
-    count: int
-    marks: int = 0
+    That is 0 where there was none.
+    """
 
-    def add(self, second: Candle) -> None:
-        """Take the next second."""
-        if second.high > self.high:
-            self.high = second.high
-        if second.low < self.low:
-            self.low = second.low
-        self.close = second.close
-        self.volume += second.volume
-        self.count += second.count
-        self.marks |= second.marks
-
-    def candle(self) -> Candle:
-        """Return the candle as it stands."""
-        return Candle(
-            self.instrument,
-            self.timeframe_s,
-            self.start_ms,
-            self.open,
-            self.high,
-            self.low,
-            self.close,
-            self.volume,
-            self.count,
-            self.marks,
-        )
+    limit_ms: int
+    part_s: int
 
 
 class TimeframesState(msgspec.Struct, array_like=True, frozen=True):
@@ -68,6 +38,7 @@ class TimeframesState(msgspec.Struct, array_like=True, frozen=True):
     clock_ms: int
     forming: list[FormingCandle]
     gaps: dict[str, tuple[int, int]] = {}
+    arrivals: dict[int, Arrival] = {}
 
 
 class TimeframeCandles:
@@ -87,6 +58,9 @@ class TimeframeCandles:
         self._ending: dict[int, list[FormingCandle]] = {}  # candles by their end; some may have closed before it
         self._spans: dict[str, Span] = {}
         self._gaps: dict[str, tuple[int, int]] = {}  # start and end of the newest one of each instrument
+        self._arrivals: dict[int, Arrival] = {}
+        self.calendar, self.classes, self.lateness_ms = calendar, dict(classes or {}), lateness_ms
+        self.timeframes_s: list[int] = []
         self.configure(calendar, timeframes_s, classes=classes, lateness_ms=lateness_ms)
 
     def configure(
@@ -97,11 +71,26 @@ class TimeframeCandles:
         classes: Mapping[str, str] | None = None,
         lateness_ms: int,
     ) -> None:
-        """Change timeframes, sessions and lateness from here on. Forming candles of a timeframe that goes are lost."""
+        """Change timeframes, sessions and lateness from here on. Forming candles of a timeframe that goes are lost.
+
+        The first candle of one that comes starts with those of the longest there is that divides it. Where that isn't
+        its beginning it is ``PARTIAL``, until `complete` is told of that.
+        """
+        before, before_s, limit_ms = list(self._forming.values()), self.timeframes_s, self.clock_ms - self.lateness_ms
+        same_sessions = (calendar.text, dict(classes or {})) == (self.calendar.text, self.classes)
         self.calendar, self.classes, self.lateness_ms = calendar, dict(classes or {}), lateness_ms
         self.timeframes_s = sorted(timeframes_s)
         self._spans = {}
-        self._rebuild([candle for key, candle in self._forming.items() if key[1] in self.timeframes_s])
+        self._rebuild([candle for candle in before if candle.timeframe_s in self.timeframes_s])
+        self._arrivals = {each: came for each, came in self._arrivals.items() if each in self.timeframes_s}
+        for timeframe_s in self.timeframes_s:
+            if timeframe_s in before_s or self.clock_ms == LONG_AGO:
+                continue
+            parts_s = [each for each in before_s if timeframe_s % each == 0] if same_sessions else []
+            came = self._arrivals[timeframe_s] = Arrival(limit_ms, max(parts_s, default=0))
+            for candle in before:
+                if candle.timeframe_s == came.part_s:
+                    self._keep(self._started(candle, timeframe_s, since_ms=max(candle.start_ms, candle.since_ms)))
 
     def apply(self, seconds: Iterable[Candle], clock_ms: int | None = None) -> list[Candle]:
         """Apply closed 1-second candles in order, then the clock. Returns the candles that closed, in order."""
@@ -131,7 +120,7 @@ class TimeframeCandles:
         """Return the forming candles that these open seconds belong to, as if the seconds had closed now."""
         found: dict[tuple[str, int, int], FormingCandle] = {}
         for second in open_seconds:
-            session_ms, close_ms = self._session(second)
+            session_ms, _ = self._session(second)
             for timeframe_s in self.timeframes_s:
                 start_ms = start_of(second.start_ms, session_ms, timeframe_s)
                 key = (second.instrument, timeframe_s, start_ms)
@@ -139,7 +128,7 @@ class TimeframeCandles:
                 if candle is None and (kept := self._forming.get(key[:2])) and kept.start_ms == start_ms:
                     candle = found[key] = copy(kept)
                 if candle is None:
-                    found[key] = self._mark(_first(second, timeframe_s, start_ms, close_ms))
+                    found[key] = self._started(second, timeframe_s)
                 else:
                     candle.add(second)
         return [candle.candle() for candle in found.values()]
@@ -152,12 +141,34 @@ class TimeframeCandles:
         return (
             close_ms - session_ms > SECOND_MS  # a time outside of the sessions stands alone
             and (candle.start_ms - session_ms) % span_ms == 0
-            and min(candle.start_ms + span_ms, close_ms) <= self.clock_ms - self.lateness_ms
+            and self._is_over(min(candle.start_ms + span_ms, close_ms))
             and (forming is None or candle.start_ms < forming.start_ms)
         )
 
+    def complete(self, instrument: str, timeframe_s: int, begun: Sequence[Candle], until_ms: int) -> None:
+        """Give the forming candle of a timeframe that came when it had begun its beginning, where that is whole.
+
+        ``begun`` are shorter candles that divide it, in order, all that closed up to ``until_ms``.
+        """
+        forming = self._forming.get((instrument, timeframe_s))
+        candle = forming or (self._started(begun[-1], timeframe_s) if begun else None)
+        if candle is None or not candle.start_ms < candle.since_ms <= until_ms or self._is_over(candle.end_ms):
+            return
+        parts = [part for part in begun if candle.start_ms <= part.start_ms < candle.since_ms]
+        if any(part.start_ms + part.timeframe_s * 1000 > candle.since_ms for part in parts):
+            return
+        if forming is None and parts:
+            candle = self._started(parts.pop(), timeframe_s)
+            self._keep(candle)
+        for part in reversed(parts):
+            candle.precede(part)
+        candle.since_ms = candle.start_ms
+
+    def _is_over(self, end_ms: int) -> bool:
+        return end_ms <= self.clock_ms - self.lateness_ms
+
     def _add(self, second: Candle, closed: list[Candle]) -> None:
-        session_ms, close_ms = self._session(second)
+        session_ms, _ = self._session(second)
         for timeframe_s in self.timeframes_s:
             start_ms = start_of(second.start_ms, session_ms, timeframe_s)
             key = (second.instrument, timeframe_s)
@@ -167,9 +178,20 @@ class TimeframeCandles:
                 continue
             if candle is not None:
                 closed.append(candle.candle())
-            self._keep(self._mark(_first(second, timeframe_s, start_ms, close_ms)))
+            self._keep(self._started(second, timeframe_s))
 
-    def _session(self, second: Candle) -> tuple[int, int]:
+    def _started(self, part: Part, timeframe_s: int, *, since_ms: int = 0) -> FormingCandle:
+        """Return the candle that a second, or a shorter candle, is the first known part of."""
+        session_ms, close_ms = self._session(part)
+        candle = started(part, timeframe_s, session_ms, close_ms)
+        candle.since_ms = since_ms
+        came = self._arrivals.get(timeframe_s)
+        if came is not None and not since_ms and candle.start_ms < came.limit_ms:
+            # Had anything closed since the last shorter candle began, it would have been taken over.
+            candle.since_ms = start_of(came.limit_ms, session_ms, came.part_s) if came.part_s else candle.end_ms
+        return self._mark(candle)
+
+    def _session(self, second: Part) -> tuple[int, int]:
         """Return open and close of the session that a second lies in."""
         name = second.instrument
         span = self._spans.get(name)
@@ -209,34 +231,13 @@ class TimeframeCandles:
 
     def state(self) -> TimeframesState:
         """Return everything that is known, as a value for :meth:`restore`."""
-        return TimeframesState(self.clock_ms, [copy(candle) for candle in self._forming.values()], dict(self._gaps))
+        forming = [copy(candle) for candle in self._forming.values()]
+        return TimeframesState(self.clock_ms, forming, dict(self._gaps), dict(self._arrivals))
 
     def restore(self, state: TimeframesState) -> None:
         """Take over what :meth:`state` returned, in place of what is known."""
-        self.clock_ms, self._gaps = state.clock_ms, dict(state.gaps)
+        self.clock_ms, self._gaps, self._arrivals = state.clock_ms, dict(state.gaps), dict(state.arrivals)
         self._rebuild(copy(candle) for candle in state.forming)
-
-
-def start_of(time_ms: int, session_ms: int, timeframe_s: int) -> int:
-    """Return the start of the candle that a time lies in, counted from the session's open."""
-    span_ms = timeframe_s * 1000
-    return session_ms + (time_ms - session_ms) // span_ms * span_ms
-
-
-def _first(second: Candle, timeframe_s: int, start_ms: int, close_ms: int) -> FormingCandle:
-    return FormingCandle(
-        second.instrument,
-        timeframe_s,
-        start_ms,
-        min(start_ms + timeframe_s * 1000, close_ms),
-        second.open,
-        second.high,
-        second.low,
-        second.close,
-        second.volume,
-        second.count,
-        second.marks,
-    )
 
 
 def _by_timeframe(candle: FormingCandle) -> tuple[int, str]:

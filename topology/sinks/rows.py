@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass, field
 
 from topology.log.frames import CandleFrame, IndicatorFrame, TimeframeFrame
-from topology.market.candle import Candle
+from topology.market.candle import BROKER, Candle
 from topology.market.gaps import Gap
 from topology.sinks.applied import Applied, Source, Stored
 from topology.sinks.values import split
@@ -22,13 +22,13 @@ INSERT OR REPLACE INTO candles_1s
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_TIMEFRAMES = """
 INSERT OR REPLACE INTO candles_tf
-(exchange, token, tf, ts, open, high, low, close, volume, count, marks, partition, position)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-# What the broker's history tells, with its revision: it fills in what is missing, and corrects from revision 1 on.
+(exchange, token, tf, ts, open, high, low, close, volume, count, marks, partition, position, source)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+# What history tells, with its revision: it fills in what is missing, and corrects from revision 1 on.
 _FILL = """
 INSERT INTO candles_tf
 (exchange, token, tf, ts, open, high, low, close, volume, count, marks, partition, position, source, revision)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'broker', ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO"""
 _FILL_IN = f"{_FILL} NOTHING"
 _CORRECT = f"""{_FILL} UPDATE SET
@@ -126,8 +126,13 @@ def _seconds(frame: CandleFrame, partition: int, position: int) -> list[Row]:
 
 def _timeframes(candles: list[Candle], partition: int, position: int) -> list[Row]:
     return [
-        (*split(c.instrument), c.timeframe_s, c.start_ms // 1000, *_traded(c), partition, position) for c in candles
+        (*split(c.instrument), c.timeframe_s, c.start_ms // 1000, *_traded(c), partition, position, _source(c))
+        for c in candles
     ]
+
+
+def _source(candle: Candle) -> str:
+    return "broker" if candle.marks & BROKER else "live"
 
 
 def _traded(candle: Candle) -> tuple[int, ...]:

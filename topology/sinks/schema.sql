@@ -1,7 +1,7 @@
 -- The archive: prices in paise, times in epoch seconds UTC, indicator values as float64.
 -- partition and position name the tick frame that caused a row. marks: 1 where the feed saw nothing for a part of the
 -- candle, 2 where high or low is one of the day that no tick has shown, 4 where the broker's history has the candle; the
--- sum of what applies. With 4 the source is 'broker'; its revision is 1 where it corrects, 0 where it only fills in.
+-- sum of what applies. With 4 the source is 'broker'. The revision is 1 where history corrects, 0 where it fills in.
 
 PRAGMA user_version = 3;
 

@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
 
 from topology.log.frames import (
+    BACKFILL,
     CANDLES,
     COMMANDS,
     DEAD_LETTERS,
@@ -22,6 +23,7 @@ from topology.log.frames import (
     TIMEFRAMES,
     VERSION,
     WARMUP,
+    Backfill,
     Configure,
     LogHeader,
     Warmup,
@@ -38,7 +40,13 @@ _CONFIG = {
     "message.timestamp.after.max.ms": str((1 << 63) - 1),  # a record's time is the market's, which may be any day
     "max.message.bytes": str(MAX_RECORD_BYTES),
 }
-_CONFIGURE, _WARMUP = msgspec.msgpack.Decoder(Configure), msgspec.msgpack.Decoder(Warmup)
+Command = Configure | Warmup | Backfill
+_CONFIGURE: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Configure)
+_OTHERS: dict[bytes, msgspec.msgpack.Decoder[Command]] = {
+    WARMUP: msgspec.msgpack.Decoder(Warmup),
+    BACKFILL: msgspec.msgpack.Decoder(Backfill),
+}
+_KEYS = {Warmup: WARMUP, Backfill: BACKFILL}
 
 
 class LogError(Exception):
@@ -52,12 +60,14 @@ class NoBrokerError(LogError):
 class Log(msgspec.Struct, frozen=True):
     """A log as the broker has it: its header, and its commands so far in the order of their ids.
 
-    ``requests`` are those for the feed alone.
+    ``requests`` are those for the feed alone, ``backfills`` the ids of the commands that hold history: they are large,
+    and who wants one reads it.
     """
 
     header: LogHeader
     commands: list[Configure]
     requests: list[Warmup]
+    backfills: list[int] = []
 
     @property
     def configuration(self) -> Configure:
@@ -67,7 +77,7 @@ class Log(msgspec.Struct, frozen=True):
     @property
     def newest(self) -> int:
         """The id of the newest command."""
-        return max([self.configuration.id, *(request.id for request in self.requests)])
+        return max([self.configuration.id, *(request.id for request in self.requests), *self.backfills])
 
     def topic(self, stage: str) -> str:
         """Return the topic of a stage on the broker."""
@@ -96,19 +106,19 @@ async def create(bootstrap: str, namespace: str, partitions: int, configuration:
         if lacking:
             with suppress(TopicAlreadyExistsError):  # somebody else made them at the same time
                 await client.create_topics(lacking)
-    if (await _records(bootstrap, topic(namespace, COMMANDS))) == []:
+    if (await ends(bootstrap, [topic(namespace, COMMANDS)], 1))[topic(namespace, COMMANDS), 0] == 0:
         header = LogHeader(VERSION, uuid.uuid4().hex[:12], namespace, partitions)
         await command(bootstrap, namespace, header)
         await command(bootstrap, namespace, msgspec.structs.replace(configuration, id=1))
     return await read(bootstrap, namespace)
 
 
-async def command(bootstrap: str, namespace: str, record: LogHeader | Configure | Warmup) -> int:
+async def command(bootstrap: str, namespace: str, record: LogHeader | Command) -> int:
     """Append a record to ``commands``: the feed copies it into every partition, or does it. Return its offset."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=MAX_RECORD_BYTES)
     await producer.start()
     try:
-        key = WARMUP if isinstance(record, Warmup) else None
+        key = _KEYS.get(type(record))
         sent = await producer.send_and_wait(topic(namespace, COMMANDS), encode(record), key=key, partition=0)
         return int(sent.offset)
     finally:
@@ -124,10 +134,10 @@ async def read(bootstrap: str, namespace: str) -> Log:
         simulated = topic("sim", COMMANDS) in found
         hint = ", or say `topology --sim` for the simulated log, which is there" if simulated else ""
         raise LogError(f"the broker at {bootstrap} has no topic {name}: run `topology topics create`{hint}")
-    written = await _records(bootstrap, name)
-    if not written:
+    log = await _read(bootstrap, name)
+    if log is None:
         raise LogError(f"the topic {name} is empty: run `topology topics create`")
-    header = HEADER.decode(written[0].value)
+    header = log.header
     for stage in (*PARTITIONED, FEED_EVENTS):
         count, right = found.get(topic(namespace, stage), 0), 1 if stage in SINGLE else header.partitions
         if count == 0:
@@ -139,11 +149,26 @@ async def read(bootstrap: str, namespace: str) -> Log:
                 f"the topic {topic(namespace, stage)} has {count} partitions where it must have {right}: "
                 "delete it and run `topology topics create`"
             )
-    commands = [command_of(record) for record in written[1:]]
-    configurations = [command for command in commands if isinstance(command, Configure)]
-    if not configurations:
+    if not log.commands:
         raise LogError(f"the topic {name} holds no configuration: run `topology topics create`")
-    return Log(header, configurations, [command for command in commands if isinstance(command, Warmup)])
+    return log
+
+
+async def _read(bootstrap: str, name: str) -> Log | None:
+    """Read what is in ``commands``, passing over the history there; None where it is empty."""
+    log = None
+    async with consumer(bootstrap) as reader:
+        place = TopicPartition(name, 0)
+        async for record in records(reader, place, 0, (await reader.end_offsets([place]))[place]):
+            if log is None:
+                log = Log(HEADER.decode(record.value), [], [], [])
+            elif record.key == BACKFILL:
+                log.backfills.append(record.offset)
+            elif isinstance(command := command_of(record), Configure):
+                log.commands.append(command)
+            elif isinstance(command, Warmup):
+                log.requests.append(command)
+    return log
 
 
 async def ends(bootstrap: str, topics: list[str], partitions: int) -> dict[tuple[str, int], int]:
@@ -210,22 +235,21 @@ async def newest_first(
         end, size = begin, min(2 * size, LARGEST_BLOCK)
 
 
-def command_of(record: ConsumerRecord) -> Configure | Warmup:
+async def backfill(reader: AIOKafkaConsumer, log: Log, number: int) -> Backfill:
+    """Read the command with history that has this id."""
+    place = TopicPartition(log.topic(COMMANDS), 0)
+    (record,) = [record async for record in records(reader, place, number, number + 1)]
+    command = command_of(record)
+    assert isinstance(command, Backfill), "its id is one of those of the log"
+    return command
+
+
+def command_of(record: ConsumerRecord) -> Command:
     """Return the command that a record of ``commands`` holds; its id is its offset."""
-    reader: msgspec.msgpack.Decoder[Configure] | msgspec.msgpack.Decoder[Warmup]
-    reader = _WARMUP if record.key == WARMUP else _CONFIGURE
     try:
-        return msgspec.structs.replace(reader.decode(record.value), id=record.offset)
+        return msgspec.structs.replace(_OTHERS.get(record.key, _CONFIGURE).decode(record.value), id=record.offset)
     except msgspec.DecodeError as error:
         raise LogError(f"the record at offset {record.offset} of {record.topic} is no command: {error}") from error
-
-
-async def _records(bootstrap: str, name: str) -> list[ConsumerRecord]:
-    """Return every record of a topic of one partition."""
-    async with consumer(bootstrap) as reader:
-        place = TopicPartition(name, 0)
-        end = (await reader.end_offsets([place]))[place]
-        return [record async for record in records(reader, place, 0, end)]
 
 
 @asynccontextmanager

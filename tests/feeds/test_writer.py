@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from topology import topics
@@ -16,7 +16,7 @@ from topology.embedded import Kafka
 from topology.feeds import Content
 from topology.feeds.writer import DAY_MS, MAX_ROWS, StaleSourceError, TickLogWriter
 from topology.log.candles import CandleStage
-from topology.log.frames import TICK_FRAME, TICKS, Configure, TickFrame
+from topology.log.frames import TICK_FRAME, TICKS, Backfill, Configure, TickFrame
 from topology.log.position import partition_of
 from topology.market.candle import BROKER, Candle
 from topology.market.history import History
@@ -197,6 +197,106 @@ async def test_history_comes_with_the_last_frame_and_needs_no_clock(log: Written
     assert [(frame.sequence, frame.clock_ms, len(frame.ticks), frame.history) for frame in frames] == [
         (0, 0, MAX_ROWS, []), (1, OPEN_MS, 1, told), (2, OPEN_MS, 0, told)
     ]  # fmt: skip
+
+
+def history_of(instrument: str, timeframe_s: int = 300, start_ms: int = OPEN_MS) -> History:
+    return History(instrument, timeframe_s, [Candle(instrument, timeframe_s, start_ms, 5, 6, 4, 5, 0, 7)], 0)
+
+
+async def fill(log: WrittenLog, *histories: History) -> Backfill:
+    """Append a command with history, as a reload does."""
+    number = await topics.command(log.bootstrap, log.namespace, Backfill(0, list(histories)))
+    return Backfill(number, list(histories))
+
+
+async def test_history_in_a_command_goes_behind_the_configuration_to_the_partition_of_its_instrument_alone(
+    log: WrittenLog,
+) -> None:
+    nifty, tcs = (partition_of(name, PARTITIONS) for name in (NIFTY, TCS))
+    async with await log.writer() as writer:
+        await writer.write([], OPEN_MS, everywhere=True)
+        news = await log.command(enabled_tfs=300)
+        told = await fill(log, history_of(NIFTY), history_of(NIFTY, 600))
+        for _ in range(2):  # commands may be read twice
+            writer.command([news, told])
+        for clock_ms in (OPEN_MS + 1, OPEN_MS + 2):
+            await writer.write([*ticks(1, NIFTY), *ticks(1, TCS)], clock_ms)
+    _, *with_it = await log.frames(nifty)
+    assert [
+        (frame.commands, frame.commanded, frame.history, len(frame.ticks), frame.clock_ms) for frame in with_it
+    ] == [
+        ([news], news.id, [], 0, OPEN_MS),
+        ([], told.id, told.history, 0, OPEN_MS),
+        ([], told.id, [], 1, OPEN_MS + 1),
+        ([], told.id, [], 1, OPEN_MS + 2),
+    ]
+    _, *without = await log.frames(tcs)
+    assert [(frame.commands, frame.commanded, frame.history, len(frame.ticks)) for frame in without] == [
+        ([news], told.id, [], 1), ([], told.id, [], 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("frames", range(8))
+async def test_history_comes_once_into_each_partition_wherever_the_writer_was_killed(
+    log: WrittenLog, frames: int
+) -> None:
+    async with await log.writer() as writer:
+        await writer.write([], OPEN_MS, everywhere=True)
+    first = await log.command(enabled_tfs=300)
+    fills = [await fill(log, history_of(NIFTY), history_of(TCS))]
+    fills += [await fill(log, history_of(NIFTY, start_ms=OPEN_MS + 300_000))]
+    last = await log.command(enabled_tfs=600)
+    fills += [await fill(log, history_of(TCS, 600))]
+    async with await log.writer() as writer:
+        send, sent = writer._send, 0
+
+        async def killed(*arguments: Any) -> None:
+            nonlocal sent
+            if sent < frames:
+                await send(*arguments)
+            sent += 1
+
+        writer._send = killed  # type: ignore[method-assign] # all that is sent after the kill is lost
+        for clock_ms in range(OPEN_MS, OPEN_MS + 4):
+            await writer.write([], clock_ms, everywhere=True)
+    for _ in range(3):
+        async with await log.writer() as writer:
+            for clock_ms in range(OPEN_MS + 10, OPEN_MS + 14):
+                await writer.write([], clock_ms, everywhere=True)
+    for instrument in (NIFTY, TCS):
+        found = await log.frames(partition_of(instrument, PARTITIONS))
+        told = [one for frame in found for one in frame.history]
+        assert told == [one for command in fills for one in command.history if one.instrument == instrument]
+        assert [frame.commanded for frame in found] == sorted(frame.commanded for frame in found)
+        assert found[-1].commanded == fills[-1].id
+        configured: list[int] = []
+        for frame in found:
+            configured += [command.id for command in frame.commands]
+            if frame.history:
+                assert configured[-1] == max(number for number in (1, first.id, last.id) if number < frame.commanded)
+        assert set(configured) == {1, first.id, last.id}
+
+
+async def test_history_is_not_kept_by_who_reads_the_log_and_old_one_not_read_by_a_new_writer(
+    log: WrittenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await fill(log, history_of(NIFTY))
+    async with await log.writer() as writer:
+        await writer.write([], OPEN_MS, everywhere=True)
+    new = await fill(log, history_of(TCS))
+    read = await topics.read(log.bootstrap, log.namespace)
+    assert ([command.id for command in read.commands], read.backfills, read.newest) == ([1], [old.id, new.id], new.id)
+    asked: list[int] = []
+    backfill = topics.backfill
+
+    async def counted(reader: AIOKafkaConsumer, log: topics.Log, number: int) -> Backfill:
+        asked.append(number)
+        return await backfill(reader, log, number)
+
+    monkeypatch.setattr(topics, "backfill", counted)
+    async with await log.writer() as writer:
+        await writer.write([], OPEN_MS, everywhere=True)
+    assert asked == [new.id]
 
 
 async def test_the_clock_never_goes_back_and_is_the_time_of_the_record(log: WrittenLog) -> None:

@@ -34,7 +34,7 @@ from topology.feeds.angel.translate import OLD_MS
 from topology.feeds.clock import SYSTEM, Clock
 from topology.feeds.live import LiveFeed
 from topology.feeds.writer import StaleSourceError, TickLogWriter
-from topology.log.frames import COMMANDS, Warmup
+from topology.log.frames import COMMANDS, Backfill, Warmup
 from topology.market import Calendar, CalendarError, Instrument
 from topology.market.calendar import IST
 from topology.notifiers import Notifications, channels_of
@@ -186,6 +186,8 @@ class FeedRole:
             self._history.ask(command)
             return
         self._writer.command([command])
+        if isinstance(command, Backfill):
+            return
         try:
             self._feed.follow(Calendar.parse(command.calendar), command.classes)
             self._history.configure(command)

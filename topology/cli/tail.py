@@ -23,6 +23,7 @@ from topology.log.frames import (
     HEADER,
     TICK_FRAME,
     TICKS,
+    Backfill,
     Configure,
     DeadLetter,
     FeedEvent,
@@ -30,6 +31,7 @@ from topology.log.frames import (
     FrameError,
 )
 from topology.log.position import partition_of
+from topology.market.history import History
 from topology.market.instruments import InstrumentError
 from topology.settings import Settings
 
@@ -62,7 +64,7 @@ def add(subparsers: Any) -> None:
         "tail",
         description=f"Prints frames as JSON lines: without options the newest {NEWEST} of all partitions, in the order "
         "of their clocks. Times are milliseconds since the epoch, prices are in paise, a calendar is shown by its "
-        "version. --instrument leaves out what other instruments have in a frame, and frames that hold nothing else.",
+        "version, history in a command by its size. --instrument leaves out what other instruments have in a frame, and frames that hold nothing else.",
         epilog=EXAMPLE,
     )
     parser.add_argument(
@@ -124,7 +126,17 @@ def _decoded(record: ConsumerRecord, stage: str) -> msgspec.Struct:
 def _fields(struct: msgspec.Struct) -> Iterator[tuple[str, object]]:
     for name in struct.__struct_fields__:
         value = getattr(struct, name)
-        yield name, label(value) if isinstance(struct, Configure) and name == "calendar" else _named(value)
+        match struct, name:
+            case Configure(), "calendar":
+                yield name, label(value)
+            case Backfill(), "history":
+                yield name, [_brief(told) for told in value]
+            case _:
+                yield name, _named(value)
+
+
+def _brief(told: History) -> str:
+    return f"{told.instrument}: {len(told.candles)} candles of {told.timeframe_s} s"
 
 
 def _named(value: object) -> object:

@@ -7,6 +7,7 @@ an epoch above the last one it finds in the log, so that frames of an older writ
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
@@ -19,7 +20,17 @@ from aiokafka.structs import RecordMetadata
 from topology import topics
 from topology.feeds import Content
 from topology.feeds.clock import now_ms
-from topology.log.frames import FEED_EVENTS, TICK_FRAME, TICKS, VERSION, Configure, FeedEvent, TickFrame, encode
+from topology.log.frames import (
+    FEED_EVENTS,
+    TICK_FRAME,
+    TICKS,
+    VERSION,
+    Backfill,
+    Configure,
+    FeedEvent,
+    TickFrame,
+    encode,
+)
 from topology.log.position import partition_of
 from topology.market.ticks import Tick
 
@@ -33,20 +44,28 @@ class StaleSourceError(Exception):
 
 
 class _Lane:
-    """What the writer knows of one partition: the clock and commands it has been given, and the next frame's number."""
+    """What the writer knows of one partition: clock, commands it has been given and waits for, the next frame's number.
 
-    def __init__(self, tail: TickFrame | None) -> None:
+    Commands go into frames one after the other: the newest that has gone is ``commanded``.
+    """
+
+    def __init__(self, tail: TickFrame | None, configurations: Iterable[Configure]) -> None:
         self.sequence = 0
         self.epoch = -1 if tail is None else tail.epoch
         self.clock_ms = 0 if tail is None else tail.clock_ms
-        self.commanded = 0 if tail is None else tail.commanded
+        self.commanded = self.given = 0 if tail is None else tail.commanded
+        self.waiting: deque[Configure | Backfill] = deque()
+        # The one that stands in this partition, to be repeated.
+        known = [configuration for configuration in configurations if configuration.id <= self.commanded]
+        self.configuration = known[-1] if known else None
         self.commands: list[Configure] = []
         self.day = -1  # of the newest frame: a number of days
 
-    def give(self, commands: Iterable[Configure]) -> None:
-        """Queue the commands that this partition hasn't been given yet."""
-        self.commands += [command for command in commands if command.id > self.commanded]
-        self.commanded = max([self.commanded, *(command.id for command in self.commands)])
+    def give(self, command: Configure | Backfill) -> None:
+        """Queue a command, unless this partition has been given it; commands come in the order of their ids."""
+        if command.id > self.given:
+            self.given = command.id
+            self.waiting.append(command)
 
 
 class TickLogWriter:
@@ -68,7 +87,6 @@ class TickLogWriter:
             max_batch_size=512 * 1024,
         )
         self._epoch = 0
-        self._configuration = log.configuration
         self._lanes: list[_Lane] = []
         self._sent: dict[int, asyncio.Future[RecordMetadata]] = {}
         self._told_delivered = delivered
@@ -76,14 +94,17 @@ class TickLogWriter:
 
     async def __aenter__(self) -> Self:
         """Read the tail of every partition: the epoch to take, and the commands that were not copied yet."""
+        log = self.log
         async with topics.consumer(self._bootstrap) as reader:
-            for partition in range(self.log.header.partitions):
+            for partition in range(log.header.partitions):
                 last = await topics.last_record(reader, TopicPartition(self._topic, partition))
-                self._lanes.append(_Lane(None if last is None else TICK_FRAME.decode(last.value)))
+                self._lanes.append(_Lane(None if last is None else TICK_FRAME.decode(last.value), log.commands))
+            copied = min(lane.commanded for lane in self._lanes)
+            backfills = [await topics.backfill(reader, log, number) for number in log.backfills if number > copied]
         # The time of day too, since an older writer that woke up may have left the tail with its own, lower epoch.
         self._epoch = max(now_ms(), 1 + max(lane.epoch for lane in self._lanes))
         self.clock_ms = max(lane.clock_ms for lane in self._lanes)
-        self.command(self.log.commands)
+        self.command(sorted([*log.commands, *backfills], key=lambda command: command.id))
         await self._producer.start()
         return self
 
@@ -96,12 +117,11 @@ class TickLogWriter:
         """Up to when every partition has been written; ticks that were on their way then may be missing."""
         return min(lane.clock_ms for lane in self._lanes)
 
-    def command(self, commands: Iterable[Configure]) -> None:
-        """Copy new commands into every partition, with its next frame."""
+    def command(self, commands: Iterable[Configure | Backfill]) -> None:
+        """Copy new commands into every partition, in their order: with its next frame, or history one before each."""
         for command in commands:
-            self._configuration = command
             for lane in self._lanes:
-                lane.give([command])
+                lane.give(command)
 
     def refuse_older(self, first_ms: int) -> None:
         """Raise StaleSourceError for a source that starts before the log's clock: its ticks would all be late."""
@@ -122,6 +142,7 @@ class TickLogWriter:
     async def write_partition(self, partition: int, content: Content, clock_ms: int | None) -> None:
         """Write what one partition is to hold; clock, quotes and history with the last of its frames."""
         lane = self._lanes[partition]
+        await self._follow(partition, lane)
         remaining = iter(content.ticks)
         frame = Content(list(islice(remaining, MAX_ROWS)), gaps=content.gaps, baselines=content.baselines)
         frame.received_ms = content.received_ms
@@ -134,13 +155,33 @@ class TickLogWriter:
         frame.quotes, frame.history = content.quotes, content.history
         await self._send(partition, lane, frame)
 
+    async def _follow(self, partition: int, lane: _Lane) -> None:
+        """Take over the commands that wait, up to the first with history for this partition: that is written.
+
+        It is one frame at a time, since stages take long over it, and by itself: what is wrong with it harms no tick
+        and no configuration.
+        """
+        while lane.waiting:
+            command = lane.waiting.popleft()
+            if isinstance(command, Configure):
+                lane.commanded, lane.configuration = command.id, command
+                lane.commands.append(command)
+                continue
+            history = [told for told in command.history if partition_of(told.instrument, len(self._lanes)) == partition]
+            if history and lane.commands:
+                await self._send(partition, lane, Content())
+            lane.commanded = command.id
+            if history:
+                await self._send(partition, lane, Content(history=history))
+                return
+
     async def _send(self, partition: int, lane: _Lane, content: Content) -> None:
         day = lane.clock_ms // DAY_MS
         if day != lane.day:
             # A log that is pruned to here starts with this frame: it must hold the configuration again.
             lane.day = day
-            if self._configuration not in lane.commands:
-                lane.commands.append(self._configuration)
+            if lane.configuration is not None and lane.configuration not in lane.commands:
+                lane.commands.append(lane.configuration)
         frame = TickFrame(
             VERSION,
             self.log.header.log,

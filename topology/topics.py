@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -115,12 +117,27 @@ async def create(bootstrap: str, namespace: str, partitions: int, configuration:
 
 async def command(bootstrap: str, namespace: str, record: LogHeader | Command) -> int:
     """Append a record to ``commands``: the feed copies it into every partition, or does it. Return its offset."""
+    async with appending(bootstrap, namespace) as append:
+        return await append(record)
+
+
+@asynccontextmanager
+async def appending(
+    bootstrap: str, namespace: str
+) -> AsyncIterator[Callable[[LogHeader | Command], Coroutine[Any, Any, int]]]:
+    """Append several records in the same way."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=MAX_RECORD_BYTES)
+
+    async def append(record: LogHeader | Command) -> int:
+        key, value = _KEYS.get(type(record)), encode(record)
+        if key == BACKFILL:
+            value = zlib.compress(value)  # whoever starts passes over all there ever was
+        sent = await producer.send_and_wait(topic(namespace, COMMANDS), value, key=key, partition=0)
+        return int(sent.offset)
+
     await producer.start()
     try:
-        key = _KEYS.get(type(record))
-        sent = await producer.send_and_wait(topic(namespace, COMMANDS), encode(record), key=key, partition=0)
-        return int(sent.offset)
+        yield append
     finally:
         await producer.stop()
 
@@ -247,8 +264,9 @@ async def backfill(reader: AIOKafkaConsumer, log: Log, number: int) -> Backfill:
 def command_of(record: ConsumerRecord) -> Command:
     """Return the command that a record of ``commands`` holds; its id is its offset."""
     try:
-        return msgspec.structs.replace(_OTHERS.get(record.key, _CONFIGURE).decode(record.value), id=record.offset)
-    except msgspec.DecodeError as error:
+        value = zlib.decompress(record.value) if record.key == BACKFILL else record.value
+        return msgspec.structs.replace(_OTHERS.get(record.key, _CONFIGURE).decode(value), id=record.offset)
+    except (msgspec.DecodeError, zlib.error) as error:
         raise LogError(f"the record at offset {record.offset} of {record.topic} is no command: {error}") from error
 
 

@@ -17,11 +17,13 @@ from topology import topics
 from topology.configuration import differences, from_settings, label
 from topology.log.candles import CandleStage
 from topology.log.frames import VERSION, Configure, encode
+from topology.log.position import partition_of
 from topology.market.ticks import Tick
 from topology.settings import Settings
 
 OPEN_MS = 1_669_088_700_000
 PARTITIONS = 2
+NIFTY = "NSE:99926000"
 
 SPECS = st.lists(st.sampled_from(["SMA:9", "SMA:20", "EMA:21", "RSI:14"]), unique=True)
 NSE, ALWAYS_OPEN = (
@@ -143,6 +145,28 @@ def test_configure_refuses_what_the_stages_would_for_an_instrument_that_they_hav
     assert "NFO:35003: the instrument class 'derivative' is not covered by the calendar" in refused.err
     asyncio.run(keep(settings, Row(VERSION, 0, msgspec.structs.replace(stage.state(), log="another"))))
     assert topology(changed, "configure").code == 0
+
+
+def test_a_timeframe_that_configure_adds_is_given_what_the_archive_has(topology, written, settings):
+    minutes = [Tick(NIFTY, 100 + number, OPEN_MS + number * 60_000) for number in range(25)]
+    clock_ms = OPEN_MS + 25 * 60_000 + 1000
+    written.write(partition_of(NIFTY, PARTITIONS), written.frame(clock_ms, minutes, written.log.commands))
+    written.archive()
+    changed = replace(settings, enabled_tfs=(60, 300, 600))
+    assert topology(changed, "configure").code == 0
+    line = json.loads(topology(changed, "tail", "commands").lines[-1])
+    assert line == {"partition": 0, "offset": 3, "id": 3, "history": [f"{NIFTY}: 2 candles of 600 s"]}
+    assert "nothing to do" in topology(changed, "configure").out
+    assert topology(changed, "status").code == 0
+
+
+def test_an_archive_that_cannot_be_used_keeps_no_configuration_from_the_log(topology, settings):
+    topology(settings, "topics", "create")
+    settings.sqlite_path.write_text("no archive, but a text of some length")
+    done = topology(replace(settings, enabled_tfs=(60, 300, 600)), "configure")
+    assert done.code == 0
+    assert "  without history: " in done.out
+    assert "timeframe 600 s: added" in done.out
 
 
 async def keep(settings, row):

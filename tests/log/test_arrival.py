@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.log.chain import NSE, Chain, Made, frame, records
+from tests.log.chain import NSE, Chain, Made, frame, named, records
 from tests.reference.brute_force import Row, indian_ms
 from tests.reference.generated import END_MS, INSTRUMENTS, MONDAY, Batch, live_batches, recordings
 from topology.log.frames import Configure, IndicatorValue, encode
@@ -98,6 +98,7 @@ def test_a_timeframe_that_comes_with_its_history_is_as_if_it_had_always_been(
         else:  # where no second had closed the mark is too careful
             assert msgspec.structs.replace(candle, marks=candle.marks & ~PARTIAL) == whole[key]
     assert new_values(changed) == new_values(always[change:])
+    assert named(changed, 60, "EMA_2") == named(Chain().run(records(cut, {0: BEFORE})), 60, "EMA_2")
 
 
 @settings(max_examples=300, deadline=None)

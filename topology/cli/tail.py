@@ -64,7 +64,8 @@ def add(subparsers: Any) -> None:
         "tail",
         description=f"Prints frames as JSON lines: without options the newest {NEWEST} of all partitions, in the order "
         "of their clocks. Times are milliseconds since the epoch, prices are in paise, a calendar is shown by its "
-        "version, history in a command by its size. --instrument leaves out what other instruments have in a frame, and frames that hold nothing else.",
+        "version, history in a command by its size. --instrument leaves out what other instruments have in a frame, "
+        "and frames that hold nothing else.",
         epilog=EXAMPLE,
     )
     parser.add_argument(

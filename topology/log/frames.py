@@ -81,7 +81,7 @@ class Warmup(msgspec.Struct, array_like=True, frozen=True):
 class Backfill(msgspec.Struct, array_like=True, frozen=True):
     """A command: history of timeframes that are new, which the feed copies into the partitions of its instruments.
 
-    ``id`` is its offset in ``commands``, where its record has `BACKFILL` for a key.
+    ``id`` is its offset in ``commands``, where its record is compressed and has `BACKFILL` for a key.
     """
 
     id: int

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any
+from zlib import compress
 
 import pytest
 from msgspec.structs import replace
@@ -23,9 +24,10 @@ from topology.configuration import from_settings
 from topology.feeds import FeedError
 from topology.feeds.angel.listings import FILE_NAME
 from topology.feeds.clock import Clock, now_ms
-from topology.log.frames import WARMUP, Configure, TickFrame, Warmup, encode
+from topology.log.frames import BACKFILL, WARMUP, Backfill, Configure, TickFrame, Warmup, encode
 from topology.log.position import partition_of
-from topology.market import SecondCandles
+from topology.market import Candle, SecondCandles
+from topology.market.history import History
 from topology.settings import LIVE, SIM, Settings
 from topology.simulator import DEMONSTRATION
 
@@ -121,7 +123,7 @@ async def test_the_master_of_the_day_is_asked_for_again_until_it_can_be_had(
 
 async def test_a_command_is_copied_and_its_calendar_and_classes_are_followed(tmp_path: Path) -> None:
     role: Any = build(Settings.from_env({"TOPOLOGY_ROLE": "feed", "DATA_DIR": str(tmp_path)})).role
-    commanded: list[Configure] = []
+    commanded: list[Configure | Backfill] = []
     asked: list[Warmup] = []
     followed: list[tuple[str, Any]] = []
     role._writer = SimpleNamespace(command=commanded.extend)
@@ -134,7 +136,12 @@ async def test_a_command_is_copied_and_its_calendar_and_classes_are_followed(tmp
         await role._copy(SimpleNamespace(message=message))
     request = SimpleNamespace(key=WARMUP, value=encode(Warmup(0, [], reset=False)), offset=4, topic="live.commands")
     await role._copy(SimpleNamespace(message=request))
-    assert [command.id for command in commanded] == [2, 3]
+    history = [History("NSE:2885", 300, [], 0)]
+    record = compress(encode(Backfill(0, history)))
+    filling = SimpleNamespace(key=BACKFILL, value=record, offset=5, topic="live.commands")
+    await role._copy(SimpleNamespace(message=filling))
+    assert [command.id for command in commanded] == [2, 3, 5]
+    assert commanded[2] == Backfill(5, history)
     assert followed == [(wanted.calendar, {"NSE:2885": "equity_cas"})]
     assert asked == [Warmup(4, [], reset=False)]
 
@@ -208,6 +215,59 @@ async def test_history_comes_whole_however_often_the_feed_is_killed_meanwhile(pl
             feed.kill()
     kept = json.loads((place.folder / SIM / "history.json").read_text())
     assert kept["asked"] == number
+
+
+async def test_history_in_commands_comes_once_however_often_the_feed_is_killed_meanwhile(place: Place) -> None:
+    choose = Random(5)
+    async with simulated(20, 20.0) as broker:
+        feed = place.feed(SIM, **broker.env)
+        bootstrap, current = place.kafka.bootstrap, place.logs[SIM].configuration
+        instruments = broker.env["SUBSCRIBE_TOKENS"].split(",")
+        wanted = replace(current, timeframes={**current.timeframes, 240: []})
+        first_ms = now_ms() // 86_400_000 * 86_400_000 - 86_400_000
+        fills = []
+        for number in range(60):
+            name = instruments[number % 20]
+            fills.append(History(name, 240, [Candle(name, 240, first_ms + number * 240_000, 5, 6, 4, 5, 0, 1)], 0))
+
+        async def brought() -> list[History]:
+            """Those that have come, of which each must be behind the configuration that its timeframe came with."""
+            found = []
+            for partition in range(PARTITIONS):
+                timeframes: dict[int, list[str]] = {}
+                for frame in await place.frames(partition):
+                    for command in frame.commands:
+                        timeframes = command.timeframes
+                    found += [told for told in frame.history if told in fills]
+                    assert 240 in timeframes or not any(told in fills for told in frame.history)
+            return found
+
+        try:
+            feed.start()
+            await topics.command(bootstrap, SIM, wanted)
+            async with topics.appending(bootstrap, SIM) as append:
+                for fill in fills:
+                    await append(Backfill(0, [fill]))
+            for share in (0.2, 0.5, 0.8):
+                wanted_number = int(60 * share) + choose.randrange(6)
+
+                async def came(wanted_number: int = wanted_number) -> bool:
+                    return len(await brought()) >= wanted_number
+
+                await until(came, told=lambda: feed.log.read_text()[-3000:])
+                feed.kill()
+                feed.start()
+
+            async def whole() -> bool:
+                return len(await brought()) >= len(fills)
+
+            await until(whole, told=lambda: feed.log.read_text()[-3000:])
+        finally:
+            feed.kill()
+        found = await brought()
+        for instrument in instruments:
+            own = [told for told in fills if told.instrument == instrument]
+            assert [told for told in found if told.instrument == instrument] == own
 
 
 def assert_volume_is_whole(frames: list[TickFrame]) -> None:

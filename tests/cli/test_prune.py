@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
+from topology import topics
 from topology.cli.prune import Limit, limit
 from topology.log.candles import CandleStage
 from topology.log.frames import (
@@ -14,11 +16,13 @@ from topology.log.frames import (
     TICKS,
     TIMEFRAME_FRAME,
     TIMEFRAMES,
+    Backfill,
     TickFrame,
     tick_frame,
 )
 from topology.log.indicators import IndicatorStage
 from topology.log.timeframes import TimeframeStage
+from topology.market.history import History
 from topology.market.ticks import Tick
 from topology.settings import Address
 
@@ -154,3 +158,10 @@ def test_the_limit_of_a_partition_is_who_has_come_least_far_there():
     applied = {"mirror": {(TICKS, 0): 9, (TICKS, 1): 2}, "archive": {(CANDLES, 0): 7, (CANDLES, 1): 3}}
     assert limit(applied, 0) == Limit(7, "archive (candles_1s)")
     assert limit(applied, 1) == Limit(2, "mirror (ticks)")
+
+
+def test_history_in_commands_is_no_hindrance(topology, settings, ten_days):
+    fill = Backfill(0, [History(NIFTY, 300, [], 0)])
+    asyncio.run(topics.command(settings.bootstrap, settings.namespace, fill))
+    assert "21 records removed" in topology(settings, "prune", "--days", "3").out
+    assert len(ten_days.records("commands", 0)) == 3

@@ -183,3 +183,14 @@ def test_a_beginning_that_is_known_in_part_only_is_not_taken() -> None:
         history = [History(NIFTY, 120, [], 0, begun=parts, until_ms=until_ms)]
         assert chain.apply(encode(frame(3 + number, [], history=history))).candles.gap == ""
     assert closed(chain, 120).marks == PARTIAL
+
+
+def test_a_beginning_that_comes_when_its_candle_has_closed_is_too_late() -> None:
+    chain = Chain()
+    begun(chain, OPEN_MS + 90_000, added={120: []})
+    rows = chain.apply(encode(frame(2, [], OPEN_MS + 121_000))).timeframes.rows
+    minute = Candle(NIFTY, 60, OPEN_MS, 90, 120, 80, 100, 0, 60)
+    history = [History(NIFTY, 120, [], 0, begun=[minute], until_ms=OPEN_MS + MINUTE_MS)]
+    chain.apply(encode(frame(3, [], history=history)))
+    rows += chain.apply(encode(frame(4, [], END_MS))).timeframes.rows
+    assert [(row.start_ms, row.count, row.marks) for row in rows] == [(OPEN_MS, 30, PARTIAL)]

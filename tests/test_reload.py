@@ -91,7 +91,7 @@ class World:
             await self.writer.write([], clock_ms, everywhere=True)
 
     async def reload(self, asked: dict[int, list[str]]) -> Reloaded:
-        return await reload(self.settings, asked, archive=partial(Past, self.settings.sqlite_path))
+        return await reload(self.settings, asked.items(), archive=partial(Past, self.settings.sqlite_path))
 
     async def commands(self) -> list[Configure | Backfill]:
         """All commands of the log, in their order."""
@@ -154,7 +154,7 @@ async def test_a_new_timeframe_is_ready_at_its_first_candle_and_archived_as_if_i
         await always.trade(OPEN_MS, end_ms)
         assert changed == always.rows("candles_tf", CANDLE)
     assert answer == Reloaded(
-        "reloaded", ["candles:60", "SMA_2:60"], ["candles:300", "SMA_3:300", "EMA_4:300", "RSI_5:300"], []
+        ["candles:60", "SMA_2:60"], ["candles:300", "SMA_3:300", "EMA_4:300", "RSI_5:300"], [], []
     )
     for instrument in (NIFTY, TCS):
         found = [
@@ -170,11 +170,11 @@ async def test_a_new_timeframe_is_ready_at_its_first_candle_and_archived_as_if_i
 
 async def test_a_reload_to_what_is_computed_already_writes_nothing(kafka: Kafka, tmp_path: Path) -> None:
     async with opened(settings_of(kafka, tmp_path)) as world:
-        assert await world.reload({60: ["sma:2"]}) == Reloaded("unchanged", ["candles:60", "SMA_2:60"], [], [])
+        assert await world.reload({60: ["sma:2"]}) == Reloaded(["candles:60", "SMA_2:60"], [], [], [])
         again = {300: ["RSI:3"], 60: ["SMA:2"]}
-        assert (await world.reload(again)).status == "reloaded"
+        assert (await world.reload(again)).created == ["candles:300", "RSI_3:300"]
         written = await world.commands()
-        assert (await world.reload(again)).status == "unchanged"
+        assert (await world.reload(again)).created == []
         assert await world.commands() == written
 
 
@@ -182,7 +182,7 @@ async def test_what_is_refused_changes_nothing(kafka: Kafka, tmp_path: Path) -> 
     async with opened(settings_of(kafka, tmp_path)) as world:
         for asked in ({60: ["XMA:3"]}, {60: ["SMA:501"]}, {3: []}, {}):
             with pytest.raises(ChangeError):
-                await world.reload(asked)  # type: ignore[arg-type] # no timeframe at all
+                await world.reload(asked)
         assert [command.id for command in await world.commands()] == [1]
 
 
@@ -274,7 +274,7 @@ async def test_without_an_archive_a_reload_goes_without_history(kafka: Kafka, tm
         await world.trade(OPEN_MS, OPEN_MS + MINUTE_MS)
         elsewhere = world.settings.sqlite_path if foreign else tmp_path / "none.db"
     async with opened(settings_of(kafka, tmp_path / "other")) as world:
-        answer = await reload(world.settings, {300: []}, archive=partial(Past, elsewhere))
+        answer = await reload(world.settings, [(300, [])], archive=partial(Past, elsewhere))
         assert answer.created == ["candles:300"]
         assert [note.partition(":")[0] for note in answer.notes] == ["without history"] * foreign
         assert [command.id for command in await world.commands()] == [1, 2]

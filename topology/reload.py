@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
@@ -16,7 +16,7 @@ from topology.feeds.angel.listings import FILE_NAME, Listings
 from topology.feeds.subscriptions import named
 from topology.indicators import KEPT_CLOSES
 from topology.log.candles import check_configuration
-from topology.log.change import Difference, difference, requested
+from topology.log.change import difference, requested
 from topology.log.frames import Backfill, Configure
 from topology.log.position import partition_of
 from topology.market import Calendar, CalendarError, Candle
@@ -47,29 +47,20 @@ OpenArchive = Callable[[str], AbstractContextManager[Archive]]
 """Opens the archive of the log with this id."""
 
 
-class Reloaded(msgspec.Struct, frozen=True):
-    """The answer to a reload, whose ``status`` is ``reloaded``, or ``unchanged`` where nothing had to be written.
+class Reloaded(NamedTuple):
+    """What stays, comes and goes, as `topology.log.change.Difference` has it.
 
-    ``"SMA_34:60"`` is an indicator, ``"candles:60"`` the candles of a timeframe. ``notes`` say what else there is to
-    know, each in a line.
+    ``notes`` say what else there is to know, each in a line.
     """
 
-    status: str
     preserved: list[str]
     created: list[str]
     removed: list[str]
-    notes: list[str] = []
-
-
-class Applied(NamedTuple):
-    """What a configuration has changed, and notes."""
-
-    difference: Difference
     notes: list[str]
 
 
-async def reload(settings: Settings, asked: Mapping[int, Sequence[str]], *, archive: OpenArchive) -> Reloaded:
-    """Make the log compute what is asked for, see `topology.log.change.requested`, and nothing else.
+async def reload(settings: Settings, asked: Iterable[tuple[int, Sequence[str]]], *, archive: OpenArchive) -> Reloaded:
+    """Make the log compute these timeframes with their indicators, see `topology.log.change.requested`, and no others.
 
     Reloads of one process take turns. The command is in the log when this comes back: it is followed from the next
     frame of the feed on. Raises ChangeError for what can't be computed, FrameError for what the stages would refuse,
@@ -79,12 +70,11 @@ async def reload(settings: Settings, asked: Mapping[int, Sequence[str]], *, arch
         log = await topics.read(settings.bootstrap, settings.namespace)
         wanted = requested(log.configuration, asked)
         if not (change := difference(log.configuration, wanted)):
-            return Reloaded("unchanged", *change)
-        done = await apply(settings, log, wanted, archive=archive)
-        return Reloaded("reloaded", *done.difference, done.notes)
+            return Reloaded(*change, [])  # and nothing is written
+        return await apply(settings, log, wanted, archive=archive)
 
 
-async def apply(settings: Settings, log: topics.Log, wanted: Configure, *, archive: OpenArchive) -> Applied:
+async def apply(settings: Settings, log: topics.Log, wanted: Configure, *, archive: OpenArchive) -> Reloaded:
     """Write a configuration into a log as it was read, then the history of timeframes that are new.
 
     What others have written meanwhile is told in a note. Raises FrameError for what the stages would refuse.
@@ -101,7 +91,7 @@ async def apply(settings: Settings, log: topics.Log, wanted: Configure, *, archi
             await _backfill(settings, past.histories(timeframes, sorted(instruments)))
     except (SinkError, CalendarError) as error:
         notes.append(f"without history: {error}")
-    return Applied(difference(before, wanted), notes)
+    return Reloaded(*difference(before, wanted), notes)
 
 
 def _told(read: Configure, commands: Iterable[Configure], number: int) -> tuple[Configure, list[str]]:

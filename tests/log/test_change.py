@@ -25,7 +25,7 @@ def test_all_that_is_asked_for_is_computed_then_and_nothing_else(
     before: dict[int, list[str]], asked: dict[int, list[str]]
 ) -> None:
     current = msgspec.structs.replace(CURRENT, timeframes=before)
-    wanted = requested(current, asked)
+    wanted = requested(current, asked.items())
     assert wanted.timeframes == asked
     assert msgspec.structs.replace(wanted, id=7, timeframes=before) == current
     preserved, created, removed = difference(current, wanted)
@@ -37,14 +37,14 @@ def test_all_that_is_asked_for_is_computed_then_and_nothing_else(
 
 @given(ASKED)
 def test_what_is_asked_for_again_changes_nothing(asked: dict[int, list[str]]) -> None:
-    once = requested(CURRENT, asked)
-    again = difference(once, requested(once, {seconds: specs[::-1] for seconds, specs in asked.items()}))
+    once = requested(CURRENT, asked.items())
+    again = difference(once, requested(once, [(seconds, specs[::-1]) for seconds, specs in asked.items()]))
     assert not again
     assert set(again.preserved) == names(asked)
 
 
 def test_indicators_are_told_by_name_and_timeframe_and_candles_as_such() -> None:
-    assert difference(CURRENT, requested(CURRENT, {900: [], 60: [" sma:34", "rsi:14"]})) == (
+    assert difference(CURRENT, requested(CURRENT, [(900, []), (60, [" sma:34", "rsi:14"])])) == (
         ["candles:60", "RSI_14:60"], ["SMA_34:60", "candles:900"], ["SMA_9:60", "candles:300", "SMA_9:300"]
     )  # fmt: skip
 
@@ -52,18 +52,19 @@ def test_indicators_are_told_by_name_and_timeframe_and_candles_as_such() -> None
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        ({}, "no timeframe is named: name at least one"),
-        ({4: []}, "timeframe 4 s: from 5 to 86400 seconds"),
-        ({86_401: []}, "timeframe 86401 s: from 5 to 86400 seconds"),
-        ({60: ["XMA:3"]}, "timeframe 60 s: indicator 'XMA:3': no type 'XMA'; there are EMA, RSI, SMA, SMMA"),
-        ({60: ["SMA:501"]}, "timeframe 60 s: indicator 'SMA:501': the period of SMA is a whole number from 1 to 500"),
-        ({60: ["SMA:0"]}, "timeframe 60 s: indicator 'SMA:0': the period of SMA is a whole number from 1 to 500"),
-        ({60: ["SMA:9", "sma:9"]}, "timeframe 60 s: indicator 'SMA:9' is there twice; name each one once"),
-        ({60: [""]}, "timeframe 60 s: indicator '': write TYPE:PERIOD, as in SMA:20"),
-        ({60: ["SMA:9,EMA:9"]}, "timeframe 60 s: indicator 'SMA:9,EMA:9': the period of SMA is a whole number"),
+        ([], "no timeframe is named: name at least one"),
+        ([(4, [])], "timeframe 4 s: from 5 to 86400 seconds"),
+        ([(86_401, [])], "timeframe 86401 s: from 5 to 86400 seconds"),
+        ([(60, ["XMA:3"])], "timeframe 60 s: indicator 'XMA:3': no type 'XMA'; there are EMA, RSI, SMA, SMMA"),
+        ([(60, ["SMA:501"])], "timeframe 60 s: indicator 'SMA:501': the period of SMA is a whole number from 1 to 500"),
+        ([(60, ["SMA:0"])], "timeframe 60 s: indicator 'SMA:0': the period of SMA is a whole number from 1 to 500"),
+        ([(60, ["SMA:9", "sma:9"])], "timeframe 60 s: indicator 'SMA:9' is there twice; name each one once"),
+        ([(60, []), (60, ["SMA:9"])], "timeframe 60 s is there twice: name each one once"),
+        ([(60, [""])], "timeframe 60 s: indicator '': write TYPE:PERIOD, as in SMA:20"),
+        ([(60, ["SMA:9,EMA:9"])], "timeframe 60 s: indicator 'SMA:9,EMA:9': the period of SMA is a whole number"),
     ],
 )
-def test_what_cannot_be_computed_is_refused_with_the_reason(asked: dict[int, list[str]], reason: str) -> None:
+def test_what_cannot_be_computed_is_refused_with_the_reason(asked: list[tuple[int, list[str]]], reason: str) -> None:
     with pytest.raises(ChangeError) as refused:
-        requested(CURRENT, {120: ["SMA:9"], **asked} if asked else {})
+        requested(CURRENT, [(120, ["SMA:9"]), *asked] if asked else [])
     assert str(refused.value).startswith(reason)

@@ -61,5 +61,5 @@ def test_a_file_that_breaks_while_it_is_read_is_named(path):
     with Past(path, "log") as past:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("DROP TABLE candles_tf")
-        with pytest.raises(ArchiveError, match=r"candles\.db can't be read"):
+        with pytest.raises(ArchiveError, match=r"candles\.db can't be used"):
             past.candles("NSE:1594", 60, 9)

@@ -74,6 +74,12 @@ def test_a_candle_of_the_brokers_history_says_so_at_its_end(revision):
     )
 
 
+def test_a_candle_of_our_own_history_is_not_said_to_be_the_brokers():
+    candle = Candle(NIFTY, 300, OPEN_MS, 1824995, 1825010, 1824990, 1825000, 30, 7)
+    told = msgspec.json.decode(candle_json(candle, forming=False, position=7, partition=2, revision=0))
+    assert (told["revision"], told["count"], "source" in told) == (0, 7, False)
+
+
 def test_a_second_candle_counts_its_ticks_as_ticks_count():
     candle = Candle(NIFTY, 1, OPEN_MS, 1824995, 1825010, 1824990, 1825000, 0, 4)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -27,20 +27,24 @@ class Difference(NamedTuple):
         return bool(self.created or self.removed)
 
 
-def requested(current: Configure, asked: Mapping[int, Sequence[str]]) -> Configure:
+def requested(current: Configure, asked: Iterable[tuple[int, Sequence[str]]]) -> Configure:
     """Return the configuration of a log with the timeframes (in seconds) and indicators (``"SMA:34"``) that are asked.
 
     What is asked for is all that is computed from then on: a timeframe that it doesn't name goes, with its indicators,
     and so does an indicator that isn't named with its timeframe. One that is there already stays, and a timeframe
     without indicators has candles only. Instrument classes, calendar and lateness stay as they are.
 
-    Raises ChangeError for nothing at all, a timeframe out of bounds, and indicators that don't exist or are there
+    Raises ChangeError for nothing at all, a timeframe out of bounds, an indicator that doesn't exist, and what is there
     twice.
     """
-    if not asked:
+    timeframes: dict[int, list[str]] = {}
+    for timeframe_s, specs in asked:
+        if timeframe_s in timeframes:
+            raise ChangeError(f"timeframe {timeframe_s} s is there twice: name each one once")
+        timeframes[timeframe_s] = _specs(timeframe_s, specs)
+    if not timeframes:
         raise ChangeError("no timeframe is named: name at least one")
-    timeframes = {timeframe_s: _specs(timeframe_s, asked[timeframe_s]) for timeframe_s in sorted(asked)}
-    return msgspec.structs.replace(current, id=0, timeframes=timeframes)
+    return msgspec.structs.replace(current, id=0, timeframes=dict(sorted(timeframes.items())))
 
 
 def _specs(timeframe_s: int, specs: Sequence[str]) -> list[str]:

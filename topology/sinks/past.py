@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from topology.log.frames import CANDLES, TIMEFRAMES
 from topology.market.candle import Candle
 from topology.sinks.applied import NOTHING
-from topology.sinks.sqlite import ArchiveError, read_positions
+from topology.sinks.sqlite import explained, read_only, read_positions
 from topology.sinks.values import split
 
 _TIMEFRAME = """
@@ -38,9 +36,8 @@ class Past:
         # The clocks first: what has closed up to them is there when the candles are read.
         self._positions = read_positions(self._path, log=self._log, run=0)
         if self._positions:
-            with self._explained():
-                url = f"{self._path.resolve().as_uri()}?mode=ro"
-                self._connection = sqlite3.connect(url, uri=True, check_same_thread=False)
+            with explained(self._path):
+                self._connection = read_only(self._path)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,13 +55,6 @@ class Past:
         if self._connection is None:
             return []
         query = (_SECONDS, split(instrument)) if timeframe_s == 1 else (_TIMEFRAME, (*split(instrument), timeframe_s))
-        with self._explained():
+        with explained(self._path):
             rows = self._connection.execute(query[0], (*query[1], limit)).fetchall()
         return [Candle(instrument, timeframe_s, ts * 1000, *values) for ts, *values in reversed(rows)]
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise ArchiveError(f"{self._path} can't be read ({error})") from error

@@ -181,8 +181,8 @@ def _tallies(connection: sqlite3.Connection, path: Path, *, log: str, run: int) 
 
 
 def read_only(path: Path) -> sqlite3.Connection:
-    """Open the archive for reading, beside the one that writes it."""
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    """Open the archive for reading, beside the one that writes it. Threads that share it must take turns."""
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path) -> None:

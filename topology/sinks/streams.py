@@ -88,7 +88,7 @@ class Streams:
     def commands(self, frames: list[Stored], *, live: bool, watched: Watched | None = None) -> list[Command]:
         """The commands of frames of one source: every final row in order, then the newest of what is for eyes only.
 
-        What the broker's history fills in or corrects is said after the rows of its frame, and nowhere kept.
+        What history fills in or corrects is said after the rows of its frame, and nowhere kept.
         Ticks are for eyes only, as are the ``live`` rows; with ``live`` false those rows are left out. What is for
         eyes only is said where it is ``watched``, with None everywhere.
         """

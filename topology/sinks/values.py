@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from topology.log.frames import IndicatorValue
-from topology.market.candle import EXTREME, PARTIAL, Candle
+from topology.market.candle import BROKER, EXTREME, PARTIAL, Candle
 from topology.market.quotes import Quote
 from topology.market.ticks import Tick
 
@@ -70,8 +70,8 @@ class CandleJson(msgspec.Struct, frozen=True, gc=False):
     """A candle of ``tf`` seconds; ``forming`` while its seconds have not all closed.
 
     ``partial`` is there where the feed saw nothing for a part of it, ``hl_from_day`` where high or low is one of the
-    day that no tick has shown, ``source`` and ``revision`` where it is the ``broker``'s: 1 corrects, 0 fills in.
-    ``synthetic`` ones stand for a time in which nothing was traded.
+    day that no tick has shown, ``revision`` where it is one of history: 1 corrects, 0 fills in; ``source`` where that
+    is the ``broker``'s. ``synthetic`` ones stand for a time in which nothing was traded.
     """
 
     token: str
@@ -164,7 +164,7 @@ def _of_the_day(quote: Quote) -> tuple[int | None, ...]:
 
 
 def candle_json(candle: Candle, *, forming: bool, position: int, partition: int, revision: int | None = None) -> bytes:
-    """The JSON of a candle, closed or forming; with a ``revision`` it is one of the broker's history."""
+    """The JSON of a candle, closed or forming; with a ``revision`` it is one of history."""
     exchange, token = split(candle.instrument)
     told = (
         token,
@@ -185,7 +185,9 @@ def candle_json(candle: Candle, *, forming: bool, position: int, partition: int,
     )
     if candle.timeframe_s == 1:
         return _encode(SecondCandleJson(*told))
-    return _encode(CandleJson(*told) if revision is None else CandleJson(*told, "broker", revision))
+    if revision is None:
+        return _encode(CandleJson(*told))
+    return _encode(CandleJson(*told, "broker" if candle.marks & BROKER else msgspec.UNSET, revision))
 
 
 def indicator_json(value: IndicatorValue, *, live: bool, position: int, partition: int) -> bytes:

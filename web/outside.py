@@ -27,12 +27,16 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Reloaded(msgspec.Struct, frozen=True):
-    """What a change of the configuration has made of the indicators, each as ``SMA_34:60``."""
+    """What a change of the configuration has made of the indicators, each as ``SMA_34:60``, and of ``candles:60``.
+
+    ``notes`` say what else there is to know, each in a line.
+    """
 
     status: str
     preserved: list[str]
     created: list[str]
     removed: list[str]
+    notes: list[str] = []
 
 
 class LogView(Protocol):

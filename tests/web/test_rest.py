@@ -167,7 +167,7 @@ async def test_hot_reload_hands_on_what_is_asked_and_refuses_what_is_no_such_thi
     async with asked(filled, log) as client:
         body = b'[{"TF":60,"Indicators":[{"Type":"SMA","Period":34}]},{"TF":300}]'
         found = await client.post("/reload", body, **AUTHORIZED)
-        assert found == {"status": "ok", "preserved": [], "created": [], "removed": []}
+        assert found == {"status": "ok", "preserved": [], "created": [], "removed": [], "notes": []}
         assert log.asked == [[(60, ["SMA:34"]), (300, [])]]
         for wrong in (
             b"",

@@ -6,16 +6,22 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from topology import standing, topics
-from topology.log.frames import COMMANDS, Configure
+from topology.feeds import FeedError
+from topology.log.change import ChangeError
+from topology.log.frames import COMMANDS, Configure, FrameError
+from topology.market import CalendarError
+from topology.reload import reload
 from topology.settings import Settings
+from topology.sinks.past import Past
 from web.outside import Reloaded, Standing
-from web.problem import Problem, unavailable
+from web.problem import invalid, unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +58,8 @@ class FollowedLog:
                     reader.assign([place])
                     reader.seek(place, self._configuration.id + 1)
                     while True:
-                        command = topics.command_of(await reader.getone(place))
-                        if isinstance(command, Configure):
+                        record = await reader.getone(place)
+                        if record.key is None and isinstance(command := topics.command_of(record), Configure):
                             self._configuration = command
             except (KafkaError, topics.NoBrokerError) as error:
                 logger.warning("the log can't be followed: %s", error)
@@ -77,4 +83,10 @@ class FollowedLog:
 
     async def reload(self, timeframes: Sequence[tuple[int, Sequence[str]]]) -> Reloaded:
         """Write a new configuration into the log."""
-        raise Problem(501, "not_yet", f"the timeframes {list(timeframes)} can not be set here yet")
+        try:
+            done = await reload(self._settings, timeframes, archive=partial(Past, self._settings.sqlite_path))
+        except (ChangeError, FrameError, CalendarError) as error:
+            raise invalid(str(error)) from None
+        except (FeedError, KafkaError, topics.LogError) as error:
+            raise unavailable("log", str(error)) from None
+        return Reloaded("ok", *done)

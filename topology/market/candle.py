@@ -6,7 +6,7 @@ import msgspec
 
 PARTIAL = 1  # a mark: the feed saw nothing for a part of the candle, or the timeframe came when it had begun
 EXTREME = 2  # a mark: high or low is one of the day that no tick has shown
-BROKER = 4  # a mark: it was not made of ticks, the broker's history has it
+BROKER = 4  # a mark: it, or a part of it, was not made of ticks: the broker's history has it
 
 
 class Candle(msgspec.Struct, array_like=True, frozen=True, gc=False):

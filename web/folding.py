@@ -83,7 +83,7 @@ def _folded(
     parts: Sequence[AnyCandle], calendar: Calendar, instrument_class: str, timeframe_s: int, closed_until_ms: int
 ) -> list[CandleJson]:
     """Fold candles that come the newest first; so do the longer ones."""
-    made = folded(map(_candle, reversed(parts)), calendar, instrument_class, timeframe_s, Stretch(0, closed_until_ms))
+    made = folded(map(candle_of, reversed(parts)), calendar, instrument_class, timeframe_s, Stretch(0, closed_until_ms))
     found, first = [], 0
     for candle in reversed(made):
         while parts[first].ts * 1000 >= candle.start_ms + timeframe_s * 1000:
@@ -96,13 +96,17 @@ def _folded(
     return found
 
 
-def _candle(part: AnyCandle) -> Candle:
-    assert isinstance(part, CandleJson)
+def candle_of(part: AnyCandle) -> Candle:
+    """Return the candle that a row tells of."""
     marks = PARTIAL * (part.partial is True) | EXTREME * (part.hl_from_day is True)
-    marks |= BROKER * (part.source is not msgspec.UNSET)
+    if isinstance(part, CandleJson):
+        marks |= BROKER * (part.source is not msgspec.UNSET)
+        count = part.count
+    else:
+        count = part.ticks_count
     return Candle(
         f"{part.exchange}:{part.token}", part.tf, part.ts * 1000, part.open, part.high, part.low, part.close,
-        part.volume, part.count, marks,
+        part.volume, count, marks,
     )  # fmt: skip
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sqlite3
+from contextlib import closing
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,7 +14,7 @@ import pytest
 
 from tests.log.chain import NSE, values_of
 from tests.reference.brute_force import indian_ms
-from tests.web.served import DAYS, NIFTY, NOW_MS, STOCK, TOKEN, Client, FixedLog, Stores, asked, two_days
+from tests.web.served import CONFIGURATION, DAYS, NIFTY, NOW_MS, STOCK, TOKEN, Client, FixedLog, Stores, asked, two_days
 from topology.log.lag import Line
 from topology.market.calendar import Calendar
 from web.outside import Standing
@@ -41,6 +43,35 @@ async def test_values_of_an_indicator_come_in_pages_too(client: Client) -> None:
     assert {(row["name"], row["ready"], row["live"]) for row in found} == {("RSI_14", True, False)}
     oldest_first = await client.get("/indicators", name="RSI_14", tf=60, token=NIFTY, limit=50)
     assert oldest_first == found[:50][::-1]
+
+
+async def test_a_chart_has_values_where_none_were_published(filled: Stores) -> None:
+    async with asked(filled) as client:
+        published = await client.get("/api/indicators/history", name="EMA_9", tf=300, token=NIFTY, limit=5000)
+        whole = await client.get(
+            "/api/indicators/history", name="EMA_9", tf=300, token=NIFTY, limit=5000, fill="computed"
+        )
+        assert whole == published, "there is none before the first that is ready"
+        folded = await client.get(
+            "/api/indicators/history", name="SMA_3", tf=900, token=NIFTY, limit=5, fill="computed"
+        )
+        closes = [row["close"] for row in await client.get("/api/candles", tf=900, token=NIFTY, limit=7)]
+    assert [row["value"] for row in folded] == [round(sum(closes[n : n + 3]) / 3, 4) for n in range(5)]
+    assert all(row["computed"] for row in folded)
+    log = FixedLog(configuration=msgspec.structs.replace(CONFIGURATION, timeframes={60: []}))
+    await filled.client.flushall()
+    with closing(sqlite3.connect(filled.path)) as archive, archive:
+        archive.execute("DELETE FROM indicators WHERE ts < ?", [published[30]["ts"]])
+    async with asked(filled, log) as client:
+        query = {"name": "EMA_9", "tf": 300, "token": NIFTY, "fill": "computed"}
+        found = await client.get("/api/indicators/history", **query, limit=50)
+        older = await client.get("/api/indicators/history", **query, limit=20, before=found[29]["ts"])
+    assert found[:31] == published[:31]
+    assert [row["ts"] for row in found] == [row["ts"] for row in published[:50]]
+    assert all("computed" in row for row in found[31:])
+    for mine, theirs in zip(found, published, strict=False):
+        assert mine["value"] == pytest.approx(theirs["value"], rel=1e-6)
+    assert [row["ts"] for row in older] == [row["ts"] for row in published[30:50]]
 
 
 async def test_the_latest_values_are_those_of_every_indicator_by_channel(client: Client) -> None:

@@ -110,7 +110,10 @@ class GapJson(msgspec.Struct, frozen=True, gc=False):
 
 
 class IndicatorJson(msgspec.Struct, frozen=True, gc=False):
-    """A value to 4 decimals; ``live`` while its candle forms. Only ready values leave the system."""
+    """A value to 4 decimals; ``live`` while its candle forms. Only ready values leave the system.
+
+    One that is ``computed`` was never published: it has been computed for whoever asked.
+    """
 
     name: str
     token: str
@@ -122,6 +125,7 @@ class IndicatorJson(msgspec.Struct, frozen=True, gc=False):
     live: bool
     position: int
     partition: int
+    computed: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 def split(instrument: str) -> tuple[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from topology import indicators
 from topology.sinks.archived import Wanted
 from topology.sinks.values import IndicatorJson
+from web.computing import computed
 from web.endpoint import Paged, get, post
 from web.gateway import Gateway
 from web.problem import invalid, unknown
@@ -21,7 +22,11 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=20, description="SMA
 
 
 class HistoryQuery(msgspec.Struct):
-    """Which page: the newest ``limit`` values of candles that start before ``before``."""
+    """Which page: the newest ``limit`` values of candles that start before ``before``.
+
+    With ``fill=computed`` the candles from before the first value that was published have one as well, and so have
+    those of timeframes and indicators that aren't configured: they say ``computed``.
+    """
 
     name: Name
     token: Token
@@ -29,6 +34,7 @@ class HistoryQuery(msgspec.Struct):
     tf: Timeframe = 60
     limit: Limit = 300
     before: Time = ""
+    fill: Literal["none", "computed"] = "none"
 
 
 class Entry(msgspec.Struct, omit_defaults=True):
@@ -58,7 +64,11 @@ async def history(gateway: Gateway, query: HistoryQuery) -> Paged[IndicatorJson]
     name = known_name(query.name)
     wanted = Wanted(query.limit, before_s=seconds("before", query.before, FAR_S))
     rows = await gateway.reading.values(instrument, name, query.tf, wanted)
-    if not rows and not is_computed(gateway, name, query.tf):
+    if query.fill == "computed" and len(rows) < query.limit:
+        before_s = rows[-1].ts if rows else wanted.before_s
+        lacking = Wanted(query.limit - len(rows), before_s=before_s)
+        rows = rows + await computed(gateway, instrument, name, query.tf, lacking)
+    elif not rows and not is_computed(gateway, name, query.tf):
         raise unknown("indicator", f"{name} of {query.tf} s is not computed: /api/config lists what is")
     return Paged(rows, rows[-1].ts if len(rows) == query.limit else None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from aiohttp.web import Application, AppRunner, TCPSite
 from faust.types.web import Web
@@ -16,14 +17,18 @@ from topology.assembly.followed import FollowedLog
 from topology.assembly.names import MasterNames
 from topology.embedded.loopback import free_port
 from topology.feeds.angel.listings import FILE_NAME
-from topology.feeds.clock import now_ms
+from topology.feeds.clock import SYSTEM, now_ms
 from topology.settings import SIM, Settings
 from topology.sinks.archived import ArchiveReader
+from topology.sinks.heard import Heard, Said, hear
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.redis import MirrorAwayError, connect
 from web import health, views
 from web.gateway import Gateway
 from web.guard import LOOPBACK, Access, Rates, guard
+from web.live.answers import Answers
+from web.live.hub import Hub
+from web.live.socket import Sockets
 from web.reading import Reading
 from web.rest import ENDPOINTS
 from web.token import token
@@ -40,6 +45,7 @@ class GatewayRole:
         self._app, self._settings = app, settings
         self._companions = Companions(settings)
         self._gateway: Gateway | None = None
+        self._answers: Answers | None = None
         self._client: Redis | None = None
         self._redis_answers = False
         self._started_ms = now_ms()
@@ -58,6 +64,7 @@ class GatewayRole:
         )
         application: Application = web.web_app  # type: ignore[attr-defined] # of the driver that we use
         application.middlewares.extend(guard(access, Rates(time.monotonic)))
+        Sockets(self._live).serve(application)
 
     async def start(self, log: topics.Log) -> None:
         """Connect to what it reads; Redis and the archive may come later."""
@@ -72,10 +79,12 @@ class GatewayRole:
             names=MasterNames(settings.namespace_dir / FILE_NAME),
             now_ms=now_ms,
         )
+        hub = Hub(self._gateway, self._hear, SYSTEM)
+        self._answers = Answers(hub)
         if not settings.token_path.exists():
             token(settings.token_path)
             logger.info("a token was made: `topology gateway token` shows it")
-        self._companions.start([followed.follow(), self._second_address(), self._ask_redis()])
+        self._companions.start([followed.follow(), self._second_address(), self._ask_redis(), hub.run(), hub.sweep()])
 
     async def close(self) -> None:
         """Nothing is kept."""
@@ -89,6 +98,14 @@ class GatewayRole:
     def _ready(self) -> Gateway:
         assert self._gateway is not None, "the web server starts after the role"
         return self._gateway
+
+    def _live(self) -> Answers:
+        assert self._answers is not None, "the web server starts after the role"
+        return self._answers
+
+    async def _hear(self, take: Callable[[list[Said]], None]) -> Heard:
+        host, port = self._settings.redis_addr
+        return await hear(host, port, password=self._settings.redis_password or None, take=take)
 
     async def _second_address(self) -> None:
         """Listen at GATEWAY_ADDR too, once the first address is served: one application, two doors."""
@@ -119,7 +136,7 @@ class GatewayRole:
             [],
             status="ok",
             redis=self._redis_answers,
-            ws_clients=0,
+            ws_clients=0 if self._answers is None else len(self._answers.hub.clients),
             uptime_sec=(now_ms() - self._started_ms) // 1000,
             ts=now_ms(),
         )

@@ -103,6 +103,16 @@ class ArchiveReader:
             row = connection and connection.execute(_COUNTS).fetchone()
         return Counts(*map(int, row)) if row else Counts()
 
+    def positions(self, stage: str) -> dict[int, int]:
+        """Return the position up to which it holds all of a stage, by partition."""
+        with self._connection() as connection:
+            rows = (
+                connection.execute("SELECT partition, position FROM positions WHERE stage = ?", [stage]).fetchall()
+                if connection is not None
+                else []
+            )
+        return dict(rows)
+
     def _rows(self, query: str, wanted: Wanted, **of: str | int) -> list[tuple[int, ...]]:
         with self._connection() as connection:
             if connection is None:

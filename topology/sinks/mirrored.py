@@ -9,7 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from topology.sinks.redis import MirrorAwayError
+from topology.sinks.redis import POSITIONS, MirrorAwayError
 
 LATEST_TICK = "tick:latest:"
 SCANNED = 5_000  # keys that one call looks at: a millisecond or two
@@ -33,12 +33,25 @@ class MirrorReader:
 
     async def latest(self, names: Sequence[str], instruments: Sequence[str]) -> dict[tuple[str, str], bytes]:
         """Return the JSON of the latest value of each name and instrument that has one."""
-        wanted = [(name, instrument) for name in names for instrument in instruments]
+        return await self.latest_of([(name, instrument) for name in names for instrument in instruments])
+
+    async def latest_of(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        """Return the JSON of the latest value of these names and instruments, as far as they have one."""
         if not wanted:
             return {}
         async with reached():
             found: Any = await self._client.mget([f"{name}:latest:{instrument}" for name, instrument in wanted])
         return {which: data for which, data in zip(wanted, found, strict=True) if data is not None}
+
+    async def positions(self) -> dict[str, dict[int, int]]:
+        """Return how far the mirror is: the position of each partition, by stage."""
+        async with reached():
+            held: Any = await self._client.hgetall(POSITIONS)
+        found: dict[str, dict[int, int]] = {}
+        for name, text in held.items():
+            stage, _, partition = name.decode().rpartition(":")
+            found.setdefault(stage, {})[int(partition)] = int(text.split()[2])
+        return found
 
     async def instruments(self) -> list[str]:
         """Return the instruments that have a last price, in the order of their names."""

@@ -1,0 +1,34 @@
+"""A market and a gateway before it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.web.live.driven import Listening, Market, Served, served
+from topology.embedded import Valkey
+
+
+@pytest.fixture
+async def market(valkey: Valkey, tmp_path: Path) -> AsyncIterator[Market]:
+    """One that hasn't begun, in an empty Redis."""
+    found = Market(valkey.port, tmp_path / "candles.db")
+    await found.client.flushall()
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+async def gateway(market: Market) -> AsyncIterator[Served]:
+    """A gateway before the market."""
+    async with served(market) as found:
+        yield found
+
+
+@pytest.fixture
+async def client(gateway: Served) -> AsyncIterator[Listening]:
+    """A client of it."""
+    async with gateway.client_of() as found:
+        yield found

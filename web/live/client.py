@@ -1,0 +1,127 @@
+"""A client: what waits to be sent to it. One task sends; nobody else waits for a client that is slow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+from aiohttp import ClientError, WSCloseCode, WSMsgType, web
+
+from web.live.measures import BYTES, DROPS, PUSHES, SLOW
+from web.live.requests import Request
+
+MOST_WAITING = 8 * 2**20
+"""Bytes of confirmed messages and answers that wait; a client that lets more pile up is closed."""
+
+PIECE = 64 * 1024
+"""Bytes of pushes that are sent as one message, a line each."""
+
+LARGE = 4 * 1024
+"""Bytes from which on a message is compressed: to compress a small one takes longer than to send it."""
+
+End = tuple[int, str]
+GOES_AWAY: End = WSCloseCode.GOING_AWAY, "the gateway stops"
+TOO_SLOW: End = WSCloseCode.TRY_AGAIN_LATER, "you read too slowly: connect again and resume"
+
+
+class Subscription(NamedTuple):
+    """What a client hears of what it has asked for."""
+
+    request: Request
+    channels: frozenset[str]
+
+
+Subscriptions = dict[tuple[str, int], Subscription]
+"""By symbol and timeframe, or by channel and 0."""
+
+
+class Client:
+    """A WebSocket that has been accepted. It implements `Listener`.
+
+    ``ended`` tells code and reason when it is to be closed.
+    """
+
+    def __init__(self, socket: web.WebSocketResponse, *, deflate: int) -> None:
+        self.subscriptions: Subscriptions = {}
+        self.ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+        self._socket, self._deflate = socket, deflate
+        self._waiting: deque[tuple[bool, bytes]] = deque()  # whether it is a push, and the text
+        self._size = 0
+        self._newest: dict[str, bytes] = {}
+        self._wake = asyncio.Event()
+
+    @property
+    def channels(self) -> set[str]:
+        """The channels that it has subscribed."""
+        return {channel for one in self.subscriptions.values() for channel in one.channels}
+
+    def confirmed(self, channel: str, text: bytes) -> None:
+        """Queue confirmed messages of a channel; what still forms there is known by now."""
+        self.forget(channel)
+        self._queue(text, push=True)
+
+    def newest(self, channel: str, text: bytes) -> None:
+        """Let a value wait in place of the one before it."""
+        self.forget(channel)
+        self._newest[channel] = text
+        self._wake.set()
+
+    def tell(self, text: bytes) -> None:
+        """Queue an answer or another message that is no push."""
+        self._queue(text, push=False)
+
+    def forget(self, channel: str) -> None:
+        """Drop the value of a channel that waits."""
+        if self._newest.pop(channel, None) is not None:
+            DROPS.inc()
+
+    def end(self, why: End) -> None:
+        """Have it closed; what waits is dropped."""
+        if not self.ended.done():
+            self.ended.set_result(why)
+            self._waiting.clear()
+            self._newest.clear()
+
+    def _queue(self, text: bytes, *, push: bool) -> None:
+        if self.ended.done():
+            return
+        self._waiting.append((push, text))
+        self._size += len(text)
+        self._wake.set()
+        if self._size > MOST_WAITING:
+            SLOW.inc()
+            self.end(TOO_SLOW)
+
+    async def send(self) -> None:
+        """Send what waits, until the client is gone."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while (text := self._next()) is not None:
+                    BYTES.inc(len(text))
+                    compress = self._deflate if len(text) >= LARGE else 0
+                    await self._socket.send_frame(text, WSMsgType.TEXT, compress)
+        except (ConnectionError, ClientError):
+            return
+
+    def _next(self) -> bytes | None:
+        """Return the next message: an answer, or as many pushes as there are, a line each."""
+        pushes: list[bytes] = []
+        size = 0
+        while self._waiting and size < PIECE:
+            is_push, text = self._waiting[0]
+            if not is_push and pushes:
+                break
+            self._waiting.popleft()
+            self._size -= len(text)
+            if not is_push:
+                return text
+            pushes.append(text)
+            size += len(text)
+        if not self._waiting and size < PIECE:
+            pushes += self._newest.values()
+            self._newest.clear()
+        PUSHES.inc(len(pushes))
+        return b"\n".join(pushes) if pushes else None

@@ -1,0 +1,165 @@
+"""What came before: rows of a line out of Redis and SQLite, and what was said after a position."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from topology.log.frames import TIMEFRAMES
+from topology.sinks.archived import Wanted
+from topology.sinks.redis import MirrorAwayError
+from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
+from web.live.line import NOWHERE, Line, Told, key
+from web.live.names import Marks, marks
+from web.outside import Clock
+from web.reading import Reading
+
+MOST_MISSED = 5_000
+"""Messages of a channel that a client may have missed."""
+
+PATIENCE_S, LOOK_S = 2.0, 0.05
+"""How long the archive is waited for, which is behind the mirror by 0.2 s when all is well."""
+
+FAR_BEHIND = 20_000
+"""Positions; an archive that is behind by more isn't waited for."""
+
+FIRST_BLOCK = 500
+
+Row = CandleJson | SecondCandleJson | IndicatorJson
+_encode = msgspec.json.Encoder().encode
+
+
+class Rows(NamedTuple):
+    """Rows of a line by ``ts``. Of all that has a position up to ``until`` nothing is missing."""
+
+    told: Mapping[int, Told]
+    until: int
+
+
+class Missed(NamedTuple):
+    """What was said after a position, by position and then ``ts``; from ``until`` on the line remembers it."""
+
+    told: Sequence[Told]
+    until: int
+
+
+class Past:
+    """Reads what lines have told. A line that is heard remembers what comes after it."""
+
+    def __init__(self, reading: Reading, clock: Clock) -> None:
+        self._reading, self._clock = reading, clock
+
+    async def rows(self, line: Line, limit: int) -> Rows:
+        """Return the newest rows of a line. Raises Problem, ArchiveError."""
+        until = await self._settled(line)
+        channel, wanted = line.channel, Wanted(limit)
+        found: list[Row] = []
+        if line.heard_from is None:  # what Redis has beyond the archive will be said again when it is back
+            found = await self._archived(line, wanted)
+        elif channel.indicator:
+            found += await self._reading.values(channel.instrument, channel.indicator, channel.timeframe_s, wanted)
+        else:
+            found += await self._reading.candles(channel.instrument, channel.timeframe_s, wanted)
+        if found:
+            line.partition = found[0].partition
+        return Rows({row.ts: _told(row) for row in found}, _of(until, line.partition))
+
+    async def after(self, line: Line, position: int, partition: int | None = None) -> Missed | None:
+        """Return what was said on a line after a position. Raises ArchiveError.
+
+        None where that is too much, can't be told for sure, or where there is no such position in the partition.
+        """
+        settled = await self._settled(line)
+        archived = await self._archived(line, Wanted(MOST_MISSED + 1, after=position))
+        found = {key(told): told for told in map(_told, archived)}
+        until = max(_of(settled, await self._partition(line)), position)
+        if line.since is None or until < line.since:
+            entries = await self._entries(line, until)
+            if entries is None:
+                return None
+            found |= {key(told): told for told in entries if told.marks.position > until}
+        if len(found) > MOST_MISSED or not await self._is_there(line, position, partition, settled):
+            return None
+        return Missed([told for _, told in sorted(found.items())], until)
+
+    async def _is_there(self, line: Line, position: int, partition: int | None, archived: Mapping[int, int]) -> bool:
+        """Whether a client that is at a position can be: None for a partition is that of the line itself."""
+        own = await self._partition(line)
+        reached = max(line.told, line.reached, _of(archived, own), _of(line.heard_from or {}, own))
+        return partition is None or (partition == own and 0 <= position <= reached)
+
+    async def _partition(self, line: Line) -> int | None:
+        """Return the partition of a line's instrument, None while nobody knows it."""
+        if line.partition is None:
+            found = await self._archived(line, Wanted(1))
+            if found:
+                line.partition = found[0].partition
+            elif line.heard_from is not None:
+                channel = line.channel
+                entries = await self._reading.mirror.entries(channel.name, channel.instrument, before_ms=None, limit=1)
+                line.partition = marks(entries[0]).partition if entries else None
+        return line.partition
+
+    async def newest(self, line: Line) -> Rows:
+        """Return the newest row of a line alone: from the archive, for what Redis has is asked for at once."""
+        until = await asyncio.to_thread(self._reading.archive.positions, line.channel.stage)
+        found = await self._archived(line, Wanted(1))
+        if found:
+            line.partition = found[0].partition
+        return Rows({row.ts: _told(row) for row in found}, _of(until, line.partition))
+
+    async def _settled(self, line: Line) -> Mapping[int, int]:
+        """Return how far the archive is. It is waited for where it alone has candles that history corrects.
+
+        One that is far behind isn't waited for.
+        """
+        waited_s = 0.0
+        while True:
+            reached = await asyncio.to_thread(self._reading.archive.positions, line.channel.stage)
+            heard_from = line.heard_from if line.heard_from and line.channel.stage == TIMEFRAMES else {}
+            behind = max((position - _of(reached, part) for part, position in heard_from.items()), default=0)
+            if not 0 < behind < FAR_BEHIND or waited_s >= PATIENCE_S:
+                return reached
+            await self._clock.sleep(LOOK_S)
+            waited_s += LOOK_S
+
+    async def _entries(self, line: Line, after: int) -> list[Told] | None:
+        """Return what the stream has after a position; None where some of it is gone, or Redis is away."""
+        limit, channel = FIRST_BLOCK, line.channel
+        while True:
+            try:
+                found = await self._reading.mirror.entries(
+                    channel.name, channel.instrument, before_ms=None, limit=limit
+                )
+            except MirrorAwayError:
+                return None
+            if not found:
+                return []
+            oldest = marks(found[-1])
+            if oldest.position <= after:
+                return [Told(marks(data), data) for data in found]
+            if len(found) < limit or limit > MOST_MISSED:
+                return None
+            limit *= 4
+
+    async def _archived(self, line: Line, wanted: Wanted) -> list[Row]:
+        channel, archive = line.channel, self._reading.archive
+
+        def read() -> Sequence[Row]:
+            if channel.indicator:
+                return archive.values(channel.instrument, channel.indicator, channel.timeframe_s, wanted)
+            return archive.candles(channel.instrument, channel.timeframe_s, wanted)
+
+        return list(await asyncio.to_thread(read))
+
+
+def _told(row: Row) -> Told:
+    revision = row.revision if isinstance(row, CandleJson) and isinstance(row.revision, int) else -1
+    return Told(Marks(row.position, row.partition, row.ts, revision=revision), _encode(row))
+
+
+def _of(positions: Mapping[int, int], partition: int | None) -> int:
+    return NOWHERE if partition is None else positions.get(partition, NOWHERE)

@@ -26,7 +26,7 @@ PATIENCE_S, LOOK_S = 2.0, 0.05
 FAR_BEHIND = 20_000
 """Positions; an archive that is behind by more isn't waited for."""
 
-FIRST_BLOCK = 500
+FIRST_BLOCK = 20
 
 Row = CandleJson | SecondCandleJson | IndicatorJson
 _encode = msgspec.json.Encoder().encode
@@ -143,7 +143,7 @@ class Past:
                 return [Told(marks(data), data) for data in found]
             if len(found) < limit or limit > MOST_MISSED:
                 return None
-            limit *= 4
+            limit *= 5
 
     async def _archived(self, line: Line, wanted: Wanted) -> list[Row]:
         channel, archive = line.channel, self._reading.archive

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -70,6 +71,7 @@ class Market:
         self.client = connect(LOOPBACK, port, db=0)
         self.mirror = self._mirror()
         self._archive = Archive(path, log=LOG, run=RUN)
+        self._told: dict[str, list[tuple[int, int]]] = defaultdict(list)
 
     def _mirror(self) -> Mirror:
         streams = Streams(partitions=1, budget_mb=2048)
@@ -105,6 +107,8 @@ class Market:
             Stored(INDICATORS, 0, self.position, IndicatorFrame(*head, values, peeks)),
         ]
         self.frames += made
+        for stored in made[1:]:
+            self._tell(stored.frame)  # type: ignore[arg-type] # no frame of ticks
         return made
 
     _seconds = 0
@@ -134,22 +138,15 @@ class Market:
 
     def told(self, channel: str) -> list[tuple[int, int]]:
         """Return position and ``ts`` of what has been said for good on a channel, in its order."""
-        _, name, *_ = channel.split(":")
-        instrument = ":".join(channel.split(":")[-2:])
-        found = []
-        for stored in self.frames:
-            rows: list[Any] = [] if stored.stage == TICKS else list(stored.frame.rows)  # type: ignore[union-attr]
-            if isinstance(stored.frame, TimeframeFrame):
-                rows += [candle for history in stored.frame.history for candle in history.candles]
-            for row in rows:
-                of_it = (
-                    f"pub:candle:{row.timeframe_s}s:{row.instrument}"
-                    if isinstance(row, Candle)
-                    else f"pub:ind:{row.name}:{row.timeframe_s}s:{row.instrument}"
-                )
-                if of_it == channel and row.instrument == instrument:
-                    found.append((stored.position, row.start_ms // 1000))
-        return sorted(found)
+        return self._told[channel]
+
+    def _tell(self, frame: CandleFrame | TimeframeFrame | IndicatorFrame) -> None:
+        rows: list[Any] = list(frame.rows)
+        if isinstance(frame, TimeframeFrame):
+            rows += [candle for history in frame.history for candle in history.candles]
+        for row in sorted(rows, key=lambda row: int(row.start_ms)):
+            name = f"candle:{row.timeframe_s}s" if isinstance(row, Candle) else f"ind:{row.name}:{row.timeframe_s}s"
+            self._told[f"pub:{name}:{row.instrument}"].append((frame.position, row.start_ms // 1000))
 
     async def close(self) -> None:
         await self.client.aclose()

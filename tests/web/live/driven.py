@@ -130,6 +130,10 @@ class Market:
             await self.mirrored(self.step(**how))
         await self.catch_up()
 
+    def renew(self) -> None:
+        """Let the mirror forget what it knows, as a worker that starts anew."""
+        self.mirror = self._mirror()
+
     async def refilled(self) -> None:
         """Empty Redis, and fill it again from the log."""
         await self.client.flushall()

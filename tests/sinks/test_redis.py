@@ -474,3 +474,18 @@ async def test_whether_live_values_are_published_is_not_known_while_redis_is_awa
         for simulated in (True, False):
             with pytest.raises(MirrorAwayError):
                 await sink.hold_channels(client, simulated=simulated)
+
+
+async def test_what_a_frame_has_for_a_channel_is_said_in_one_call(client, mirror, monkeypatch):
+    monkeypatch.setattr(sink, "COMMANDS_PER_CALL", 3)
+    calls, script = [], mirror._script
+
+    async def noted(**call):
+        calls.append(call["args"][4::6])  # after field, expected and new value: how, name, ...
+        return await script(**call)
+
+    monkeypatch.setattr(mirror, "_script", noted)
+    rows = [Candle(name, 1, OPEN_MS + n * 1000, 1, 1, 1, 1, 0, 1) for n in range(4) for name in ("NSE:1", "NSE:2")]
+    await mirror.apply([Stored(CANDLES, 0, 0, CandleFrame(1, "log", 1, 0, OPEN_MS, [], "", rows, []))])
+    assert [len(names) for names in calls] == [4, 4]
+    assert await entries(client, "NSE:1") == [0] * 4

@@ -20,6 +20,7 @@ from topology.sinks.streams import Command, Streams, Watched, watched_on
 POSITIONS = "mirror:positions"
 PUBLISHING = "mirror:publishing"
 HELD_S = 10  # seconds after which a mirror that died holds the channels no more
+SENT = 6  # fields of a command
 COMMANDS_PER_CALL = 1_000
 """A call holds Redis up for about 10 ms."""
 
@@ -152,10 +153,15 @@ class Mirror:
         history, which are only said, are said again.
         """
         skipped = 0
-        for start in range(0, max(len(commands), 1), COMMANDS_PER_CALL):
-            some = commands[start : start + COMMANDS_PER_CALL]
-            is_last = start + COMMANDS_PER_CALL >= len(commands)
-            args = [_field(source), held, moved if is_last else "", *(part for command in some for part in command)]
+        calls = _calls(commands)
+        for number, some in enumerate(calls, start=1):
+            is_last = number == len(calls)
+            args = [
+                _field(source),
+                held,
+                moved if is_last else "",
+                *(part for command in some for part in command[:SENT]),
+            ]
             async with self._reached():
                 done, text, known = await self._script(keys=[POSITIONS], args=args)
             if not done:
@@ -200,6 +206,24 @@ class Mirror:
             self.breaker.failed()
             raise
         self.breaker.succeeded()
+
+
+def _calls(commands: list[Command]) -> list[list[Command]]:
+    """Cut commands into calls, at least one, but not between two that a frame has for the same channel.
+
+    Readers know messages by their position, which is the same for these: they must not hear of some of them alone.
+    """
+    calls, start = [], 0
+    for end in range(1, len(commands)):
+        before, after = commands[end - 1], commands[end]
+        if end - start >= COMMANDS_PER_CALL and _said_together(before) != _said_together(after):
+            calls.append(commands[start:end])
+            start = end
+    return [*calls, commands[start:]]
+
+
+def _said_together(command: Command) -> tuple[str, str, int]:
+    return command.instrument, command.name, command.position
 
 
 def _field(source: Source) -> str:

@@ -28,7 +28,8 @@ HISTORY_SAID = 1_000
 class Command(NamedTuple):
     """An order to ``mirror.lua``: add to the stream, set the latest value, say it on the channel; each with the next.
 
-    Keep is to set and not to say. ``id`` and ``length`` belong to the stream.
+    Keep is to set and not to say. ``id`` and ``length`` belong to the stream. ``position`` is that of the frame; the
+    script doesn't need it.
     """
 
     how: Literal["add", "set", "keep", "say"]
@@ -37,6 +38,7 @@ class Command(NamedTuple):
     data: bytes
     id: str = ""
     length: int = 0
+    position: int = -1
 
 
 Watched = Mapping[str, Set[str]]
@@ -88,6 +90,7 @@ class Streams:
     def commands(self, frames: list[Stored], *, live: bool, watched: Watched | None = None) -> list[Command]:
         """The commands of frames of one source: every final row in order, then the newest of what is for eyes only.
 
+        The rows that a frame has of a channel follow each other, so that they can be said in one go.
         What history fills in or corrects is said after the rows of its frame, and nowhere kept.
         Ticks are for eyes only, as are the ``live`` rows; with ``live`` false those rows are left out. What is for
         eyes only is said where it is ``watched``, with None everywhere.
@@ -95,7 +98,7 @@ class Streams:
         for stored in frames:
             self._see(stored)
         self._resize()
-        rows = [command for stored in frames for command in self._rows(stored)]
+        rows = [command for stored in frames for command in sorted(self._rows(stored), key=_channel)]
         return rows + _newest_ticks(frames, watched) + (_newest_live(frames, watched) if live else [])
 
     def _see(self, stored: Stored) -> None:
@@ -133,6 +136,10 @@ class Streams:
 
     def _added(self, said: Command, timeframe_s: int, start_ms: int) -> Command:
         return said._replace(how="add", id=f"{start_ms}-0", length=self._lengths[timeframe_s])
+
+
+def _channel(command: Command) -> tuple[str, str]:
+    return command.name, command.instrument
 
 
 def _of_history(history: History, stored: Stored) -> list[Command]:
@@ -190,9 +197,9 @@ def _tick(tick: tuple[Tick, Stored] | None, quote: tuple[Quote, Stored] | None, 
 
 def _candle(candle: Candle, stored: Stored, *, forming: bool, revision: int | None = None) -> Command:
     data = candle_json(candle, forming=forming, position=stored.position, partition=stored.partition, revision=revision)
-    return Command("say", _name(candle), candle.instrument, data)
+    return Command("say", _name(candle), candle.instrument, data, position=stored.position)
 
 
 def _indicator(value: IndicatorValue, stored: Stored, *, live: bool) -> Command:
     data = indicator_json(value, live=live, position=stored.position, partition=stored.partition)
-    return Command("say", _name(value), value.instrument, data)
+    return Command("say", _name(value), value.instrument, data, position=stored.position)

@@ -119,9 +119,7 @@ async def test_too_much_that_was_missed_brings_history(
     monkeypatch.setattr(past, "MOST_MISSED", 10)
     await market.run(30)
     for position, resumed in ((19, [SECONDS]), (18, [])):
-        snapshot = await client.subscribe(
-            channels=[SECONDS], resume={SECONDS: {"partition": 0, "position": position}}
-        )
+        snapshot = await client.subscribe(channels=[SECONDS], resume={SECONDS: {"partition": 0, "position": position}})
         assert snapshot["resumed"] == resumed, position
         await client.send(type="UNSUBSCRIBE", channels=[SECONDS])
 

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from topology.market.calendar import Calendar
 from topology.market.instruments import Instrument, InstrumentError, default_class
@@ -36,15 +37,36 @@ class Rate:
         return round((count - before) / (now_s - since_s), 1) if now_s - since_s >= 1 else None
 
 
+class Replay(NamedTuple):
+    """What was pushed on a channel: the messages asked for, the newest number; whether these are all there were."""
+
+    messages: list[bytes]
+    current: int
+    epoch: str
+    complete: bool
+
+
+class Replaying(Protocol):
+    """Remembers what was pushed."""
+
+    def replay(self, channel: str, *, first: int, last: int, epoch: str) -> Replay:
+        """Return what was pushed for good on a channel from one of its numbers to another."""
+        ...
+
+
 @dataclass
 class Gateway:
-    """One gateway. ``simulated`` says that none of its values is real; ``now_ms`` is the time of day."""
+    """One gateway. ``simulated`` says that none of its values is real; ``now_ms`` is the time of day.
+
+    ``pushed`` is there while the WebSocket is served.
+    """
 
     simulated: bool
     reading: Reading
     log: LogView
     names: Names
     now_ms: Callable[[], int]
+    pushed: Replaying | None = None
 
     def __post_init__(self) -> None:
         """Begin knowing nothing."""

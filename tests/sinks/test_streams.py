@@ -66,13 +66,13 @@ def test_the_length_of_streams_follows_the_instruments_seen_and_those_of_other_p
     assert last.length == 5_000 // 20
 
 
-def test_final_rows_are_added_in_order_with_the_start_of_their_candle_as_id():
+def test_final_rows_are_added_in_order_channel_by_channel_with_the_start_of_their_candle_as_id():
     rows = [candle(NIFTY, 1000), candle(RELIANCE, 1000), candle(NIFTY, 2000)]
     commands = Streams(partitions=1, budget_mb=1).commands([candles(0, rows)], live=True)
 
     assert [(c.how, c.name, c.instrument, c.id) for c in commands] == [
-        ("add", "candle:1s", NIFTY, "1000-0"),
         ("add", "candle:1s", RELIANCE, "1000-0"),
+        ("add", "candle:1s", NIFTY, "1000-0"),
         ("add", "candle:1s", NIFTY, "2000-0"),
     ]
 

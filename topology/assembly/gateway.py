@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from topology import topics
 from topology.assembly.base import Companions, RoleApp
+from topology.assembly.events import follow_events
 from topology.assembly.followed import FollowedLog
 from topology.assembly.names import MasterNames
 from topology.embedded.loopback import free_port
@@ -28,6 +29,7 @@ from web.gateway import Gateway
 from web.guard import LOOPBACK, Access, Rates, guard
 from web.live.answers import Answers
 from web.live.hub import Hub
+from web.live.news import News
 from web.live.socket import Sockets
 from web.reading import Reading
 from web.rest import ENDPOINTS
@@ -81,10 +83,21 @@ class GatewayRole:
         )
         hub = Hub(self._gateway, self._hear, SYSTEM)
         self._answers = Answers(hub)
+        news = News(hub)
         if not settings.token_path.exists():
             token(settings.token_path)
             logger.info("a token was made: `topology gateway token` shows it")
-        self._companions.start([followed.follow(), self._second_address(), self._ask_redis(), hub.run(), hub.sweep()])
+        self._companions.start(
+            [
+                followed.follow(),
+                self._second_address(),
+                self._ask_redis(),
+                hub.run(),
+                hub.sweep(),
+                news.run(),
+                follow_events(settings, log, news.happened),
+            ]
+        )
 
     async def close(self) -> None:
         """Nothing is kept."""

@@ -30,7 +30,10 @@ Reply = bytes | int | None | list["Reply"]
 
 
 class Heard(asyncio.Protocol):
-    """A connection that `hear` made. ``ended`` is done when it is lost or closed."""
+    """A connection that `hear` made. ``ended`` is done when it is lost or closed.
+
+    ``hears_everything`` is true while all channels are listened to, by a pattern.
+    """
 
     def __init__(self, take: Callable[[list[Said]], None]) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -39,7 +42,7 @@ class Heard(asyncio.Protocol):
         self._said: list[Said] = []
         self._answers: deque[asyncio.Future[None] | None] = deque()  # of each PING underway, None where it ends a piece
         self._marked = False  # whether a PING is underway behind what is in _said
-        self._everything = False
+        self.hears_everything = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,7 +94,8 @@ class Heard(asyncio.Protocol):
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ping(answer)
         try:
-            await asyncio.wait_for(answer, ANSWERS_WITHIN_S)
+            async with asyncio.timeout(ANSWERS_WITHIN_S):  # wait_for can swallow a cancellation
+                await answer
         except TimeoutError:
             self.close()
             raise MirrorAwayError(f"Redis is silent for {ANSWERS_WITHIN_S:.0f} s", retry_after_s=1.0) from None
@@ -104,14 +108,14 @@ class Heard(asyncio.Protocol):
     def _read(self, reply: Reply) -> None:
         match reply:
             case [b"message", bytes(channel), bytes(data)]:
-                if not self._everything:  # else it comes again, for the pattern
+                if not self.hears_everything:  # else it comes again, for the pattern
                     self._said.append(Said(channel.decode(errors="replace"), data))
             case [b"pmessage", _, bytes(channel), bytes(data)]:
                 self._said.append(Said(channel.decode(errors="replace"), data))
             case [b"psubscribe", *_]:
-                self._everything = True
+                self.hears_everything = True
             case [b"punsubscribe", *_]:
-                self._everything = False
+                self.hears_everything = False
             case [b"pong", _] | b"PONG":
                 self._answered()
 

@@ -19,8 +19,9 @@ from topology.sinks.redis import MirrorAwayError
 from web.gateway import Gateway
 from web.live import names
 from web.live.client import Client, Subscription, Subscriptions
+from web.live.everything import Everything
 from web.live.hub import Hub
-from web.live.line import NOWHERE, Line, Told, groups, key
+from web.live.line import NOWHERE, Group, Line, Told, groups, key
 from web.live.names import Channel
 from web.live.past import Missed, Rows
 from web.live.requests import MOST_CANDLES, MOST_CHANNELS, Request, Resume, indicator
@@ -63,6 +64,7 @@ class Answers:
         self._reads: dict[Chart, asyncio.Task[Read]] = {}
         self._repeating: set[asyncio.Task[None]] = set()
         hub.repeat = self._repeat
+        self.everything = Everything(hub)
 
     async def answer(self, client: Client, request: Request) -> None:
         """Answer a request, be it with an error."""
@@ -175,17 +177,17 @@ class Answers:
     def _join(self, client: Client, line: Line, until: int, missed: Missed | None = None) -> None:
         """Let a client hear a line, after what it has missed."""
         if missed is not None:
-            for text in self._resumed(line, missed):
-                client.confirmed(line.name, text)
+            for group in self._resumed(line, missed):
+                client.confirmed(line.name, group)
             until = missed.until
         self.hub.join(line, client, until=until)
 
-    def _resumed(self, line: Line, missed: Missed) -> list[bytes]:
+    def _resumed(self, line: Line, missed: Missed) -> list[Group]:
         """Return the messages that a client gets in place of history."""
         known = set(map(key, missed.told))
         newer = [one for one in line.beyond(missed.until) if key(one) not in known]
         told = [self.hub.repeated(line, one.marks, one.data) for one in missed.told] + newer
-        return [text for _, text in groups(told)]
+        return groups(told)
 
     async def _channels(self, client: Client, request: Request, channels: list[Channel]) -> None:
         limit(client, map(str, channels))

@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 from aiohttp import ClientError, WSCloseCode, WSMsgType, web
 
+from web.live.line import Group
 from web.live.measures import BYTES, DROPS, PUSHES, SLOW
 from web.live.requests import Request
 
 MOST_WAITING = 8 * 2**20
 """Bytes of confirmed messages and answers that wait; a client that lets more pile up is closed."""
+
+LITTLE = 2**20
+"""Bytes: with more waiting, what a client has asked for isn't looked up yet."""
 
 PIECE = 64 * 1024
 """Bytes of pushes that are sent as one message, a line each."""
@@ -49,27 +53,37 @@ class Client:
         self._waiting: deque[tuple[bool, bytes]] = deque()  # whether it is a push, and the text
         self._size = 0
         self._newest: dict[str, bytes] = {}
-        self._wake = asyncio.Event()
+        self._wake, self._sent = asyncio.Event(), asyncio.Event()
 
     @property
     def channels(self) -> set[str]:
         """The channels that it has subscribed."""
         return {channel for one in self.subscriptions.values() for channel in one.channels}
 
-    def confirmed(self, channel: str, text: bytes) -> None:
+    def confirmed(self, channel: str, group: Group) -> None:
         """Queue confirmed messages of a channel; what still forms there is known by now."""
         self.forget(channel)
-        self._queue(text, push=True)
+        self._queue(group.text, push=True)
 
-    def newest(self, channel: str, text: bytes) -> None:
+    def newest(self, channel: str, data: bytes, text: bytes) -> None:  # noqa: ARG002 - the envelope has it
         """Let a value wait in place of the one before it."""
         self.forget(channel)
         self._newest[channel] = text
         self._wake.set()
 
+    def push(self, text: bytes) -> None:
+        """Queue a push that belongs to no line."""
+        self._queue(text, push=True)
+
     def tell(self, text: bytes) -> None:
         """Queue an answer or another message that is no push."""
         self._queue(text, push=False)
+
+    async def drained(self) -> None:
+        """Wait until little waits to be sent."""
+        while self._size > LITTLE and not self.ended.done():
+            self._sent.clear()
+            await self._sent.wait()
 
     def forget(self, channel: str) -> None:
         """Drop the value of a channel that waits."""
@@ -80,6 +94,7 @@ class Client:
         """Have it closed; what waits is dropped."""
         if not self.ended.done():
             self.ended.set_result(why)
+            self._sent.set()
             self._waiting.clear()
             self._newest.clear()
 
@@ -100,6 +115,7 @@ class Client:
                 await self._wake.wait()
                 self._wake.clear()
                 while (text := self._next()) is not None:
+                    self._sent.set()
                     BYTES.inc(len(text))
                     compress = self._deflate if len(text) >= LARGE else 0
                     await self._socket.send_frame(text, WSMsgType.TEXT, compress)

@@ -13,15 +13,20 @@ import msgspec
 
 from topology.sinks.applied import SinkError
 from topology.sinks.heard import Heard, Said
-from web.gateway import Gateway
+from web.gateway import Gateway, Replay
+from web.live import names
 from web.live.client import GOES_AWAY, Client, Subscriptions
-from web.live.line import Line, Message, Told, groups, key
+from web.live.line import Line, Listener, Message, Told, groups, key
 from web.live.measures import CLIENTS, LINES
 from web.live.names import Channel, Marks, marks
 from web.live.past import Past
 from web.outside import Clock
+from web.rest.indicators import ACTIVE_KEY
 
 logger = logging.getLogger(__name__)
+
+ACTIVE_CHANNEL = f"pub:{ACTIVE_KEY}"
+"""Where gateways tell each other which indicators are shown."""
 
 KEPT_MS = 120_000
 """How long a line is kept that nobody hears any more."""
@@ -45,6 +50,13 @@ class Hub:
         self.heard: Heard | None = None
         self.past = Past(gateway.reading, clock)
         self.repeat: Callable[[Client, Subscriptions], None] = lambda client, subscriptions: None  # noqa: ARG005
+        self.on_active: Callable[[bytes], None] = lambda data: None  # noqa: ARG005
+        self.on_return: Callable[[], None] = lambda: None
+        self._returns = False  # whether Redis has been connected before
+        self.everything: dict[Listener, None] = {}
+        self._others: dict[str, Line] = {}
+        self._hears_all = asyncio.Lock()
+        gateway.pushed = self
         self._connect = connect
         self._seq = 0
         self._opening: dict[str, asyncio.Task[None]] = {}
@@ -62,6 +74,7 @@ class Hub:
         """Forget a client."""
         self.clients.discard(client)
         CLIENTS.set(len(self.clients))
+        self.everything.pop(client, None)
         for channel in client.channels:
             self.leave(channel, client)
 
@@ -103,7 +116,12 @@ class Hub:
         try:
             self.heard = heard
             self.tell_all(source(redis=True))
+            await heard.subscribe([ACTIVE_CHANNEL])
+            await self.hear_everything()
             await self.open([line.channel for line in self.lines.values()])
+            if self._returns:
+                self.on_return()
+            self._returns = True
             while not heard.ended.done():
                 await heard.caught_up()
                 await asyncio.wait({heard.ended}, timeout=ALIVE_S)
@@ -177,8 +195,16 @@ class Hub:
             client.tell(self.hello())
             self.repeat(client, subscriptions)
 
+    async def hear_everything(self) -> None:
+        """Listen to all channels, or no longer, as somebody wants it. Raises MirrorAwayError."""
+        async with self._hears_all:
+            if self.heard is not None and self.heard.hears_everything != bool(self.everything):
+                await self.heard.listen_to_everything(bool(self.everything))
+            if not self.everything:
+                self._others.clear()
+
     def _new(self, channel: Channel) -> Line:
-        line = self.lines[str(channel)] = Line(channel)
+        line = self.lines[str(channel)] = self._others.pop(str(channel), Line(channel))
         line.left_ms = self.clock.now_ms()
         LINES.set(len(self.lines))
         return line
@@ -204,9 +230,20 @@ class Hub:
         for channel, data in said:
             told.setdefault(channel, []).append(data)
         for channel, values in told.items():
-            line = self.lines.get(channel)
+            line = self.lines.get(channel) or self._other(channel)
             if line is not None:
                 self._take(line, values)
+            elif channel == ACTIVE_CHANNEL:
+                self.on_active(values[-1])
+
+    def _other(self, channel: str) -> Line | None:
+        """Return the line of a channel that only those hear who hear everything."""
+        if not self.everything:
+            return None
+        found = self._others.get(channel)
+        if found is None and (read := names.channel(channel)) is not None:
+            found = self._others[channel] = Line(read)
+        return found
 
     def _take(self, line: Line, values: list[bytes]) -> None:
         """Pass on values of a line: confirmed ones, and the newest of those that are not."""
@@ -230,8 +267,8 @@ class Hub:
         if newest is not None:
             line.number += 1
             text = self.envelope(line, newest)
-            for listener in line.listeners:
-                listener.newest(line.name, text)
+            for listener in (*line.listeners, *self.everything):
+                listener.newest(line.name, newest, text)
 
     def _tell(self, line: Line, told: Iterable[Told]) -> None:
         """Pass on confirmed messages as far as they are news."""
@@ -240,10 +277,12 @@ class Hub:
             if line.is_news(one.marks):
                 news.append(self._message(line, one.marks, one.data))
                 line.remember(news[-1])
-        for position, text in groups(news):
+        for group in groups(news):
             for listener, until in line.listeners.items():
-                if position > until:
-                    listener.confirmed(line.name, text)
+                if group.position > until:
+                    listener.confirmed(line.name, group)
+            for everyone in self.everything:
+                everyone.confirmed(line.name, group)
 
     def _message(self, line: Line, mark: Marks, data: bytes) -> Message:
         line.number += 1
@@ -257,15 +296,32 @@ class Hub:
         """Wrap a value for clients. It has the line's newest number."""
         self._seq += 1
         return b'{"channel":"%b","data":%b,"ts":"%b","seq":%d,"channel_seq":%d,"epoch":"%b"}' % (
-            line.name.encode(), data, self._now(), self._seq, line.number, self.epoch.encode(),
+            line.name.encode(), data, self.now(), self._seq, line.number, self.epoch.encode(),
         )  # fmt: skip
 
-    def _now(self) -> bytes:
+    def initial(self, channel: str, data: bytes) -> bytes:
+        """Wrap the newest value of a channel for a client that hears everything."""
+        line = self.lines.get(channel) or self._others.get(channel)
+        self._seq += 1
+        return b'{"channel":"%b","data":%b,"ts":"%b","seq":%d,"channel_seq":%d,"epoch":"%b","initial":true}' % (
+            channel.encode(), data, self.now(), self._seq, 0 if line is None else line.number, self.epoch.encode(),
+        )  # fmt: skip
+
+    def now(self) -> bytes:
+        """Return the time of day as clients read it."""
         now_ms = self.clock.now_ms()
         if self._stamp[0] != now_ms:
             text = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds")
             self._stamp = now_ms, text.replace("+00:00", "Z").encode()
         return self._stamp[1]
+
+    def replay(self, channel: str, *, first: int, last: int, epoch: str) -> Replay:
+        """Return what was pushed for good on a channel from one of its numbers to another, as far as it is known."""
+        line = self.lines.get(channel)
+        if line is None or epoch not in ("", self.epoch):
+            return Replay([], 0 if line is None else line.number, self.epoch, complete=False)
+        texts = [message.text for message in line.memory if first <= message.number <= last]
+        return Replay(texts, line.number, self.epoch, complete=first > line.forgotten and last <= line.number)
 
     async def sweep(self) -> NoReturn:
         """Let go of lines that nobody has heard for a while."""
@@ -276,6 +332,8 @@ class Hub:
             for line in left:
                 if line.name not in self._opening:
                     del self.lines[line.name]
+                    if self.everything:
+                        self._others[line.name] = line
             if self.heard is not None:
                 self.heard.unsubscribe([line.name for line in left if line.name not in self.lines])
             LINES.set(len(self.lines))

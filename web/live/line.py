@@ -39,15 +39,23 @@ def key(told: Told | Message) -> tuple[int, int, int]:
     return told.marks.position, told.marks.ts, told.marks.revision
 
 
+class Group(NamedTuple):
+    """The confirmed messages that a line has of one position: a client has all of them or none. ``text`` is theirs."""
+
+    position: int
+    messages: list[Message]
+    text: bytes
+
+
 class Listener(Protocol):
     """Who hears a line."""
 
-    def confirmed(self, channel: str, text: bytes) -> None:
-        """Take confirmed messages of one position, a line of text each."""
+    def confirmed(self, channel: str, group: Group) -> None:
+        """Take confirmed messages."""
         ...
 
-    def newest(self, channel: str, text: bytes) -> None:
-        """Take a value that the next one makes worthless."""
+    def newest(self, channel: str, data: bytes, text: bytes) -> None:
+        """Take a value that the next one makes worthless, and its envelope."""
         ...
 
 
@@ -115,9 +123,7 @@ class Line:
         return [message for message in self.memory if message.position > position]
 
 
-def groups(messages: Iterable[Message]) -> list[tuple[int, bytes]]:
-    """Join the messages of each position: a client has all of them or none, since it knows them by position."""
-    return [
-        (position, b"\n".join(message.text for message in group))
-        for position, group in groupby(messages, key=lambda message: message.position)
-    ]
+def groups(messages: Iterable[Message]) -> list[Group]:
+    """Group messages that are in order by their position."""
+    found = [(position, list(group)) for position, group in groupby(messages, key=lambda message: message.position)]
+    return [Group(position, group, b"\n".join(message.text for message in group)) for position, group in found]

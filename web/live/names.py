@@ -60,11 +60,15 @@ def values(instrument: str, indicator: str, timeframe_s: int) -> Channel:
 
 
 class Marks(msgspec.Struct, frozen=True, gc=False):
-    """Of a message what the gateway has to know: a confirmed one is known by its position, ``ts`` and revision."""
+    """Of a message what the gateway has to know: a confirmed one is known by its position, ``ts`` and revision.
+
+    ``tick_ts`` is the time of a tick in milliseconds.
+    """
 
     position: int
     partition: int
     ts: int = 0
+    tick_ts: int = 0
     forming: bool = False
     live: bool = False
     revision: int = -1

@@ -14,10 +14,14 @@ from web.live import requests
 from web.live.answers import Answers, refuse
 from web.live.bucket import Bucket
 from web.live.client import Client, End
+from web.live.everything import since
 from web.live.requests import LONGEST, Request
 from web.problem import Problem, unavailable
 
 MOST_CLIENTS = 5_000
+UNDECIDED_S = 0.5
+"""A client that hasn't subscribed for so long gets everything."""
+
 SILENT_S = 60.0
 """Without a sign of life for so long, a client is given up. It is asked for one every 30 s."""
 
@@ -44,6 +48,8 @@ class Sockets:
         """Serve a client until it is gone."""
         answers = self._answers()
         hub = answers.hub
+        last = request.query.get("last_ts", "")
+        since(last)
         if len(hub.clients) >= MOST_CLIENTS:
             raise unavailable("places", f"{MOST_CLIENTS} clients are connected already")
         socket = web.WebSocketResponse(
@@ -53,9 +59,10 @@ class Sockets:
         client = Client(socket, deflate=_only_large(socket))
         hub.admit(client)
         try:
-            why = await Conversation(answers, client, socket).hold()
+            why = await Conversation(answers, client, socket, last).hold()
         finally:
             hub.dismiss(client)
+            await answers.everything.take(client)
         await _close(request, socket, why)
         return socket
 
@@ -66,17 +73,20 @@ class Sockets:
 class Conversation:
     """What goes on between a client and the gateway."""
 
-    def __init__(self, answers: Answers, client: Client, socket: web.WebSocketResponse) -> None:
+    def __init__(self, answers: Answers, client: Client, socket: web.WebSocketResponse, last: str) -> None:
         self._answers, self._client, self._socket = answers, client, socket
         self._now_ms = answers.hub.clock.now_ms
         self._bucket = Bucket(self._now_ms)
+        self._last = last
+        self._everything: asyncio.Task[None] | None = None
         self._underway: dict[asyncio.Task[None], str] = {}  # what is being answered, and what it is about
 
     async def hold(self) -> End | None:
         """Return why it is to be closed; None where the client has gone."""
         sending, receiving = asyncio.create_task(self._client.send()), asyncio.create_task(self._receive())
-        tasks = [sending, receiving]
-        waited: list[asyncio.Future[Any]] = [*tasks, self._client.ended]
+        self._everything = asyncio.create_task(self._give_everything())
+        tasks = [sending, receiving, self._everything]
+        waited: list[asyncio.Future[Any]] = [sending, receiving, self._client.ended]
         try:
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -123,8 +133,17 @@ class Conversation:
         task.add_done_callback(self._underway.pop)
         return None
 
+    async def _give_everything(self) -> None:
+        """Give a client everything that doesn't subscribe for a moment, or says since when it wants it."""
+        if not self._last:
+            await self._answers.hub.clock.sleep(UNDECIDED_S)
+        await self._answers.everything.give(self._client, since(self._last))
+
     async def _answer(self, request: Request, earlier: list[asyncio.Task[None]]) -> None:
         """Answer a request after those before it that are about the same."""
+        if request.type == "SUBSCRIBE" and self._everything is not None:
+            self._everything.cancel()
+            await self._answers.everything.take(self._client)
         if earlier:
             await asyncio.wait(earlier)
         await self._answers.answer(self._client, request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from web.endpoint import Endpoint
-from web.rest import candles, indicators, instruments, market, reload, system
+from web.rest import candles, indicators, instruments, market, missed, reload, system
 from web.rest.docs import docs
 from web.udf import bars, symbols
 
@@ -19,6 +19,7 @@ _ENDPOINTS: tuple[Endpoint, ...] = (
     market.market_status,
     market.pipeline,
     system.metrics,
+    missed.missed,
     instruments.tokens,
     instruments.candles,
     instruments.values,

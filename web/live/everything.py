@@ -81,11 +81,11 @@ class Everything:
 
     async def take(self, client: Client) -> None:
         """Note that a client hears everything no longer: it has subscribed, or gone."""
-        if self._hub.everything.pop(client, client) is None:
-            try:
-                await self._hub.hear_everything()
-            except SinkError as error:
-                logger.warning("%s", error)
+        self._hub.everything.pop(client, None)
+        try:
+            await self._hub.hear_everything()
+        except SinkError as error:
+            logger.warning("%s", error)
 
     def _repeat(self) -> None:
         """After Redis was away: the newest values again."""

@@ -74,7 +74,6 @@ class Hub:
         """Forget a client."""
         self.clients.discard(client)
         CLIENTS.set(len(self.clients))
-        self.everything.pop(client, None)
         for channel in client.channels:
             self.leave(channel, client)
 

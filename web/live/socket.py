@@ -143,6 +143,7 @@ class Conversation:
         """Answer a request after those before it that are about the same."""
         if request.type == "SUBSCRIBE" and self._everything is not None:
             self._everything.cancel()
+            await asyncio.wait([self._everything])
             await self._answers.everything.take(self._client)
         if earlier:
             await asyncio.wait(earlier)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from topology.sinks.streams import Streams
 from web.gateway import Gateway
 from web.live.answers import Answers
 from web.live.hub import Hub
+from web.live.news import News
 from web.live.socket import Sockets
 from web.reading import Reading
 
@@ -220,9 +221,8 @@ class Served:
     def __init__(self, redis: int, path: Path, *, log: FixedLog | None = None, clock: Any = SYSTEM) -> None:
         self.client = connect(LOOPBACK, redis, db=0)
         reading = Reading(MirrorReader(self.client), ArchiveReader(path))
-        self.gateway = Gateway(
-            simulated=True, reading=reading, log=log or FixedLog(), names=SomeNames(), now_ms=clock.now_ms
-        )
+        self.log = log or FixedLog()
+        self.gateway = Gateway(simulated=True, reading=reading, log=self.log, names=SomeNames(), now_ms=clock.now_ms)
         self.hub = Hub(self.gateway, lambda take: hear(LOOPBACK, redis, password=None, take=take), clock)
         self.answers = Answers(self.hub)
         application = Application()
@@ -233,12 +233,17 @@ class Served:
     async def start(self) -> None:
         await self._runner.setup()
         await TCPSite(self._runner, LOOPBACK, self.port).start()
-        self._running = asyncio.create_task(self.hub.run())
+        self._running = [asyncio.create_task(self.hub.run())]
+
+    def start_news(self) -> None:
+        """Tell clients how things are."""
+        self._running.append(asyncio.create_task(News(self.hub).run()))
 
     async def stop(self) -> None:
         await self._runner.cleanup()
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
         await self.client.aclose()
 
     @asynccontextmanager
@@ -265,3 +270,19 @@ async def served(market: Market, **options: Any) -> AsyncIterator[Served]:
 def positions(rows: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
     """Return position and ``ts`` of rows."""
     return [(row["position"], row["ts"]) for row in rows]
+
+
+def confirmed(client: Listening, channel: str) -> list[tuple[int, int]]:
+    """Return position and ``ts`` of what a client has been told for good on a channel so far."""
+    return [
+        (message["data"]["position"], message["data"]["ts"])
+        for message in client.heard
+        if message.get("channel") == channel and not message["data"].get("forming") and not message["data"].get("live")
+    ]
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():
+            await asyncio.sleep(0.01)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.web.live.driven import CANDLES_60, SECONDS, SMA, TICK, Listening, Market, Served, served
+from tests.web.live.driven import CANDLES_60, SECONDS, SMA, TICK, Listening, Market, Served, confirmed, served, until
 from tests.web.served import NIFTY
 from topology.embedded import Valkey, free_port
 from topology.sinks.redis import MirrorAwayError, MirrorEmptiedError
@@ -24,12 +24,6 @@ def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:  # type: ignore[misc] # it 
     server.start()
     yield server  # type: ignore[misc]
     server.kill()
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 async def all_of(client: Listening, market: Market, channel: str) -> list[tuple[int, int]]:
@@ -70,14 +64,6 @@ async def test_what_is_said_around_a_crash_of_redis_comes_once_and_in_order(
     assert confirmed(client, SECONDS) == market.told(SECONDS)[100:]
     assert confirmed(client, CANDLES_60) == market.told(CANDLES_60)[1:]
     assert {message["epoch"] for message in client.heard if "epoch" in message} == {gateway.hub.epoch}
-
-
-def confirmed(client: Listening, channel: str) -> list[tuple[int, int]]:
-    return [
-        (message["data"]["position"], message["data"]["ts"])
-        for message in client.heard
-        if message.get("channel") == channel and not message["data"]["forming"]
-    ]
 
 
 async def test_a_redis_that_is_emptied_and_filled_again_tells_clients_nothing_twice(

@@ -62,7 +62,7 @@ async def folded_page(
         parts += block
         ended = len(block) < BLOCK
         candles = await asyncio.to_thread(
-            _folded, parts, calendar, instrument_class, timeframe_s, await _closed_until(reading, parts, lateness_ms)
+            fold, parts, calendar, instrument_class, timeframe_s, await _closed_until(reading, parts, lateness_ms)
         )
         if not ended:
             candles = candles[:-1]  # the oldest may lack parts that were not read
@@ -79,10 +79,10 @@ async def _closed_until(reading: Reading, parts: Sequence[AnyCandle], lateness_m
     return max((parts[0].ts + parts[0].tf) * 1000, (reached_ms or 0) - lateness_ms)
 
 
-def _folded(
+def fold(
     parts: Sequence[AnyCandle], calendar: Calendar, instrument_class: str, timeframe_s: int, closed_until_ms: int
 ) -> list[CandleJson]:
-    """Fold candles that come the newest first; so do the longer ones."""
+    """Fold candles that come the newest first; so do the longer ones, those that end by ``closed_until_ms``."""
     made = folded(map(candle_of, reversed(parts)), calendar, instrument_class, timeframe_s, Stretch(0, closed_until_ms))
     found, first = [], 0
     for candle in reversed(made):

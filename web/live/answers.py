@@ -16,6 +16,7 @@ from topology.market import CalendarError
 from topology.market.instruments import Instrument, InstrumentError
 from topology.sinks.applied import SinkError
 from topology.sinks.redis import MirrorAwayError
+from web.folding import stored_for
 from web.gateway import Gateway
 from web.live import names
 from web.live.client import Client, Subscription, Subscriptions
@@ -23,7 +24,7 @@ from web.live.everything import Everything
 from web.live.hub import Hub
 from web.live.line import NOWHERE, Group, Line, Told, groups, key
 from web.live.names import Channel
-from web.live.past import Missed, Rows
+from web.live.past import Missed, Rows, laid_over
 from web.live.requests import MOST_CANDLES, MOST_CHANNELS, Request, Resume, indicator
 from web.problem import Problem, unavailable, unknown
 
@@ -187,7 +188,7 @@ class Answers:
         known = set(map(key, missed.told))
         newer = [one for one in line.beyond(missed.until) if key(one) not in known]
         told = [self.hub.repeated(line, one.marks, one.data) for one in missed.told] + newer
-        return groups(told)
+        return groups(sorted(told, key=key))
 
     async def _channels(self, client: Client, request: Request, channels: list[Channel]) -> None:
         limit(client, map(str, channels))
@@ -248,17 +249,6 @@ def limit(client: Client, channels: Iterable[str]) -> None:
 def refuse(client: Client, req_id: str, problem: Problem) -> None:
     """Tell a client what is wrong with its request."""
     client.tell(_encode({"type": "ERROR", "reqId": req_id, "error": problem.error, "detail": problem.detail}))
-
-
-def laid_over(rows: Rows, line: Line, others: Iterable[Told] = ()) -> dict[int, Told]:
-    """Lay what a line remembers over rows, by ``ts``. Of two the one with the later position stands."""
-    found = dict(rows.told)
-    remembered = [Told(message.marks, message.data) for message in line.beyond(rows.until)]
-    for told in [*others, *remembered]:
-        known = found.get(told.marks.ts)
-        if known is None or known.marks.position <= told.marks.position:
-            found[told.marks.ts] = told
-    return found
 
 
 def last_of(found: Mapping[int, Told], line: Line) -> Resume:
@@ -333,8 +323,9 @@ async def _known(gateway: Gateway, instrument: str) -> str:
 
 def _require_timeframe(gateway: Gateway, timeframe_s: int) -> None:
     stored = gateway.log.configuration.timeframes
-    if timeframe_s != 1 and timeframe_s not in stored:
-        raise unknown("timeframe", f"tf={timeframe_s}: there are 1, {', '.join(map(str, sorted(stored)))}")
+    if timeframe_s != 1 and stored_for(timeframe_s, stored) is None:
+        there = ", ".join(map(str, sorted(stored)))
+        raise unknown("timeframe", f"tf={timeframe_s}: there are 1, {there} and multiples of them")
 
 
 def _require_indicator(gateway: Gateway, channel: Channel) -> None:

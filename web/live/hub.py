@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import NoReturn
 
 import msgspec
 
+from topology.market import CalendarError
 from topology.sinks.applied import SinkError
 from topology.sinks.heard import Heard, Said
 from web.gateway import Gateway, Replay
 from web.live import names
 from web.live.client import GOES_AWAY, Client, Subscriptions
-from web.live.line import Line, Listener, Message, Told, groups, key
+from web.live.folds import Fold, base_of
+from web.live.line import Group, Line, Listener, Message, Told, groups, key
 from web.live.measures import CLIENTS, LINES
 from web.live.names import Channel, Marks, marks
-from web.live.past import Past
+from web.live.past import Past, laid_over
 from web.outside import Clock
+from web.problem import Problem
 from web.rest.indicators import ACTIVE_KEY
 
 logger = logging.getLogger(__name__)
@@ -48,7 +51,7 @@ class Hub:
         self.lines: dict[str, Line] = {}
         self.epoch = secrets.token_hex(6)
         self.heard: Heard | None = None
-        self.past = Past(gateway.reading, clock)
+        self.past = Past(gateway, clock)
         self.repeat: Callable[[Client, Subscriptions], None] = lambda client, subscriptions: None  # noqa: ARG005
         self.on_active: Callable[[bytes], None] = lambda data: None  # noqa: ARG005
         self.on_return: Callable[[], None] = lambda: None
@@ -137,13 +140,47 @@ class Hub:
         """Return the lines of channels, as soon as they are heard; those that aren't now will be later."""
         lines = [self.lines.get(str(channel)) or self._new(channel) for channel in channels]
         lacking = [line for line in lines if line.heard_from is None and line.name not in self._opening]
-        if lacking and self.heard is not None:
-            task = asyncio.create_task(self._open(self.heard, lacking))
-            self._opening |= {line.name: task for line in lacking}
-            task.add_done_callback(lambda _: self._opened(lacking))
+        folded = {line: base for line in lacking if (base := base_of(self.gateway, line.channel)) is not None}
+        said = [line for line in lacking if line not in folded]
+        if said and self.heard is not None:
+            self._start(self._open(self.heard, said), said)
+        for line, base in folded.items():
+            self._start(self._fold(line, base), [line])
         while opening := {self._opening[line.name] for line in lines if line.name in self._opening}:
             await asyncio.wait(opening)
         return lines
+
+    def _start(self, opening: Coroutine[None, None, None], lines: list[Line]) -> None:
+        task = asyncio.create_task(opening)
+        self._opening |= {line.name: task for line in lines}
+        task.add_done_callback(lambda _: self._opened(lines))
+
+    async def _fold(self, line: Line, of: Channel) -> None:
+        """Hear the line that one is folded out of."""
+        (base,) = await self.open([of])
+        if line.base is not base:
+            fold = Fold(self.gateway, line, base, tell=self._tell_folded, show=self._show)
+            count = -(-line.channel.timeframe_s // of.timeframe_s) + 1
+            try:
+                rows = await self.past.rows(base, count)
+            except (SinkError, Problem, CalendarError) as error:
+                logger.warning("%s can't be folded: %s", line.name, error)
+                return
+            known = laid_over(rows, base)
+            fold.begin([known[ts] for ts in sorted(known)])
+            self.join(base, fold, until=rows.until)
+            line.base, line.fold = base, fold
+        line.heard_from = base.heard_from
+
+    def _unfold(self, line: Line) -> None:
+        if line.base is not None and line.fold is not None:
+            self.leave(line.base.name, line.fold)
+            line.base = line.fold = None
+
+    def _tell_folded(self, line: Line, told: Told) -> None:
+        message = self._message(line, told.marks, told.data)
+        line.remember(message)
+        self._pass_on(line, groups([message]))
 
     def _opened(self, lines: Iterable[Line]) -> None:
         for line in lines:
@@ -187,6 +224,8 @@ class Hub:
         for line in self.lines.values():
             line.lost = False
             line.forget()
+            self._unfold(line)
+            line.heard_from = None if base_of(self.gateway, line.channel) else line.heard_from
         for client in self.clients:
             subscriptions, client.subscriptions = client.subscriptions, {}
             for line in self.lines.values():
@@ -208,18 +247,19 @@ class Hub:
         LINES.set(len(self.lines))
         return line
 
-    def join(self, line: Line, client: Client, *, until: int) -> None:
+    def join(self, line: Line, client: Listener, *, until: int) -> None:
         """Let a client hear a line; it has all up to a position. What the line is given from now on is passed on."""
         if line.heard_from is None and not line.listeners:
             line.told = max(line.told, until)
         line.listeners[client] = until
         line.left_ms = None
 
-    def leave(self, channel: str, client: Client) -> None:
+    def leave(self, channel: str, client: Listener) -> None:
         """Let a client hear a line no longer."""
         line = self.lines.get(channel)
         if line is not None and line.listeners.pop(client, None) is not None:
-            client.forget(channel)
+            if isinstance(client, Client):
+                client.forget(channel)
             if not line.listeners:
                 line.left_ms = self.clock.now_ms()
 
@@ -264,10 +304,14 @@ class Hub:
             return
         self._tell(line, confirmed)
         if newest is not None:
-            line.number += 1
-            text = self.envelope(line, newest)
-            for listener in (*line.listeners, *self.everything):
-                listener.newest(line.name, newest, text)
+            self._show(line, newest)
+
+    def _show(self, line: Line, data: bytes) -> None:
+        """Pass on a value that is not confirmed."""
+        line.number += 1
+        text = self.envelope(line, data)
+        for listener in (*line.listeners, *self.everything):
+            listener.newest(line.name, data, text)
 
     def _tell(self, line: Line, told: Iterable[Told]) -> None:
         """Pass on confirmed messages as far as they are news."""
@@ -276,7 +320,10 @@ class Hub:
             if line.is_news(one.marks):
                 news.append(self._message(line, one.marks, one.data))
                 line.remember(news[-1])
-        for group in groups(news):
+        self._pass_on(line, groups(news))
+
+    def _pass_on(self, line: Line, told: Iterable[Group]) -> None:
+        for group in told:
             for listener, until in line.listeners.items():
                 if group.position > until:
                     listener.confirmed(line.name, group)
@@ -331,6 +378,7 @@ class Hub:
             for line in left:
                 if line.name not in self._opening:
                     del self.lines[line.name]
+                    self._unfold(line)
                     if self.everything:
                         self._others[line.name] = line
             if self.heard is not None:

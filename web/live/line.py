@@ -74,6 +74,8 @@ class Line:
         self.forgotten = 0  # the number of the newest message that is no longer in the memory
         self.reached = NOWHERE  # the newest position
         self.partition: int | None = None
+        self.base: Line | None = None  # the line that it is folded out of, and what folds it
+        self.fold: Listener | None = None
         self.heard_from: Mapping[int, int] | None = None  # positions by partition, None while nothing is heard
         self.held: list[Told] | None = None  # what is said while it is found out what was said before
         self.lost = False  # whether that can't be found out

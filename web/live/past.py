@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -12,10 +12,11 @@ from topology.log.frames import TIMEFRAMES
 from topology.sinks.archived import Wanted
 from topology.sinks.redis import MirrorAwayError
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
+from web.gateway import Gateway
+from web.live.folds import page
 from web.live.line import NOWHERE, Line, Told, key
 from web.live.names import Marks, marks
 from web.outside import Clock
-from web.reading import Reading
 
 MOST_MISSED = 5_000
 """Messages of a channel that a client may have missed."""
@@ -49,11 +50,13 @@ class Missed(NamedTuple):
 class Past:
     """Reads what lines have told. A line that is heard remembers what comes after it."""
 
-    def __init__(self, reading: Reading, clock: Clock) -> None:
-        self._reading, self._clock = reading, clock
+    def __init__(self, gateway: Gateway, clock: Clock) -> None:
+        self._gateway, self._reading, self._clock = gateway, gateway.reading, clock
 
     async def rows(self, line: Line, limit: int) -> Rows:
-        """Return the newest rows of a line. Raises Problem, ArchiveError."""
+        """Return the newest rows of a line. Raises Problem, SinkError, CalendarError."""
+        if line.base is not None:
+            return await self._folded(line, line.base, Wanted(limit))
         until = await self._settled(line)
         channel, wanted = line.channel, Wanted(limit)
         found: list[Row] = []
@@ -72,6 +75,8 @@ class Past:
 
         None where that is too much, can't be told for sure, or where there is no such position in the partition.
         """
+        if line.base is not None:
+            return await self._folded_after(line, line.base, position, partition)
         settled = await self._settled(line)
         archived = await self._archived(line, Wanted(MOST_MISSED + 1, after=position))
         found = {key(told): told for told in map(_told, archived)}
@@ -105,11 +110,38 @@ class Past:
 
     async def newest(self, line: Line) -> Rows:
         """Return the newest row of a line alone: from the archive, for what Redis has is asked for at once."""
+        if line.base is not None:
+            return await self._folded(line, line.base, Wanted(1))
         until = await asyncio.to_thread(self._reading.archive.positions, line.channel.stage)
         found = await self._archived(line, Wanted(1))
         if found:
             line.partition = found[0].partition
         return Rows({row.ts: _told(row) for row in found}, _of(until, line.partition))
+
+    async def _folded(self, line: Line, base: Line, wanted: Wanted) -> Rows:
+        """Return folded candles: all that can be made of what the stores have now."""
+        await self._settled(base)
+        found = [row for row in await page(self._gateway, line, base.channel, wanted) if isinstance(row, CandleJson)]
+        if found:
+            line.partition = found[0].partition
+        return Rows({row.ts: _told(row) for row in found}, max((row.position for row in found), default=NOWHERE))
+
+    async def _folded_after(self, line: Line, base: Line, position: int, partition: int | None) -> Missed | None:
+        """Fold again all candles that have a part which was told after a position."""
+        settled = await self._settled(base)
+        parts = await self._archived(base, Wanted(MOST_MISSED + 1, after=position))
+        if len(parts) > MOST_MISSED or not await self._is_there(base, position, partition, settled):
+            return None
+        if base.since is not None and _of(settled, base.partition) < base.since:
+            return None
+        since_s = min((part.ts for part in parts), default=None)
+        if since_s is None:
+            return Missed([], position)
+        rows = await page(
+            self._gateway, line, base.channel, Wanted(MOST_MISSED, since_s=since_s - line.channel.timeframe_s)
+        )
+        told = [_told(row) for row in rows if row.position > position and isinstance(row, CandleJson)]
+        return Missed(sorted(told, key=key), position)
 
     async def _settled(self, line: Line) -> Mapping[int, int]:
         """Return how far the archive is. It is waited for where it alone has candles that history corrects.
@@ -154,6 +186,17 @@ class Past:
             return archive.candles(channel.instrument, channel.timeframe_s, wanted)
 
         return list(await asyncio.to_thread(read))
+
+
+def laid_over(rows: Rows, line: Line, others: Iterable[Told] = ()) -> dict[int, Told]:
+    """Lay what a line remembers over rows, by ``ts``. Of two the one with the later position stands."""
+    found = dict(rows.told)
+    remembered = [Told(message.marks, message.data) for message in line.beyond(rows.until)]
+    for told in [*others, *remembered]:
+        known = found.get(told.marks.ts)
+        if known is None or known.marks.position <= told.marks.position:
+            found[told.marks.ts] = told
+    return found
 
 
 def _told(row: Row) -> Told:

@@ -78,21 +78,26 @@ class Market:
         streams = Streams(partitions=1, budget_mb=2048)
         return Mirror(self.client, log=LOG, run=RUN, streams=streams, breaker=Breaker(lambda: 0.0, failures=1 << 30))
 
-    def step(self, seconds: int = 1, *, live: bool = False, correct: int | None = None) -> Frames:
-        """Make the frames of one position, with so many seconds in it; ``correct`` is the number of an older minute."""
+    def step(
+        self, seconds: int = 1, *, live: bool = False, correct: int | None = None, of: Sequence[str] = (NIFTY, STOCK)
+    ) -> Frames:
+        """Make the frames of one position, with so many seconds in it; ``correct`` is the number of an older minute.
+
+        Only instruments ``of`` these are traded.
+        """
         self.position += 1
         first = self._seconds
         self._seconds += seconds
         clock_ms = OPEN_MS + self._seconds * 1000
         head = (1, LOG, RUN, self.position, clock_ms, [], "")
         numbers = range(first, self._seconds)
-        rows = [_candle(name, 1, number) for number in numbers for name in (NIFTY, STOCK)]
+        rows = [_candle(name, 1, number) for number in numbers for name in of]
         minutes = [number // 60 for number in numbers if number % 60 == 59]
-        closed = [_candle(name, 60, minute) for minute in minutes for name in (NIFTY, STOCK)]
+        closed = [_candle(name, 60, minute) for minute in minutes for name in of]
         values = [
             IndicatorValue(name, "SMA_3", 60, OPEN_MS + minute * 60_000, minute / 3)
             for minute in minutes
-            for name in (NIFTY, STOCK)
+            for name in of
         ]
         forming = [_candle(NIFTY, 60, self._seconds // 60)] if live else []
         peeks = [IndicatorValue(NIFTY, "SMA_3", 60, OPEN_MS + self._seconds // 60 * 60_000, 1.5)] if live else []

@@ -1,0 +1,115 @@
+"""Hearing what is said on Redis' channels: whole runs of a script, once, and never a half."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from topology.embedded import Valkey, free_port
+from topology.embedded.loopback import LOOPBACK
+from topology.sinks import heard as heard_module
+from topology.sinks.heard import Heard, Said, command, hear, replies
+from topology.sinks.redis import MirrorAwayError, connect
+
+SCRIPT = "for i = 1, tonumber(ARGV[1]) do redis.call('PUBLISH', 'pub:' .. (i % 2), i .. string.rep('x', 400)) end"
+
+
+@pytest.fixture
+async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
+    client = connect(LOOPBACK, valkey.port, db=0)
+    yield client
+    await client.aclose()
+
+
+async def test_what_a_script_says_is_passed_on_in_one_piece(valkey: Valkey, redis: Redis) -> None:
+    pieces: list[list[Said]] = []
+    heard = await hear(LOOPBACK, valkey.port, password=None, take=pieces.append)
+    await heard.subscribe(["pub:0", "pub:1"])
+    sizes = [1, 2, 3000, 7, 1000]  # the third is more than a socket gives at once
+    await asyncio.gather(*(redis.eval(SCRIPT, 0, size) for size in sizes))
+    await heard.caught_up()
+    numbers = [[int(said.data.rstrip(b"x")) for said in piece] for piece in pieces]
+    assert sum(map(len, numbers)) == sum(sizes)
+    assert all(piece[0] == 1 for piece in numbers)
+    ends = [piece[n] for piece in numbers for n in range(len(piece)) if n + 1 == len(piece) or piece[n + 1] == 1]
+    assert sorted(ends) == sorted(sizes)
+    heard.close()
+
+
+async def test_a_pattern_beside_channels_tells_nothing_twice_and_leaves_nothing_out(
+    valkey: Valkey, redis: Redis
+) -> None:
+    said: list[Said] = []
+    heard = await hear(LOOPBACK, valkey.port, password=None, take=said.extend)
+    await heard.subscribe(["pub:0"])
+
+    async def talk() -> None:
+        for number in range(300):
+            await redis.publish("pub:0", number)
+
+    talking = asyncio.create_task(talk())
+    while not talking.done():
+        await heard.listen_to_everything(True)
+        await heard.listen_to_everything(False)
+    await heard.caught_up()
+    assert [int(one.data) for one in said] == list(range(300))
+    heard.close()
+
+
+async def test_a_server_that_dies_is_noticed_and_one_that_refuses_is_an_error(tmp_path: Path) -> None:
+    server = Valkey(tmp_path / "valkey", free_port(), password="right")
+    server.start()
+    for password in (None, "wrong"):
+        with pytest.raises(MirrorAwayError):
+            await hear(LOOPBACK, server.port, password=password, take=print)
+    heard = await hear(LOOPBACK, server.port, password="right", take=print)
+    await heard.subscribe(["pub:0"])
+    server.kill()
+    await asyncio.wait_for(heard.ended, 10)
+    with pytest.raises(MirrorAwayError):
+        await heard.caught_up()
+    with pytest.raises(MirrorAwayError):
+        await hear(LOOPBACK, server.port, password=None, take=print)
+
+
+async def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heard_module, "ANSWERS_WITHIN_S", 0.05)
+    async with await asyncio.start_server(lambda reader, writer: None, LOOPBACK, 0) as server:
+        with pytest.raises(MirrorAwayError, match="silent"):
+            await hear(LOOPBACK, server.sockets[0].getsockname()[1], password=None, take=print)
+
+
+async def test_half_a_run_is_dropped_when_the_connection_ends() -> None:
+    said: list[Said] = []
+    heard = Heard(said.extend)
+    heard.data_received(b"*3\r\n$7\r\nmessage\r\n$5\r\npub:0\r\n$1\r\n1\r\n")
+    heard.connection_lost(None)
+    assert said == []
+
+
+@given(st.lists(st.lists(st.binary(max_size=20), max_size=4), max_size=6), st.data())
+def test_replies_are_read_however_they_are_cut(wanted: list[list[bytes]], data: st.DataObject) -> None:
+    text = b"".join(
+        b"*%d\r\n%b" % (len(parts), b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts))
+        for parts in wanted
+    )
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
+    buffer, found = bytearray(), []
+    for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
+        buffer += text[start:end]
+        found += list(replies(buffer))
+    assert found == wanted
+    assert not buffer
+
+
+def test_what_is_no_reply_is_an_error() -> None:
+    for text in (b"-ERR no\r\n", b"HTTP/1.1 400\r\n", b"$x\r\n"):
+        with pytest.raises(ValueError, match=r".*"):
+            list(replies(bytearray(text)))
+    assert command("PING") == b"*1\r\n$4\r\nPING\r\n"

@@ -1,4 +1,4 @@
-"""`deploy/bench`: measures pipeline, feed and mirror, prints tables, keeps the raw figures as JSON."""
+"""`deploy/bench`: measures pipeline, feed, mirror and WebSocket, prints tables, keeps the raw figures as JSON."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from benchmark.pipeline import catching_up, fill, latency, recovery
 from benchmark.report import Found, Result, show
 from benchmark.rest import asking
 from benchmark.rig import BenchError, Rig
+from benchmark.websocket import pushing
 from topology.embedded import EmbeddedError
 from topology.feeds.clock import now_ms
 from topology.log.frames import Configure
@@ -27,7 +28,7 @@ from topology.settings import SIM, Settings
 MARKET_TICKS_PER_S = 10_000
 FRAMES_MS = (50, 200)
 PIPELINE = ("catching-up", "latency", "recovery")
-PARTS = (*PIPELINE, "parser", "feed", "mirror", "rest")
+PARTS = (*PIPELINE, "parser", "feed", "mirror", "rest", "websocket")
 
 
 class Size(NamedTuple):
@@ -94,6 +95,10 @@ def _measure(found: Found, size: Size, options: argparse.Namespace) -> None:
     if "rest" in options.parts:
         _step(f"REST, with {size.archived_rows:,} candles")
         found.rest = asyncio.run(asking(size.archived_rows))
+        _keep(options.json, found)
+    if "websocket" in options.parts:
+        _step("the gateway's WebSocket")
+        found.websocket = asyncio.run(pushing())
         _keep(options.json, found)
     if set(options.parts) & set(PIPELINE):
         for instruments in options.instruments or size.instruments:

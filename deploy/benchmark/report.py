@@ -13,6 +13,7 @@ from benchmark.parser import BATCHES, Parsing
 from benchmark.pipeline import CatchingUp, Latency, Recovery
 from benchmark.rest import AT_ONCE, PAGE, Asking
 from benchmark.rig import SESSION_TIMEOUT_S
+from benchmark.websocket import CHANNELS, Pushing
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
 
 
@@ -33,6 +34,7 @@ class Found(msgspec.Struct):
     feed: Feeding | None = None
     mirror: list[Mirroring] = []
     rest: list[Asking] = []
+    websocket: list[Pushing] = []
     results: list[Result] = []
 
 
@@ -41,7 +43,14 @@ def show(found: Found) -> None:
     console = Console(highlight=False, width=140)
     results = found.results
     of_pipeline = (_catching_up(results), _latency(results), _recovery(results))
-    for table in (_parser(found.parser), _feed(found.feed), _mirror(found.mirror), _rest(found.rest), *of_pipeline):
+    for table in (
+        _parser(found.parser),
+        _feed(found.feed),
+        _mirror(found.mirror),
+        _rest(found.rest),
+        _websocket(found.websocket),
+        *of_pipeline,
+    ):
         if table.row_count:
             console.print(table)
 
@@ -64,6 +73,15 @@ def _feed(found: Feeding | None) -> Table:
         cells += [f"{found.cpu_us:.1f}", f"{found.cores:.2f}", f"{found.frames_per_s:.0f}"]
         cells += [f"{took.p50_ms:.0f}/{took.p99_ms:.0f}" for took in (found.receipt, found.end_to_end)]
         table.add_row(*cells, f"{found.load:.1f}")
+    return table
+
+
+def _websocket(found: list[Pushing]) -> Table:
+    columns = ["clients", "messages/s", "all compressed", "pushes/s", "MB/s", "CPU %", "CPU us a push", "KB a client"]
+    table = _table(f"The WebSocket: {len(CHANNELS)} channels, nine of ten messages are forming ones", columns)
+    for one in found:
+        counted = f"{one.pushed:,.0f}", f"{one.bytes / 1e6:.1f}", f"{one.cpu_percent:.0f}", f"{one.push_us:.1f}"
+        table.add_row(f"{one.clients:,}", f"{one.said:,}", str(one.compressed), *counted, f"{one.client_kb:.0f}")
     return table
 
 

@@ -30,6 +30,7 @@ from web.guard import LOOPBACK, Access, Rates, guard
 from web.live.answers import Answers
 from web.live.hub import Hub
 from web.live.news import News
+from web.live.opening import Opening
 from web.live.socket import Sockets
 from web.reading import Reading
 from web.rest import ENDPOINTS
@@ -81,8 +82,9 @@ class GatewayRole:
             names=MasterNames(settings.namespace_dir / FILE_NAME),
             now_ms=now_ms,
         )
-        hub = Hub(self._gateway, self._hear, SYSTEM)
-        self._answers = Answers(hub)
+        hub = Hub(self._gateway, SYSTEM)
+        opening = Opening(hub, self._hear)
+        self._answers = Answers(opening)
         news = News(hub)
         if not settings.token_path.exists():
             token(settings.token_path)
@@ -92,8 +94,8 @@ class GatewayRole:
                 followed.follow(),
                 self._second_address(),
                 self._ask_redis(),
-                hub.run(),
-                hub.sweep(),
+                opening.run(),
+                opening.sweep(),
                 news.run(),
                 follow_events(settings, log, news.happened),
             ]

@@ -6,45 +6,27 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from topology import indicators
 from topology.market import CalendarError
-from topology.market.instruments import Instrument, InstrumentError
 from topology.sinks.applied import SinkError
 from topology.sinks.redis import MirrorAwayError
-from web.folding import stored_for
-from web.gateway import Gateway
 from web.live import names
+from web.live.asked import Chart, channels_of, chart_of, symbol_of
 from web.live.client import Client, Subscription, Subscriptions
 from web.live.everything import Everything
-from web.live.hub import Hub
 from web.live.line import NOWHERE, Group, Line, Told, groups, key
 from web.live.names import Channel
+from web.live.opening import Opening
 from web.live.past import Missed, Rows, laid_over
-from web.live.requests import MOST_CANDLES, MOST_CHANNELS, Request, Resume, indicator
-from web.problem import Problem, unavailable, unknown
+from web.live.requests import MOST_CHANNELS, Request, Resume
+from web.problem import Problem, unavailable
 
 logger = logging.getLogger(__name__)
 
 _encode = msgspec.json.Encoder().encode
-
-
-class Chart(NamedTuple):
-    """What is subscribed by symbol: its candles, and values of indicators by name and timeframe."""
-
-    instrument: str
-    timeframe_s: int
-    length: int
-    values: tuple[Channel, ...]
-
-    @property
-    def channels(self) -> list[Channel]:
-        """Its channels; the first is that of its candles."""
-        return [names.candles(self.instrument, self.timeframe_s), *self.values]
 
 
 @dataclass
@@ -60,12 +42,12 @@ class Read:
 class Answers:
     """Answers requests of clients."""
 
-    def __init__(self, hub: Hub) -> None:
-        self.hub, self._gateway = hub, hub.gateway
+    def __init__(self, opening: Opening) -> None:
+        self.hub, self._opening, self._gateway = opening.hub, opening, opening.hub.gateway
         self._reads: dict[Chart, asyncio.Task[Read]] = {}
         self._repeating: set[asyncio.Task[None]] = set()
-        hub.repeat = self._repeat
-        self.everything = Everything(hub)
+        opening.repeat = self._repeat
+        self.everything = Everything(opening)
 
     async def answer(self, client: Client, request: Request) -> None:
         """Answer a request, be it with an error."""
@@ -102,7 +84,7 @@ class Answers:
 
     def _unsubscribe(self, client: Client, request: Request) -> None:
         if request.channels is None:
-            gone = [(_symbol(request.symbol), request.tf)]
+            gone = [(symbol_of(request.symbol), request.tf)]
         else:
             gone = [(channel, 0) for channel in request.channels]
         for one in gone:
@@ -113,9 +95,11 @@ class Answers:
         channels = frozenset(map(str, chart.channels))
         limit(client, channels)
         missed = await self._missed(client, request.resume, chart.channels)
-        read = await self._read(chart)
+        while not is_whole(read := await self._read(chart)):
+            pass  # much was said meanwhile
         if client not in self.hub.clients:
             return
+        missed = {name: one for name, one in missed.items() if goes_on(self.hub.lines[name], one.until, one.told)}
         limit(client, channels)
         subscribed = chart.instrument, chart.timeframe_s
         self._drop(client, subscribed, kept=channels)
@@ -141,8 +125,8 @@ class Answers:
     async def _read_alone(self, chart: Chart) -> Read:
         while True:
             heard = self.hub.heard
-            lines = await self.hub.open(chart.channels)
-            rows = await asyncio.gather(*(self.hub.past.rows(line, max(chart.length, 1)) for line in lines))
+            lines = await self._opening.open(chart.channels)
+            rows = await asyncio.gather(*(self._opening.past.rows(line, max(chart.length, 1)) for line in lines))
             if await self._is_still(heard):
                 return Read(lines, rows, [])
 
@@ -168,12 +152,16 @@ class Answers:
             return {}
         while True:
             heard = self.hub.heard
-            lines = await self.hub.open(wanted)
-            found = await asyncio.gather(
-                *(self.hub.past.after(line, resume[line.name].position, resume[line.name].partition) for line in lines)
-            )
+            lines = await self._opening.open(wanted)
+            found = await asyncio.gather(*(self._after(line, resume[line.name]) for line in lines))
             if await self._is_still(heard):
                 return {line.name: one for line, one in zip(lines, found, strict=True) if one is not None}
+
+    async def _after(self, line: Line, last: Resume) -> Missed | None:
+        try:
+            return await self._opening.past.after(line, last.position, last.partition)
+        except MirrorAwayError:
+            return None
 
     def _join(self, client: Client, line: Line, until: int, missed: Missed | None = None) -> None:
         """Let a client hear a line, after what it has missed."""
@@ -195,11 +183,12 @@ class Answers:
         missed = await self._missed(client, request.resume, channels)
         while True:
             heard = self.hub.heard
-            lines = await self.hub.open(channels)
+            lines = await self._opening.open(channels)
             latest = await self._latest(channels)
             rows = await asyncio.gather(*(self._newest(line) for line in lines))
             if await self._is_still(heard):
                 break
+        missed = {name: one for name, one in missed.items() if goes_on(self.hub.lines[name], one.until, one.told)}
         if client not in self.hub.clients:
             return
         limit(client, map(str, channels))
@@ -222,7 +211,7 @@ class Answers:
             self._join(client, line, row.until, missed.get(line.name))
 
     async def _newest(self, line: Line) -> Rows:
-        return await self.hub.past.newest(line) if line.channel.stage else Rows({}, NOWHERE)
+        return await self._opening.past.newest(line) if line.channel.stage else Rows({}, NOWHERE)
 
     async def _latest(self, channels: Sequence[Channel]) -> dict[tuple[str, str], bytes]:
         if self.hub.heard is None:
@@ -251,6 +240,16 @@ def refuse(client: Client, req_id: str, problem: Problem) -> None:
     client.tell(_encode({"type": "ERROR", "reqId": req_id, "error": problem.error, "detail": problem.detail}))
 
 
+def goes_on(line: Line, until: int, told: Iterable[Told]) -> bool:
+    """Whether a line still remembers all beyond what was read of it up to a position."""
+    return line.trimmed <= max([until, *(one.marks.position for one in told)])
+
+
+def is_whole(read: Read) -> bool:
+    """Whether what was read can be gone on from."""
+    return all(goes_on(line, rows.until, rows.told.values()) for line, rows in zip(read.lines, read.rows, strict=True))
+
+
 def last_of(found: Mapping[int, Told], line: Line) -> Resume:
     """Return the position up to which a client has a line that is shown these rows."""
     newest = max((told.marks for told in found.values()), key=lambda one: one.position)
@@ -277,58 +276,3 @@ def chart_body(chart: Chart, read: Read, resumed: Collection[str] = ()) -> bytes
         "resumed": list(resumed),
     }
     return _encode(body)[1:]
-
-
-async def chart_of(gateway: Gateway, request: Request) -> Chart:
-    """Return the chart that is asked for. Raises Problem for what isn't there."""
-    instrument = await _known(gateway, _symbol(request.symbol))
-    _require_timeframe(gateway, request.tf)
-    values = []
-    for wanted in request.indicators:
-        value = names.values(instrument, indicator(wanted), wanted.tf or request.tf)
-        _require_indicator(gateway, value)
-        values.append(value)
-    return Chart(instrument, request.tf, min(request.history.candles, MOST_CANDLES), tuple(dict.fromkeys(values)))
-
-
-async def channels_of(gateway: Gateway, texts: Iterable[str]) -> list[Channel]:
-    """Return the channels that are asked for, each once. Raises Problem for one that there isn't."""
-    found = {}
-    for text in texts:
-        one = found[text] = names.channel(text)
-        if one is None:
-            raise unknown(
-                "channel", f"{text!r} is no channel: there are pub:tick:NSE:2885, pub:candle:60s:NSE:2885, ..."
-            )
-        await _known(gateway, one.instrument)
-        if one.indicator:
-            _require_indicator(gateway, one)
-        elif one.stage:
-            _require_timeframe(gateway, one.timeframe_s)
-    return [one for one in found.values() if one is not None]
-
-
-def _symbol(text: str) -> str:
-    try:
-        return str(Instrument.parse(text if ":" in text else f"NSE:{text}"))
-    except InstrumentError as error:
-        raise unknown("symbol", str(error)) from None
-
-
-async def _known(gateway: Gateway, instrument: str) -> str:
-    if instrument not in await gateway.instruments():
-        raise unknown("symbol", f"there is nothing of {instrument}; /tokens lists what there is")
-    return instrument
-
-
-def _require_timeframe(gateway: Gateway, timeframe_s: int) -> None:
-    stored = gateway.log.configuration.timeframes
-    if timeframe_s != 1 and stored_for(timeframe_s, stored) is None:
-        there = ", ".join(map(str, sorted(stored)))
-        raise unknown("timeframe", f"tf={timeframe_s}: there are 1, {there} and multiples of them")
-
-
-def _require_indicator(gateway: Gateway, channel: Channel) -> None:
-    specs = gateway.log.configuration.timeframes.get(channel.timeframe_s, [])
-    if channel.indicator not in map(indicators.name, specs):
-        raise unknown("indicator", f"{channel.indicator} of {channel.timeframe_s} s is not computed")

@@ -11,8 +11,8 @@ from topology import indicators
 from topology.sinks.applied import SinkError
 from web.live import names
 from web.live.client import MOST_WAITING, TOO_SLOW, Client
-from web.live.hub import Hub
 from web.live.line import Group
+from web.live.opening import Opening
 from web.problem import Problem, invalid
 
 logger = logging.getLogger(__name__)
@@ -57,17 +57,17 @@ class Held:
 class Everything:
     """Gives clients everything."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, opening: Opening) -> None:
+        self._opening, self._hub = opening, opening.hub
         self._again: set[asyncio.Task[None]] = set()
-        hub.on_return = self._repeat
+        self._hub.on_return = self._repeat
 
     async def give(self, client: Client, since_ms: int | None = None) -> None:
         """Tell a client the newest values, of those times only that are after ``since_ms``; then all that is said."""
         hub, held, had = self._hub, Held(client), dict[str, int]()
         hub.everything[held] = None
         try:
-            await hub.hear_everything()
+            await self._opening.hear_everything()
             await self._newest(client, since_ms, had)
             if hub.heard is not None:
                 await hub.heard.caught_up()
@@ -83,7 +83,7 @@ class Everything:
         """Note that a client hears everything no longer: it has subscribed, or gone."""
         self._hub.everything.pop(client, None)
         try:
-            await self._hub.hear_everything()
+            await self._opening.hear_everything()
         except SinkError as error:
             logger.warning("%s", error)
 

@@ -10,7 +10,6 @@ import msgspec
 
 from topology.log.frames import TIMEFRAMES
 from topology.sinks.archived import Wanted
-from topology.sinks.redis import MirrorAwayError
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
 from web.gateway import Gateway
 from web.live.folds import page
@@ -71,7 +70,7 @@ class Past:
         return Rows({row.ts: _told(row) for row in found}, _of(until, line.partition))
 
     async def after(self, line: Line, position: int, partition: int | None = None) -> Missed | None:
-        """Return what was said on a line after a position. Raises ArchiveError.
+        """Return what was said on a line after a position. Raises ArchiveError, MirrorAwayError.
 
         None where that is too much, can't be told for sure, or where there is no such position in the partition.
         """
@@ -81,7 +80,9 @@ class Past:
         archived = await self._archived(line, Wanted(MOST_MISSED + 1, after=position))
         found = {key(told): told for told in map(_told, archived)}
         until = max(_of(settled, await self._partition(line)), position)
-        if line.since is None or until < line.since:
+        if line.since is None:
+            return None
+        if until < line.since:
             entries = await self._entries(line, until)
             if entries is None:
                 return None
@@ -159,15 +160,10 @@ class Past:
             waited_s += LOOK_S
 
     async def _entries(self, line: Line, after: int) -> list[Told] | None:
-        """Return what the stream has after a position; None where some of it is gone, or Redis is away."""
+        """Return what the stream has after a position; None where some of it is gone."""
         limit, channel = FIRST_BLOCK, line.channel
         while True:
-            try:
-                found = await self._reading.mirror.entries(
-                    channel.name, channel.instrument, before_ms=None, limit=limit
-                )
-            except MirrorAwayError:
-                return None
+            found = await self._reading.mirror.entries(channel.name, channel.instrument, before_ms=None, limit=limit)
             if not found:
                 return []
             oldest = marks(found[-1])

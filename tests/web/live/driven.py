@@ -44,6 +44,7 @@ from web.gateway import Gateway
 from web.live.answers import Answers
 from web.live.hub import Hub
 from web.live.news import News
+from web.live.opening import Opening
 from web.live.socket import Sockets
 from web.reading import Reading
 
@@ -228,8 +229,9 @@ class Served:
         reading = Reading(MirrorReader(self.client), ArchiveReader(path))
         self.log = log or FixedLog()
         self.gateway = Gateway(simulated=True, reading=reading, log=self.log, names=SomeNames(), now_ms=clock.now_ms)
-        self.hub = Hub(self.gateway, lambda take: hear(LOOPBACK, redis, password=None, take=take), clock)
-        self.answers = Answers(self.hub)
+        self.hub = Hub(self.gateway, clock)
+        self.opening = Opening(self.hub, lambda take: hear(LOOPBACK, redis, password=None, take=take))
+        self.answers = Answers(self.opening)
         application = Application()
         Sockets(lambda: self.answers).serve(application)
         self._runner = AppRunner(application)
@@ -238,7 +240,7 @@ class Served:
     async def start(self) -> None:
         await self._runner.setup()
         await TCPSite(self._runner, LOOPBACK, self.port).start()
-        self._running = [asyncio.create_task(self.hub.run())]
+        self._running = [asyncio.create_task(self.opening.run())]
 
     def start_news(self) -> None:
         """Tell clients how things are."""

@@ -1,0 +1,85 @@
+"""What a request asks for, as far as there is such a thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from topology import indicators
+from topology.market.instruments import Instrument, InstrumentError
+from web.folding import stored_for
+from web.gateway import Gateway
+from web.live import names
+from web.live.names import Channel
+from web.live.requests import MOST_CANDLES, Request, indicator
+from web.problem import unknown
+
+
+class Chart(NamedTuple):
+    """What is subscribed by symbol: its candles, and values of indicators by name and timeframe."""
+
+    instrument: str
+    timeframe_s: int
+    length: int
+    values: tuple[Channel, ...]
+
+    @property
+    def channels(self) -> list[Channel]:
+        """Its channels; the first is that of its candles."""
+        return [names.candles(self.instrument, self.timeframe_s), *self.values]
+
+
+async def chart_of(gateway: Gateway, request: Request) -> Chart:
+    """Return the chart that is asked for. Raises Problem for what isn't there."""
+    instrument = await _known(gateway, symbol_of(request.symbol))
+    _require_timeframe(gateway, request.tf)
+    values = []
+    for wanted in request.indicators:
+        value = names.values(instrument, indicator(wanted), wanted.tf or request.tf)
+        _require_indicator(gateway, value)
+        values.append(value)
+    return Chart(instrument, request.tf, min(request.history.candles, MOST_CANDLES), tuple(dict.fromkeys(values)))
+
+
+async def channels_of(gateway: Gateway, texts: Iterable[str]) -> list[Channel]:
+    """Return the channels that are asked for, each once. Raises Problem for one that there isn't."""
+    found = {}
+    for text in texts:
+        one = found[text] = names.channel(text)
+        if one is None:
+            raise unknown(
+                "channel", f"{text!r} is no channel: there are pub:tick:NSE:2885, pub:candle:60s:NSE:2885, ..."
+            )
+        await _known(gateway, one.instrument)
+        if one.indicator:
+            _require_indicator(gateway, one)
+        elif one.stage:
+            _require_timeframe(gateway, one.timeframe_s)
+    return [one for one in found.values() if one is not None]
+
+
+def symbol_of(text: str) -> str:
+    """Return the instrument that a symbol is, which may go without its exchange. Raises Problem."""
+    try:
+        return str(Instrument.parse(text if ":" in text else f"NSE:{text}"))
+    except InstrumentError as error:
+        raise unknown("symbol", str(error)) from None
+
+
+async def _known(gateway: Gateway, instrument: str) -> str:
+    if instrument not in await gateway.instruments():
+        raise unknown("symbol", f"there is nothing of {instrument}; /tokens lists what there is")
+    return instrument
+
+
+def _require_timeframe(gateway: Gateway, timeframe_s: int) -> None:
+    stored = gateway.log.configuration.timeframes
+    if timeframe_s != 1 and stored_for(timeframe_s, stored) is None:
+        there = ", ".join(map(str, sorted(stored)))
+        raise unknown("timeframe", f"tf={timeframe_s}: there are 1, {there} and multiples of them")
+
+
+def _require_indicator(gateway: Gateway, channel: Channel) -> None:
+    specs = gateway.log.configuration.timeframes.get(channel.timeframe_s, [])
+    if channel.indicator not in map(indicators.name, specs):
+        raise unknown("indicator", f"{channel.indicator} of {channel.timeframe_s} s is not computed")

@@ -120,6 +120,11 @@ class Market:
 
     _seconds = 0
 
+    @property
+    def minutes(self) -> int:
+        """How many minutes have closed."""
+        return self._seconds // 60
+
     async def mirrored(self, frames: Iterable[Stored]) -> None:
         """Give frames to the mirror."""
         for stored in frames:

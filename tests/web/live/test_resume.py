@@ -87,7 +87,7 @@ async def test_two_hundred_cuts_at_any_message_lose_and_repeat_nothing(market: M
 async def drive(market: Market, chance: random.Random) -> None:
     """Let some seconds pass, often many at once; the archive is behind."""
     for _ in range(chance.randint(1, 6)):
-        corrected = chance.randrange(len(market.told(CANDLES_60))) if chance.random() < 0.1 else None
+        corrected = chance.randrange(market.minutes) if chance.random() < 0.1 else None
         step = market.step(chance.choice([1, 1, 3, 60, 130]), live=chance.random() < 0.5, correct=corrected)
         await market.mirrored(step)
         if chance.random() < 0.5:

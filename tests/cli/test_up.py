@@ -13,7 +13,9 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 from aiokafka import TopicPartition
 from redis import Redis
@@ -192,6 +194,31 @@ def test_the_gateway_serves_at_both_addresses_and_its_token_is_shown_once(up: Up
         [*COMMAND[:-1], "gateway", "token"], cwd=up.folder, env=up.env, capture_output=True, text=True, check=True
     )
     assert shown.stdout.strip() == token
+
+
+async def test_the_websocket_pushes_what_happens_at_both_addresses(up: Up) -> None:
+    up.until(lambda: len(up.latest()) == 7)
+    channel = "pub:candle:1s:NSE:99926000"
+    request = {"type": "SUBSCRIBE", "symbol": "NSE:99926000", "tf": 1}
+    for name in ("DASHBOARD_ADDR", "GATEWAY_ADDR"):
+        address = f"127.0.0.1{up.env[name]}"
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"http://{address}/ws") as socket:
+            await socket.send_json(request)
+            told: list[dict[str, Any]] = []
+            async with asyncio.timeout(60):
+                while sum(one.get("channel") == channel and not one["data"]["forming"] for one in told) < 5:
+                    text = await socket.receive_str()
+                    told += [json.loads(line) for line in text.split("\n")]
+            async with session.get(f"http://{address}/health") as answer:
+                assert (await answer.json())["ws_clients"] == 1
+        assert told[0]["type"] == "hello"
+        assert told[0]["simulated"] is True
+        assert {"SNAPSHOT", "metrics"} <= {one.get("type") for one in told}
+        (snapshot,) = [one for one in told if one.get("type") == "SNAPSHOT"]
+        pushed = [one["data"] for one in told if one.get("channel") == channel and not one["data"]["forming"]]
+        positions = [row["position"] for row in [*snapshot["candles"], *pushed]]
+        assert positions == sorted(positions)
+        assert len({row["ts"] for row in [*snapshot["candles"], *pushed]}) == len(positions)
 
 
 def test_a_second_one_in_the_same_folder_is_refused_in_one_line(up: Up) -> None:

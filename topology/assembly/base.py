@@ -63,6 +63,7 @@ class RoleApp(faust.App):
 
     settings: Settings
     role: Role
+    _served = False
 
     async def on_start(self) -> None:
         """Learn which log the topics hold; end with one line where there is none that can be used."""
@@ -93,8 +94,9 @@ class RoleApp(faust.App):
         await super().on_start()
 
     def on_webserver_init(self, web: Web) -> None:
-        """Let the role have the web server before it starts."""
-        if isinstance(self.role, Serving):
+        """Let the role have the web server before it starts. Faust calls this twice: as the app is made, and starts."""
+        if isinstance(self.role, Serving) and not self._served:
+            self._served = True
             self.role.serve(web)
 
     async def on_stop(self) -> None:

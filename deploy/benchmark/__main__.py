@@ -19,6 +19,7 @@ from benchmark.pipeline import catching_up, fill, latency, recovery
 from benchmark.report import Found, Result, show
 from benchmark.rest import asking
 from benchmark.rig import BenchError, Rig
+from benchmark.screen import showing
 from benchmark.websocket import pushing
 from topology.embedded import EmbeddedError
 from topology.feeds.clock import now_ms
@@ -27,8 +28,9 @@ from topology.settings import SIM, Settings
 
 MARKET_TICKS_PER_S = 10_000
 FRAMES_MS = (50, 200)
+SCREEN_RATES = (100, 2000)
 PIPELINE = ("catching-up", "latency", "recovery")
-PARTS = (*PIPELINE, "parser", "feed", "mirror", "rest", "websocket")
+PARTS = (*PIPELINE, "parser", "feed", "mirror", "rest", "websocket", "screen")
 
 
 class Size(NamedTuple):
@@ -40,10 +42,19 @@ class Size(NamedTuple):
     live_s: int
     feed_s: int
     archived_rows: int
+    clients: tuple[int, ...]
 
 
-FULL = Size((1, 50, 500, 5000), history_minutes=500, market_s=120, live_s=30, feed_s=300, archived_rows=10_000_000)
-QUICK = Size((50, 500), history_minutes=60, market_s=40, live_s=8, feed_s=25, archived_rows=1_000_000)
+FULL = Size(
+    (1, 50, 500, 5000),
+    history_minutes=500,
+    market_s=120,
+    live_s=30,
+    feed_s=300,
+    archived_rows=10_000_000,
+    clients=(1, 100, 1000),
+)
+QUICK = Size((50, 500), history_minutes=60, market_s=40, live_s=8, feed_s=25, archived_rows=1_000_000, clients=(1, 100))
 
 
 def main() -> int:
@@ -74,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, default=Path("data/bench.json"), help="where raw figures go (%(default)s)")
     parser.add_argument("--instruments", type=int, nargs="+", metavar="N", help="numbers of instruments")
     parser.add_argument("--rates", type=int, nargs="+", default=[2000, 10_000], metavar="N", help="live ticks/s")
+    parser.add_argument("--frames", type=int, nargs="+", default=[10, 50], metavar="MS", help="FRAME_MS for a screen")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (all)")
     return parser
 
@@ -100,6 +112,11 @@ def _measure(found: Found, size: Size, options: argparse.Namespace) -> None:
         _step("the gateway's WebSocket")
         found.websocket = asyncio.run(pushing())
         _keep(options.json, found)
+    if "screen" in options.parts:
+        for frame_ms in options.frames:
+            _step(f"from packet to client, frames of {frame_ms} ms")
+            found.screen += asyncio.run(showing(SCREEN_RATES, size.clients, frame_ms=frame_ms, seconds=size.live_s))
+            _keep(options.json, found)
     if set(options.parts) & set(PIPELINE):
         for instruments in options.instruments or size.instruments:
             found.results.append(asyncio.run(_pipeline(instruments, size, options)))

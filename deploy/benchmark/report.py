@@ -13,6 +13,8 @@ from benchmark.parser import BATCHES, Parsing
 from benchmark.pipeline import CatchingUp, Latency, Recovery
 from benchmark.rest import AT_ONCE, PAGE, Asking
 from benchmark.rig import SESSION_TIMEOUT_S
+from benchmark.screen import CHANNELS as SCREEN_CHANNELS
+from benchmark.screen import KINDS, Showing
 from benchmark.websocket import CHANNELS, Pushing
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
 
@@ -35,6 +37,7 @@ class Found(msgspec.Struct):
     mirror: list[Mirroring] = []
     rest: list[Asking] = []
     websocket: list[Pushing] = []
+    screen: list[Showing] = []
     results: list[Result] = []
 
 
@@ -49,6 +52,7 @@ def show(found: Found) -> None:
         _mirror(found.mirror),
         _rest(found.rest),
         _websocket(found.websocket),
+        _screen(found.screen),
         *of_pipeline,
     ):
         if table.row_count:
@@ -101,6 +105,21 @@ def _rest(found: list[Asking]) -> Table:
     for one in found:
         cells = [one.what, f"{one.rows:,}", f"{one.took.p50_ms:.1f}/{one.took.p99_ms:.1f}", f"{one.cpu_ms:.1f}"]
         table.add_row(*cells, f"{one.load:.1f}")
+    return table
+
+
+def _screen(found: list[Showing]) -> Table:
+    columns = ["ticks/s", "frames, ms", "clients", "messages/s", "last price", "forming candle", "peek"]
+    columns += ["gateway", "mirror", "pipeline", "feed", "KB a client", "load"]
+    title = f"From packet to client, p50/p99 ms, clients with {len(SCREEN_CHANNELS)} channels each; cores of the roles"
+    table = _table(title, columns)
+    for one in found:
+        cells = [f"{one.ticks_per_s:,}", str(one.frame_ms), f"{one.clients:,}", f"{one.messages_per_s:,.0f}"]
+        for kind in KINDS:
+            took = one.took.get(kind)
+            cells.append("-" if took is None else f"{took.p50_ms:.0f}/{took.p99_ms:.0f}")
+        cells += [f"{one.cores[role]:.2f}" for role in ("gateway", "mirror", "pipeline", "feed")]
+        table.add_row(*cells, f"{one.client_kb:.0f}", f"{one.load:.1f}")
     return table
 
 

@@ -61,7 +61,7 @@ async def asking(rows: int) -> list[Asking]:
             await _fill_redis(valkey.port)
             gateway, url = _started(rig, valkey)
             async with ClientSession() as session:
-                await _until_there(session, gateway, f"{url}/api/tfs")
+                await until_there(session, gateway, f"{url}/api/tfs")
                 return [
                     await _asked(session, gateway, url, what=what, queries=query, rows=rows)
                     for what, query in (("the newest, in Redis", _newest), ("old ones, in SQLite", _old(rows)))
@@ -109,10 +109,11 @@ def _started(rig: Rig, valkey: Valkey) -> tuple[Process, str]:
     return rig.run("gateway", FAUST, {**rig.env("gateway"), **env}), f"http://{LOOPBACK}:{port}"
 
 
-async def _until_there(session: ClientSession, gateway: Process, url: str) -> None:
+async def until_there(session: ClientSession, process: Process, url: str) -> None:
+    """Wait until a process answers well. Raises BenchError where it ends, or doesn't answer."""
     deadline_s = time.monotonic() + STARTS_WITHIN_S
     while time.monotonic() < deadline_s:
-        gateway.cpu_s()
+        process.cpu_s()
         try:
             async with session.get(url) as answer:
                 if answer.status == 200:
@@ -120,7 +121,7 @@ async def _until_there(session: ClientSession, gateway: Process, url: str) -> No
         except ClientError:
             pass
         await asyncio.sleep(POLL_S)
-    raise BenchError(f"the gateway does not answer: {gateway.log.read_text()[-2000:]}")
+    raise BenchError(f"nobody answers at {url}: {process.log.read_text()[-2000:]}")
 
 
 def _newest() -> Iterator[str]:

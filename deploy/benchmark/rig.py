@@ -55,6 +55,11 @@ class Process:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_CPU_S
 
+    def memory_kb(self) -> int:
+        """Return what it holds in memory."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it, and wait until it is gone."""
         self._process.send_signal(how)

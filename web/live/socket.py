@@ -22,8 +22,8 @@ MOST_CLIENTS = 5_000
 UNDECIDED_S = 0.5
 """A client that hasn't subscribed for so long gets everything."""
 
-SILENT_S = 60.0
-"""Without a sign of life for so long, a client is given up. It is asked for one every 30 s."""
+PING_S, SILENT_S = 30.0, 60.0
+"""How often a client is asked for a sign of life, and how long it is kept without one."""
 
 LAST_WORDS_S = 2.0
 """How long a client that is closed may take to say that it has understood."""
@@ -85,7 +85,7 @@ class Conversation:
         """Return why it is to be closed; None where the client has gone."""
         sending, receiving = asyncio.create_task(self._client.send()), asyncio.create_task(self._receive())
         self._everything = asyncio.create_task(self._give_everything())
-        tasks = [sending, receiving, self._everything]
+        tasks = [sending, receiving, self._everything, asyncio.create_task(self._ping())]
         waited: list[asyncio.Future[Any]] = [sending, receiving, self._client.ended]
         try:
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -113,6 +113,12 @@ class Conversation:
                     refuse(self._client, "", Problem(400, "invalid", "send text: binary messages mean nothing here"))
                 case _:
                     return
+
+    async def _ping(self) -> None:
+        with suppress(ConnectionError):  # who reads learns of it too
+            while True:
+                await self._answers.hub.clock.sleep(PING_S)
+                await self._socket.ping()
 
     def _take(self, text: str) -> None:
         if not self._bucket.take():

@@ -66,6 +66,23 @@ async def test_a_message_that_is_too_large_closes_the_connection(client: Listeni
     assert (await closed(client))[0] == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
 
 
+async def test_a_client_is_asked_for_a_sign_of_life_and_closed_where_it_gives_none(
+    gateway: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_module, "PING_S", 0.1)
+    monkeypatch.setattr(socket_module, "SILENT_S", 1.0)
+    async with gateway.client_of() as lively, gateway.client_of(autoping=False) as dead:
+        reading = asyncio.create_task(closed(lively))
+        pings = 0
+        while (message := await dead.socket.receive(20)).type is not aiohttp.WSMsgType.CLOSE:
+            pings += message.type is aiohttp.WSMsgType.PING
+        assert pings >= 2
+        assert (message.data, message.extra) == (aiohttp.WSCloseCode.GOING_AWAY, "no sign of life")
+        assert not reading.done()
+        assert len(gateway.hub.clients) == 1
+        reading.cancel()
+
+
 async def test_binary_messages_mean_nothing(client: Listening) -> None:
     await client.socket.send_bytes(b'{"ping":1}')
     assert (await client.until(type="ERROR"))["error"] == "invalid"

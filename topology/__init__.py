@@ -10,7 +10,7 @@ A tick's way, file by file:
     tables/             the row of each stage and partition that survives           tables/state.py
     topology/sinks/     SQLite and Redis
     topology/notifiers/ people are told: webhook, Telegram                          notifiers/notifications.py
-    web/                /metrics and /health
+    web/                what roles say of themselves; a gateway's REST and pages    web/rest/, web/static/
 
     topology/simulator/ the broker, played: what the feed is tested against
 

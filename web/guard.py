@@ -32,8 +32,11 @@ RATE_PER_S, BURST = 100.0, 400.0
 CLIENTS = 10_000
 """Clients whose rate is remembered."""
 
+LOGO_STYLE = "sha256-3pRED1tOXas1FXFoPb9TGCjmYe9XQsmO9OV23khV2nY="
+"""The one style sheet that is not a file: the chart library makes it for the logo that its licence asks for."""
+
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "Content-Security-Policy": f"default-src 'self'; style-src 'self' '{LOGO_STYLE}'; img-src 'self'; "
     "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

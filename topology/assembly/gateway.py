@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from aiohttp.web import Application, AppRunner, TCPSite
 from faust.types.web import Web
+from faust.web.base import BlueprintManager
 from redis.asyncio import Redis
 
 from topology import topics
@@ -24,7 +25,7 @@ from topology.sinks.archived import ArchiveReader
 from topology.sinks.heard import Heard, Said, hear
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.redis import MirrorAwayError, connect
-from web import health, views
+from web import health, pages, session, views
 from web.gateway import Gateway
 from web.guard import LOOPBACK, Access, Rates, guard
 from web.live.answers import Answers
@@ -53,6 +54,7 @@ class GatewayRole:
         self._redis_answers = False
         self._started_ms = now_ms()
         app.producer_only = True  # it takes no part in a group: every gateway sees everything
+        app.web.blueprints = BlueprintManager()  # Faust has pages of its own, one of them at `/`
         views.serve(app, ENDPOINTS, self._ready)
         health.add(app, self._health)
 
@@ -68,6 +70,8 @@ class GatewayRole:
         application: Application = web.web_app  # type: ignore[attr-defined] # of the driver that we use
         application.middlewares.extend(guard(access, Rates(time.monotonic)))
         Sockets(self._live).serve(application)
+        session.serve(application, access)
+        pages.serve(application, pages.assets())
 
     async def start(self, log: topics.Log) -> None:
         """Connect to what it reads; Redis and the archive may come later."""

@@ -1,0 +1,35 @@
+// The instruments that there is something of, and which of them is meant by a few letters.
+
+import { get } from "./api.js";
+
+/**
+ * @typedef {{id: string, token: string, exchange: string, symbol: string, name: string, instrument_class: string,
+ *   price?: number, tick_ts?: number, previous_close?: number}} Instrument
+ */
+
+/** @returns {Promise<Instrument[]>} all of them; `id` is `NSE:2885`; throws ApiError */
+export async function loadInstruments() {
+  const found = await get("/tokens");
+  return found.map((one) => ({ ...one, id: `${one.exchange}:${one.token}`, symbol: one.symbol || one.token }));
+}
+
+/** @returns {Instrument} which a chart shows where nothing is said: an index, if there is one */
+export function usual(instruments) {
+  return instruments.find(({ instrument_class: kind }) => kind === "index") ?? instruments[0];
+}
+
+/** @returns {Instrument[]} those that a text may mean, the best first */
+export function matching(instruments, text) {
+  const wanted = text.trim().toLowerCase();
+  if (!wanted) return instruments;
+  const ranked = instruments.map((one) => [rank(one, wanted), one]).filter(([place]) => place < Infinity);
+  return ranked.sort(([a, left], [b, right]) => a - b || left.symbol.localeCompare(right.symbol)).map(([, one]) => one);
+}
+
+function rank({ symbol, name, token, id }, wanted) {
+  const texts = [symbol.toLowerCase(), name.toLowerCase()];
+  if (texts.includes(wanted) || token === wanted || id.toLowerCase() === wanted) return 0;
+  if (texts.some((text) => text.startsWith(wanted))) return 1;
+  if (texts.some((text) => text.includes(wanted))) return 2;
+  return token.startsWith(wanted) ? 3 : Infinity;
+}

@@ -1,0 +1,154 @@
+// A chart with all that belongs to it: legend, timeframes, states, and the way back to the newest candle.
+
+import { Chart } from "./chart.js";
+import { byId, el, say } from "./dom.js";
+import { clock, duration, fromChart } from "./format.js";
+import { useKeys } from "./keys.js";
+import { isOwn } from "./lines.js";
+import { legend, showLegend } from "./legend.js";
+import { savePicture } from "./screenshot.js";
+import { Subject } from "./subject.js";
+import { toastError } from "./toasts.js";
+
+/** The chart in `#chart`, on either page. Its `subject` says what it shows. */
+export class Panel {
+  #socket;
+  #market;
+  #crosshair = null;
+  #title = "";
+
+  /**
+   * @param {import("./socket.js").Socket} socket
+   * @param {import("./market.js").Market} market
+   */
+  constructor(socket, market) {
+    this.#socket = socket;
+    this.#market = market;
+    this.root = byId("chart");
+    this.root.panel = this; // for whoever looks at it from outside, as tests do
+    this.subject = new Subject(socket);
+    this.main = el("div", { class: "legend" });
+    this.own = el("div", { class: "legend own-pane" });
+    this.state = el("div", { class: "state", role: "status" });
+    this.offline = el("p", { class: "offline", role: "status", hidden: true });
+    this.realtime = el("button", { class: "realtime", hidden: true, "aria-label": "Scroll to the newest candle", text: "Newest »" });
+    this.canvas = el("div", { class: "canvas", role: "group" });
+    this.root.append(this.canvas, this.main, this.own, this.state, this.offline, this.realtime);
+    this.drawing = new Chart(this.canvas, this.subject, () => this.#drawn());
+    useKeys(this.canvas, this.drawing);
+    this.#listen();
+    setInterval(() => this.#tick(), 500);
+  }
+
+  /** Show an instrument. */
+  show(instrument, tf, indicators) {
+    this.#title = instrument.symbol;
+    this.subject.show(instrument.id, tf, indicators);
+    this.#drawn();
+  }
+
+  /** Say that there is nothing to show, and why. */
+  fail(title, detail) {
+    this.root.dataset.state = "error";
+    this.state.hidden = false;
+    this.state.replaceChildren(el("strong", { text: title }), el("p", { text: detail }));
+  }
+
+  /** Show a stretch of time, in epoch seconds, as soon as its candles are here. */
+  async showRange(range) {
+    await this.subject.reach(range.from);
+    requestAnimationFrame(() => this.drawing.showRange(range));
+  }
+
+  /** Download what is shown as a picture. */
+  async save(simulated) {
+    const { main, own } = this.#lines();
+    const name = `${this.#title}-${this.subject.tf}s`;
+    const about = { name, simulated, nowS: Math.floor(this.#socket.nowMs() / 1000) };
+    await savePicture(this.drawing.chart.takeScreenshot(true, false), [...main, ...own], about);
+  }
+
+  #listen() {
+    const { chart } = this.drawing;
+    chart.subscribeCrosshairMove(({ time }) => {
+      this.#crosshair = time === undefined ? null : fromChart(time);
+      this.#showLegend();
+    });
+    chart.timeScale().subscribeVisibleLogicalRangeChange(() => {
+      this.realtime.hidden = this.drawing.isAtRealTime || this.subject.state !== "ready";
+    });
+    this.realtime.addEventListener("click", () => this.drawing.toRealTime());
+    this.subject.on("state", () => this.#showState());
+    this.subject.on("failed", (error) => toastError("Older candles could not be loaded", error));
+    this.#socket.on("state", () => this.#showConnection());
+    this.#market.on("changed", () => this.subject.state === "empty" && this.#showState());
+  }
+
+  #drawn() {
+    this.#showLegend();
+    requestAnimationFrame(() => this.#showOwnPane()); // panes have their heights only then
+    const { last } = this.subject.candles;
+    const newest = last ? `, newest candle ${clock(last.ts)} IST` : "";
+    this.canvas.setAttribute("aria-label", `Candles of ${this.#title}${newest}; the legend has their values`);
+    this.root.dataset.drawn = String(this.subject.candles.rows.length);
+  }
+
+  #lines() {
+    return legend(this.subject, this.#title, this.#crosshair);
+  }
+
+  #showLegend() {
+    const { main, own } = this.#lines();
+    showLegend(this.main, main);
+    showLegend(this.own, own);
+  }
+
+  /** The legend of RSI stands in its pane, wherever the separator has been drawn to. */
+  #showOwnPane() {
+    const pane = this.drawing.indicators.find(({ name }) => isOwn(name))?.series.getPane().getHTMLElement();
+    this.own.hidden = !pane;
+    if (pane) this.own.style.top = `${pane.getBoundingClientRect().top - this.root.getBoundingClientRect().top + 4}px`;
+  }
+
+  #showState() {
+    const { state, error } = this.subject;
+    this.root.dataset.state = state;
+    this.state.hidden = state === "ready";
+    if (state === "loading") this.state.replaceChildren(el("p", { class: "waiting", text: `Loading ${this.#title}…` }));
+    if (state === "empty") this.state.replaceChildren(el("strong", { text: "No candles yet" }), el("p", { text: this.#whyEmpty() }));
+    if (state === "error") this.state.replaceChildren(...this.#problem(error));
+  }
+
+  #whyEmpty() {
+    if (this.#market.isOpen) return `The first one appears with the next trade of ${this.#title}.`;
+    return `${this.#market.describe().text}. The first one appears with the first trade.`;
+  }
+
+  #problem(error) {
+    const again = el("button", { class: "primary", text: "Try again" });
+    again.addEventListener("click", () => {
+      const { symbol, tf, indicators } = this.subject;
+      this.subject.show(symbol, tf, indicators);
+    });
+    return [el("strong", { text: "The candles could not be loaded" }), el("p", { text: error.detail ?? error.message }), again];
+  }
+
+  #showConnection() {
+    const { state } = this.#socket;
+    this.root.dataset.connection = state;
+    if (state === "open") this.offline.hidden = true;
+    if (state === "waiting") {
+      this.offline.hidden = false;
+      say(this.offline, "Disconnected: this chart stands still. It catches up by itself when the gateway answers again.");
+    }
+  }
+
+  #tick() {
+    const { last } = this.subject.candles;
+    const nowMs = this.#socket.nowMs();
+    say(byId("clock"), `${clock(nowMs / 1000)} IST`);
+    const leftMs = last ? this.#market.endMs(last.ts, this.subject.tf) - nowMs : 0;
+    say(byId("countdown"), leftMs > 0 ? `candle closes in ${duration(leftMs)}` : "");
+    this.#showOwnPane();
+  }
+}

@@ -16,6 +16,7 @@ from typing import Any, Self
 import aiohttp
 import faust
 from aiohttp.web import AppRunner, TCPSite
+from faust.web.base import BlueprintManager
 
 from tests.log.chain import LOG, NSE, RUN, Chain, Made, records
 from tests.reference.brute_force import Row, indian_ms
@@ -29,7 +30,7 @@ from topology.sinks.mirrored import MirrorReader
 from topology.sinks.redis import Mirror, connect
 from topology.sinks.sqlite import Archive
 from topology.sinks.streams import Streams
-from web import views
+from web import pages, session, views
 from web.gateway import Gateway
 from web.guard import Access, Rates, guard
 from web.outside import Info, Reloaded, Standing
@@ -172,9 +173,12 @@ class Served:
         app = faust.App("served", broker="kafka://127.0.0.1:1", store="memory://", autodiscover=False)
         views.serve(app, ENDPOINTS, lambda: gateway)
         access = Access(public=public, origins=frozenset({"http://friend.example"}), token=lambda: TOKEN)
+        app.web.blueprints = BlueprintManager()
         app.web.init_server()
         web_app = app.web.web_app  # type: ignore[attr-defined] # of the driver that is used
         web_app.middlewares.extend(guard(access, Rates(clock or (lambda: 0.0))))
+        session.serve(web_app, access)
+        pages.serve(web_app, pages.assets())
         self._runner = AppRunner(web_app)
         self.port = free_port()
 

@@ -141,8 +141,11 @@ export class Subject extends Emitter {
     const [first] = candles.rows;
     if (!first) return;
     for (const { name } of this.indicators) {
-      if (this.values.at(name, first.ts) !== undefined) continue;
-      const { rows } = await this.#page("indicators/history", 0, `&name=${name}&fill=computed`).catch(() => ({ rows: [] }));
+      const known = candles.rows.find(({ ts }) => this.values.at(name, ts) !== undefined);
+      const lacking = candles.indexOf(known?.ts ?? Infinity);
+      if (lacking === 0) continue;
+      const asked = this.#page("indicators/history", known?.ts, `&name=${name}&fill=computed`, lacking);
+      const { rows } = await asked.catch(() => ({ rows: [] }));
       if (symbol !== this.symbol || tf !== this.tf) return;
       for (const row of rows) if (row.ts >= first.ts) this.values.take(row);
       if (rows.length) this.emit("replaced");
@@ -194,8 +197,8 @@ export class Subject extends Emitter {
     for (const row of pages.flatMap(({ rows }) => rows)) if (row.ts >= since) this.values.take(row);
   }
 
-  #page(path, before = 0, more = "") {
-    const limits = before ? `&limit=${PAGE}&before=${before}` : `&limit=${HISTORY}`;
+  #page(path, before = 0, more = "", limit = before ? PAGE : HISTORY) {
+    const limits = `&limit=${limit}${before ? `&before=${before}` : ""}`;
     return page(`/api/${path}?token=${encodeURIComponent(this.symbol)}&tf=${this.tf}${limits}${more}`);
   }
 

@@ -9,6 +9,13 @@ import pytest
 
 from tests.web.live.driven import Listening, Market, Served, served
 from topology.embedded import Valkey
+from web.live import socket
+
+
+@pytest.fixture(autouse=True)
+def undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients may take their time to subscribe: on a busy machine half a second is soon over."""
+    monkeypatch.setattr(socket, "UNDECIDED_S", 600.0)
 
 
 @pytest.fixture

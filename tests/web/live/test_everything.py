@@ -19,6 +19,11 @@ ALL = {
 } | {TICK}
 
 
+@pytest.fixture(autouse=True)
+def undecided() -> None:
+    """Clients get everything soon."""
+
+
 @pytest.fixture
 async def client(gateway: Served, market: Market) -> AsyncIterator[Listening]:
     """One that comes after two minutes."""

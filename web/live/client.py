@@ -18,8 +18,8 @@ MOST_WAITING = 8 * 2**20
 LITTLE = 2**20
 """Bytes: with more waiting, what a client has asked for isn't looked up yet."""
 
-PIECE = 64 * 1024
-"""Bytes of pushes that are sent as one message, a line each."""
+MANY, PIECE = 256, 64 * 1024
+"""With more pushes than that waiting, so many bytes of them go as one message, a line each."""
 
 LARGE = 4 * 1024
 """Bytes from which on a message is compressed: to compress a small one takes longer than to send it."""
@@ -123,7 +123,21 @@ class Client:
             return
 
     def _next(self) -> bytes | None:
-        """Return the next message: an answer, or as many pushes as there are, a line each."""
+        """Return the next message: an answer, or a push; where very many wait as many as go into a piece."""
+        if len(self._waiting) + len(self._newest) > MANY:
+            return self._joined()
+        if self._waiting:
+            is_push, text = self._waiting.popleft()
+            self._size -= len(text)
+        elif self._newest:
+            is_push, text = True, self._newest.pop(next(iter(self._newest)))
+        else:
+            return None
+        PUSHES.inc(is_push)
+        return text
+
+    def _joined(self) -> bytes | None:
+        """Return an answer, or pushes, a line each."""
         pushes: list[bytes] = []
         size = 0
         while self._waiting and size < PIECE:

@@ -36,6 +36,11 @@ class Address(NamedTuple):
     host: str
     port: int
 
+    @property
+    def bound_to(self) -> str:
+        """The host as sockets take it: an IPv6 address without its brackets."""
+        return self.host.strip("[]")
+
     def __str__(self) -> str:
         """Give ``host:port``."""
         return f"{self.host}:{self.port}"

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import socket
 
+import pytest
+
 from topology.embedded.loopback import LOOPBACK, free_port
 
 
@@ -17,3 +19,14 @@ def test_the_port_that_is_wanted_is_given_unless_it_is_taken() -> None:
     assert free_port(wanted) == wanted
     with socket.create_server((LOOPBACK, wanted)):
         assert free_port(wanted) not in (wanted, 0)
+
+
+def test_a_port_of_the_newer_protocol_is_looked_at_there() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    port = free_port(host="::1")
+    assert free_port(port, host="::1") == port
+    with socket.create_server(("::1", port), family=socket.AF_INET6):
+        assert free_port(port, host="::1") != port

@@ -177,7 +177,7 @@ def new_app(settings: Settings) -> RoleApp:
         web_tables_enabled=False,
         worker_redirect_stdouts=False,
         logging_config=logging_config(settings),
-        web_bind=_web_addr(settings).host,
+        web_bind=_web_addr(settings).bound_to,
         web_port=_web_port(settings),
     )
     app.settings = settings
@@ -217,5 +217,5 @@ def _web_addr(settings: Settings) -> Address:
 
 def _web_port(settings: Settings) -> int:
     """Return the port that is set for the first worker of a pipeline or gateway, a free one for whoever comes later."""
-    host, port = _web_addr(settings)
-    return free_port(port if settings.role in ("pipeline", "gateway") else 0, host=host)
+    address = _web_addr(settings)
+    return free_port(address.port if settings.role in ("pipeline", "gateway") else 0, host=address.bound_to)

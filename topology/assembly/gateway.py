@@ -61,7 +61,7 @@ class GatewayRole:
     def serve(self, web: Web) -> None:
         """Put the guard in front of the views; called when the web server is made."""
         settings = self._settings
-        hosts = {settings.dashboard_addr.host, settings.gateway_addr.host}
+        hosts = {settings.dashboard_addr.bound_to, settings.gateway_addr.bound_to}
         access = Access(
             public=not hosts <= LOOPBACK,
             origins=settings.allowed_origins,
@@ -131,7 +131,7 @@ class GatewayRole:
         runner: AppRunner = self._app.web._runner  # type: ignore[attr-defined] # Faust has no setting for it
         while runner.server is None:  # noqa: ASYNC110 - nor does it tell when it is
             await asyncio.sleep(0.05)
-        host, port = self._settings.gateway_addr
+        host, port = self._settings.gateway_addr.bound_to, self._settings.gateway_addr.port
         if port != self._app.conf.web_port and free_port(port, host=host) == port:
             await TCPSite(runner, host, port).start()
         else:

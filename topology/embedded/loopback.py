@@ -18,19 +18,23 @@ def free_port(wanted: int = 0, *, host: str = LOOPBACK) -> int:
     for port in (wanted, *random.sample(_QUIET_PORTS, 100)):
         if port and _is_free(host, port):
             return port
-    with socket.create_server((host, 0)) as listener:
+    with socket.create_server((host, 0), family=_family(host)) as listener:
         found: int = listener.getsockname()[1]
     return found
 
 
 def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as listener:
+    with socket.socket(_family(host)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
         except OSError:
             return False
     return True
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def ask(host: str, port: int, *, request: bytes, size: int) -> bytes:

@@ -25,16 +25,16 @@ class History(msgspec.Struct):
 
 
 class Parameters(msgspec.Struct):
-    """Of an indicator."""
+    """Of an indicator: its period."""
 
-    length: Annotated[int, msgspec.Meta(ge=1, le=500)]
+    length: Annotated[int, msgspec.Meta(ge=1, le=500)] = 14
 
 
 class IndicatorWanted(msgspec.Struct):
     """An indicator: ``id`` is its type, as ``sma``; ``tf`` is that of the subscription where it isn't told."""
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=20)]
-    params: Parameters
+    params: Parameters = msgspec.field(default_factory=Parameters)
     source: Literal["close"] = "close"
     tf: Timeframe | None = None
 

@@ -160,9 +160,6 @@ async def _measured(system: _System, clients: int, *, rate: int, frame_ms: int, 
         ]
         takers = [asyncio.create_task(_taker(system, number)) for number in range(READ_CLIENTS, clients)]
         await asyncio.sleep(5 + clients / 200)  # until all are connected and have had their snapshots
-        for task in (*readers, *takers):
-            if task.done():
-                raise BenchError(f"a client ended: {task.exception()}")
         client_kb = (gateway.memory_kb() - before_kb) / clients
         for times in taken_ms.values():
             times.clear()
@@ -171,9 +168,12 @@ async def _measured(system: _System, clients: int, *, rate: int, frame_ms: int, 
         await asyncio.sleep(seconds)
         cores = {role: (process.cpu_s() - cpu_s[role]) / seconds for role, process in system.roles.items()}
         took = {kind: quantiles(times) for kind, times in taken_ms.items() if times}
+        ended = [task.exception() for task in (*readers, *takers) if task.done()]
         for task in (*readers, *takers):
             task.cancel()
         await asyncio.gather(*readers, *takers, return_exceptions=True)
+        if ended:
+            raise BenchError(f"{len(ended)} clients ended: {ended[0]}")
     per_client = messages[0] / seconds / min(clients, READ_CLIENTS)
     return Showing(rate, frame_ms, clients, per_client * clients, took, cores, client_kb, os.getloadavg()[0])
 

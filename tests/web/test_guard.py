@@ -144,3 +144,10 @@ async def test_redis_away_leaves_what_the_archive_has(filled: Stores) -> None:
         assert await client.get("/api/candles", token=NIFTY, limit=500) == before
         problem = await client.get("/api/indicators/latest", status=503)
         assert problem["error"] == "data_unavailable"
+
+
+async def test_many_sockets_may_be_opened_at_once(filled: Stores) -> None:
+    async with asked(filled) as client:
+        for _ in range(int(BURST) + 10):
+            async with client.session.get(f"{client.url}/ws") as answer:
+                assert answer.status == 404, "there is none here; what matters is that it isn't refused"

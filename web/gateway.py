@@ -16,7 +16,9 @@ from web.outside import LogView, Names
 from web.problem import invalid, unavailable, unknown
 from web.reading import Reading
 
-KNOWN_FOR_MS = 5_000
+KNOWN_FOR_MS, LOOKED_UP_MS = 5_000, 500
+"""How old what is known of instruments may be, also where one is asked for that isn't known."""
+
 RATE_OVER_S = 10.0
 
 
@@ -71,7 +73,7 @@ class Gateway:
     def __post_init__(self) -> None:
         """Begin knowing nothing."""
         self._known: frozenset[str] = frozenset()
-        self._known_until_ms = 0
+        self._known_at_ms = -KNOWN_FOR_MS
         self.rate = Rate(time.monotonic)
         self._calendar = ("", Calendar.parse(self.log.configuration.calendar))
 
@@ -87,12 +89,12 @@ class Gateway:
         """Return the instrument class whose sessions an instrument trades in."""
         return self.log.configuration.classes.get(instrument) or default_class(instrument)
 
-    async def instruments(self) -> frozenset[str]:
-        """Return the instruments that there are values of; asked anew after some seconds.
+    async def instruments(self, *, at_most_ms: int = KNOWN_FOR_MS) -> frozenset[str]:
+        """Return the instruments that there are values of; asked anew where the answer is older than that.
 
         Raises Problem where neither store can be asked.
         """
-        if not 0 < self._known_until_ms - self.now_ms() <= KNOWN_FOR_MS:
+        if not 0 <= self.now_ms() - self._known_at_ms < at_most_ms:
             reading = self.reading
             found = await asyncio.gather(
                 reading.mirror.instruments(), asyncio.to_thread(reading.archive.instruments), return_exceptions=True
@@ -104,8 +106,12 @@ class Gateway:
             if len(errors) == len(found):
                 raise unavailable("data", f"{errors[0]}; {errors[1]}")
             self._known = frozenset(name for names in found if not isinstance(names, BaseException) for name in names)
-            self._known_until_ms = self.now_ms() + KNOWN_FOR_MS
+            self._known_at_ms = self.now_ms()
         return self._known
+
+    async def is_known(self, instrument: str) -> bool:
+        """Whether there are values of an instrument: one that has just got its first is known within a moment."""
+        return instrument in await self.instruments() or instrument in await self.instruments(at_most_ms=LOOKED_UP_MS)
 
     async def instrument(self, token: str, exchange: str = "") -> str:
         """Return the instrument that a request names by token and exchange, or by both as ``NSE:99926000``.
@@ -117,6 +123,6 @@ class Gateway:
             found = str(Instrument.parse(text))
         except InstrumentError as error:
             raise invalid(str(error)) from None
-        if found not in await self.instruments():
+        if not await self.is_known(found):
             raise unknown("token", f"there is nothing of {found}; /tokens lists what there is")
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -194,9 +194,11 @@ class Served:
 
 
 @asynccontextmanager
-async def asked(stores: Stores, log: FixedLog | None = None, **options: Any) -> AsyncIterator[Client]:
+async def asked(
+    stores: Stores, log: FixedLog | None = None, *, now_ms: Callable[[], int] = lambda: NOW_MS, **options: Any
+) -> AsyncIterator[Client]:
     """Serve a gateway before stores, and yield a client of it."""
     reading = Reading(MirrorReader(stores.client), ArchiveReader(stores.path))
-    gateway = Gateway(simulated=False, reading=reading, log=log or FixedLog(), names=SomeNames(), now_ms=lambda: NOW_MS)
+    gateway = Gateway(simulated=False, reading=reading, log=log or FixedLog(), names=SomeNames(), now_ms=now_ms)
     async with Served(gateway, **options) as served, aiohttp.ClientSession() as session:
         yield Client(session, f"http://{LOOPBACK}:{served.port}")

@@ -238,3 +238,12 @@ async def test_many_who_ask_at_the_same_time_get_the_same(client: Client) -> Non
 
 def test_labels() -> None:
     assert [label(seconds) for seconds in (1, 30, 60, 3600, 86_400)] == ["1s", "30s", "1m", "1h", "1D"]
+
+
+async def test_an_instrument_that_has_just_got_its_first_price_is_known_within_a_moment(stores: Stores) -> None:
+    now_ms = NOW_MS
+    async with asked(stores, now_ms=lambda: now_ms) as client:
+        await client.get("/api/candles", token=NIFTY, status=404)
+        await stores.ticked(two_days()[0][:100])
+        now_ms += 500
+        assert await client.get("/api/candles", token=NIFTY) == []

@@ -67,7 +67,7 @@ def symbol_of(text: str) -> str:
 
 
 async def _known(gateway: Gateway, instrument: str) -> str:
-    if instrument not in await gateway.instruments():
+    if not await gateway.is_known(instrument):
         raise unknown("symbol", f"there is nothing of {instrument}; /tokens lists what there is")
     return instrument
 

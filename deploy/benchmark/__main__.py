@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Measures pipeline, feed, mirror and gateway on this machine, with a broker of their own.",
         epilog="example: deploy/bench --instruments 500 --parts catching-up",
     )
-    parser.add_argument("--quick", action="store_true", help="smaller sizes: about four minutes")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes")
     parser.add_argument("--json", type=Path, default=Path("data/bench.json"), help="where raw figures go (%(default)s)")
     parser.add_argument("--instruments", type=int, nargs="+", metavar="N", help="numbers of instruments")
     parser.add_argument("--rates", type=int, nargs="+", default=[2000, 10_000], metavar="N", help="live ticks/s")

@@ -1,4 +1,4 @@
-"""Candles of timeframes that are not stored, folded out of shorter ones that are."""
+"""Candles of any timeframe: of one that is stored, or folded out of a shorter one that is."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from topology.market.candle import BROKER, EXTREME, PARTIAL, Candle
 from topology.market.history import Stretch, bounds, folded
 from topology.sinks.archived import Wanted
 from topology.sinks.values import CandleJson
+from web.gateway import Gateway
+from web.problem import unknown
 from web.reading import AnyCandle, Reading
 
 BLOCK = 20_000
@@ -36,18 +38,28 @@ def stored_for(timeframe_s: int, stored: Iterable[int]) -> int | None:
     return max((one for one in stored if timeframe_s % one == 0), default=None)
 
 
-async def folded_page(
-    reading: Reading,
-    calendar: Calendar,
-    instrument_class: str,
-    instrument: str,
-    *,
-    timeframe_s: int,
-    stored_s: int,
-    lateness_ms: int,
-    wanted: Wanted,
-) -> Page:
-    """Return closed candles of ``timeframe_s``, each made of all its parts of ``stored_s``. Raises NotCovered."""
+def part_of(gateway: Gateway, timeframe_s: int) -> int:
+    """Return the stored timeframe that makes one: itself, or the longest that divides it. Raises Problem."""
+    stored = gateway.log.configuration.timeframes
+    part_s = 1 if timeframe_s == 1 else stored_for(timeframe_s, stored)
+    if part_s is None:
+        there = ", ".join(map(str, sorted(stored)))
+        raise unknown("timeframe", f"tf={timeframe_s}: there are 1, {there} and multiples of them")
+    return part_s
+
+
+async def page_of(gateway: Gateway, instrument: str, timeframe_s: int, wanted: Wanted) -> Page:
+    """Return a page of candles, the newest first. Raises Problem for a timeframe that there can't be."""
+    part_s = part_of(gateway, timeframe_s)
+    if part_s == timeframe_s:
+        return Page(await gateway.reading.candles(instrument, timeframe_s, wanted), more=False)
+    return await folded_page(gateway, instrument, timeframe_s, part_s, wanted)
+
+
+async def folded_page(gateway: Gateway, instrument: str, timeframe_s: int, part_s: int, wanted: Wanted) -> Page:
+    """Return closed candles of ``timeframe_s``, each made of all its parts of ``part_s``. Raises NotCovered."""
+    reading, calendar, instrument_class = gateway.reading, gateway.calendar, gateway.class_of(instrument)
+    lateness_ms = gateway.log.configuration.lateness_ms
     before_ms = wanted.before_s * 1000
     parts: list[AnyCandle] = []
     until_s = wanted.before_s
@@ -57,7 +69,7 @@ async def folded_page(
             until_s = wanted.before_s if around is None else around.to_ms // 1000
     while True:
         block = await reading.candles(
-            instrument, stored_s, Wanted(BLOCK, before_s=parts[-1].ts if parts else until_s, since_s=wanted.since_s)
+            instrument, part_s, Wanted(BLOCK, before_s=parts[-1].ts if parts else until_s, since_s=wanted.since_s)
         )
         parts += block
         ended = len(block) < BLOCK

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
 
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from topology import standing, topics
+from topology.assembly.following import follow
 from topology.feeds import FeedError
 from topology.log.change import ChangeError
 from topology.log.frames import COMMANDS, Configure, FrameError
@@ -23,10 +23,7 @@ from topology.sinks.past import Past
 from web.outside import Reloaded, Standing
 from web.problem import invalid, unavailable
 
-logger = logging.getLogger(__name__)
-
 FRESH_S = 1.0
-RETRY_S = 2.0
 
 
 class FollowedLog:
@@ -51,19 +48,12 @@ class FollowedLog:
 
     async def follow(self) -> NoReturn:
         """Take over each new configuration, for as long as the gateway runs."""
-        place = TopicPartition(self._log.topic(COMMANDS), 0)
-        while True:
-            try:
-                async with topics.consumer(self._settings.bootstrap) as reader:
-                    reader.assign([place])
-                    reader.seek(place, self._configuration.id + 1)
-                    while True:
-                        record = await reader.getone(place)
-                        if record.key is None and isinstance(command := topics.command_of(record), Configure):
-                            self._configuration = command
-            except (KafkaError, topics.NoBrokerError) as error:
-                logger.warning("the log can't be followed: %s", error)
-                await asyncio.sleep(RETRY_S)
+        since = self._configuration.id + 1
+        await follow(self._settings.bootstrap, self._log.topic(COMMANDS), self._take, since=since)
+
+    def _take(self, record: ConsumerRecord) -> None:
+        if record.key is None and isinstance(command := topics.command_of(record), Configure):
+            self._configuration = command
 
     async def standing(self) -> Standing:
         """Ask how far each role is. Raises Problem where the log can't be asked."""

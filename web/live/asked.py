@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from topology import indicators
 from topology.market.instruments import Instrument, InstrumentError
-from web.folding import stored_for
+from web.folding import part_of
 from web.gateway import Gateway
 from web.live import names
 from web.live.names import Channel
 from web.live.requests import MOST_CANDLES, Request, indicator
 from web.problem import unknown
+from web.rest.indicators import is_computed
 
 
 class Chart(NamedTuple):
@@ -32,7 +32,7 @@ class Chart(NamedTuple):
 async def chart_of(gateway: Gateway, request: Request) -> Chart:
     """Return the chart that is asked for. Raises Problem for what isn't there."""
     instrument = await _known(gateway, symbol_of(request.symbol))
-    _require_timeframe(gateway, request.tf)
+    part_of(gateway, request.tf)
     values = []
     for wanted in request.indicators:
         value = names.values(instrument, indicator(wanted), wanted.tf or request.tf)
@@ -54,7 +54,7 @@ async def channels_of(gateway: Gateway, texts: Iterable[str]) -> list[Channel]:
         if one.indicator:
             _require_indicator(gateway, one)
         elif one.stage:
-            _require_timeframe(gateway, one.timeframe_s)
+            part_of(gateway, one.timeframe_s)
     return [one for one in found.values() if one is not None]
 
 
@@ -72,14 +72,6 @@ async def _known(gateway: Gateway, instrument: str) -> str:
     return instrument
 
 
-def _require_timeframe(gateway: Gateway, timeframe_s: int) -> None:
-    stored = gateway.log.configuration.timeframes
-    if timeframe_s != 1 and stored_for(timeframe_s, stored) is None:
-        there = ", ".join(map(str, sorted(stored)))
-        raise unknown("timeframe", f"tf={timeframe_s}: there are 1, {there} and multiples of them")
-
-
 def _require_indicator(gateway: Gateway, channel: Channel) -> None:
-    specs = gateway.log.configuration.timeframes.get(channel.timeframe_s, [])
-    if channel.indicator not in map(indicators.name, specs):
+    if not is_computed(gateway, channel.indicator, channel.timeframe_s):
         raise unknown("indicator", f"{channel.indicator} of {channel.timeframe_s} s is not computed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -13,13 +13,12 @@ from topology.market.history import Stretch, bounds
 from topology.sinks.applied import SinkError
 from topology.sinks.archived import Wanted
 from topology.sinks.values import CandleJson
-from web.folding import fold, folded_page, stored_for
+from web.folding import fold, stored_for
 from web.gateway import Gateway
 from web.live import names
 from web.live.line import Group, Line, Told
 from web.live.names import Channel
 from web.problem import Problem
-from web.reading import AnyCandle
 
 logger = logging.getLogger(__name__)
 
@@ -35,21 +34,6 @@ def base_of(gateway: Gateway, channel: Channel) -> Channel | None:
         return None
     base_s = stored_for(channel.timeframe_s, stored)
     return None if base_s is None else names.candles(channel.instrument, base_s)
-
-
-async def page(gateway: Gateway, line: Line, base: Channel, wanted: Wanted) -> Sequence[AnyCandle]:
-    """Return candles of a line out of the stores, the newest first. Raises Problem, SinkError, CalendarError."""
-    found = await folded_page(
-        gateway.reading,
-        gateway.calendar,
-        gateway.class_of(line.channel.instrument),
-        line.channel.instrument,
-        timeframe_s=line.channel.timeframe_s,
-        stored_s=base.timeframe_s,
-        lateness_ms=gateway.log.configuration.lateness_ms,
-        wanted=wanted,
-    )
-    return found.candles
 
 
 class Fold:

@@ -11,8 +11,8 @@ import msgspec
 from topology.log.frames import TIMEFRAMES
 from topology.sinks.archived import Wanted
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
+from web.folding import folded_page
 from web.gateway import Gateway
-from web.live.folds import page
 from web.live.line import NOWHERE, Line, Told, key
 from web.live.names import Marks, marks
 from web.outside import Clock
@@ -122,10 +122,15 @@ class Past:
     async def _folded(self, line: Line, base: Line, wanted: Wanted) -> Rows:
         """Return folded candles: all that can be made of what the stores have now."""
         await self._settled(base)
-        found = [row for row in await page(self._gateway, line, base.channel, wanted) if isinstance(row, CandleJson)]
+        found = await self._page(line, base, wanted)
         if found:
             line.partition = found[0].partition
         return Rows({row.ts: _told(row) for row in found}, max((row.position for row in found), default=NOWHERE))
+
+    async def _page(self, line: Line, base: Line, wanted: Wanted) -> list[CandleJson]:
+        of = line.channel
+        found = await folded_page(self._gateway, of.instrument, of.timeframe_s, base.channel.timeframe_s, wanted)
+        return [row for row in found.candles if isinstance(row, CandleJson)]
 
     async def _folded_after(self, line: Line, base: Line, position: int, partition: int | None) -> Missed | None:
         """Fold again all candles that have a part which was told after a position."""
@@ -138,10 +143,8 @@ class Past:
         since_s = min((part.ts for part in parts), default=None)
         if since_s is None:
             return Missed([], position)
-        rows = await page(
-            self._gateway, line, base.channel, Wanted(MOST_MISSED, since_s=since_s - line.channel.timeframe_s)
-        )
-        told = [_told(row) for row in rows if row.position > position and isinstance(row, CandleJson)]
+        wanted = Wanted(MOST_MISSED, since_s=since_s - line.channel.timeframe_s)
+        told = [_told(row) for row in await self._page(line, base, wanted) if row.position > position]
         return Missed(sorted(told, key=key), position)
 
     async def _settled(self, line: Line) -> Mapping[int, int]:

@@ -12,9 +12,8 @@ from topology.sinks.archived import Wanted
 from topology.sinks.values import GapJson
 from web.endpoint import Paged, get
 from web.filling import filled
-from web.folding import Page, folded_page, stored_for
+from web.folding import Page, page_of
 from web.gateway import Gateway
-from web.problem import unknown
 from web.reading import AnyCandle
 from web.rest.queries import FAR_S, Exchange, Limit, Time, Timeframe, Token, seconds
 
@@ -68,36 +67,17 @@ async def gaps(gateway: Gateway, query: GapsQuery) -> list[GapJson]:
 async def _filled(gateway: Gateway, instrument: str, wanted: Wanted, page: Page) -> Page:
     """Fill a page up to the time before which it is, if there are candles after that; else up to its newest candle."""
     newest = page.candles[0]
-    later = await page_of(gateway, instrument, newest.tf, Wanted(1, since_s=wanted.before_s))
+    has_later = wanted.before_s < FAR_S and bool(
+        (await page_of(gateway, instrument, newest.tf, Wanted(1, since_s=wanted.before_s))).candles
+    )
     stretch = Stretch(page.candles[-1].ts * 1000, wanted.before_s * 1000)
     gaps = await asyncio.to_thread(gateway.reading.archive.gaps, instrument, stretch)
     candles = filled(
         page.candles,
         gateway.calendar,
         gateway.class_of(instrument),
-        until_s=wanted.before_s if later.candles else newest.ts,
+        until_s=wanted.before_s if has_later else newest.ts,
         limit=wanted.limit,
         gaps=[Stretch(gap.from_ms, _FAR_MS if gap.to_ms is None else gap.to_ms) for gap in gaps if gap.broken],
     )
     return Page(candles, page.more)
-
-
-async def page_of(gateway: Gateway, instrument: str, timeframe_s: int, wanted: Wanted) -> Page:
-    """Return a page of candles, the newest first. Raises Problem for a timeframe that there can't be."""
-    configuration = gateway.log.configuration
-    if timeframe_s == 1 or timeframe_s in configuration.timeframes:
-        return Page(await gateway.reading.candles(instrument, timeframe_s, wanted), more=False)
-    stored_s = stored_for(timeframe_s, configuration.timeframes)
-    if stored_s is None:
-        stored = ", ".join(map(str, sorted(configuration.timeframes)))
-        raise unknown("timeframe", f"tf={timeframe_s}: there are 1, {stored} and multiples of them")
-    return await folded_page(
-        gateway.reading,
-        gateway.calendar,
-        gateway.class_of(instrument),
-        instrument,
-        timeframe_s=timeframe_s,
-        stored_s=stored_s,
-        lateness_ms=configuration.lateness_ms,
-        wanted=wanted,
-    )

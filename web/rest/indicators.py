@@ -68,8 +68,8 @@ async def history(gateway: Gateway, query: HistoryQuery) -> Paged[IndicatorJson]
         before_s = rows[-1].ts if rows else wanted.before_s
         lacking = Wanted(query.limit - len(rows), before_s=before_s)
         rows = rows + await computed(gateway, instrument, name, query.tf, lacking)
-    elif not rows and not is_computed(gateway, name, query.tf):
-        raise unknown("indicator", f"{name} of {query.tf} s is not computed: /api/config lists what is")
+    elif not rows:
+        require_computed(gateway, name, query.tf)
     return Paged(rows, rows[-1].ts if len(rows) == query.limit else None)
 
 
@@ -109,6 +109,12 @@ def known_name(name: str) -> str:
         return indicators.name(name.replace("_", ":", 1))
     except indicators.IndicatorError as error:
         raise invalid(f"name={name!r}: {error}") from None
+
+
+def require_computed(gateway: Gateway, name: str, timeframe_s: int) -> None:
+    """Refuse an indicator that the configuration in force doesn't have. Raises Problem."""
+    if not is_computed(gateway, name, timeframe_s):
+        raise unknown("indicator", f"{name} of {timeframe_s} s is not computed: /api/config lists what is")
 
 
 def is_computed(gateway: Gateway, name: str, timeframe_s: int) -> bool:

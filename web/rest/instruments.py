@@ -9,11 +9,10 @@ import msgspec
 from topology.sinks.archived import Wanted
 from topology.sinks.values import IndicatorJson, TickJson, split
 from web.endpoint import get
+from web.folding import page_of
 from web.gateway import Gateway
-from web.problem import unknown
 from web.reading import AnyCandle
-from web.rest.candles import page_of
-from web.rest.indicators import Name, is_computed, known_name
+from web.rest.indicators import Name, known_name, require_computed
 from web.rest.queries import FAR_S, Exchange, Limit, Time, Timeframe, Token, seconds
 
 _TICK = msgspec.json.Decoder(TickJson).decode
@@ -93,8 +92,8 @@ async def values(gateway: Gateway, query: ValuesQuery) -> list[IndicatorJson]:
     instrument = await gateway.instrument(query.token, query.exchange)
     name = known_name(query.name)
     rows = await gateway.reading.values(instrument, name, query.tf, _wanted(query))
-    if not rows and not is_computed(gateway, name, query.tf):
-        raise unknown("indicator", f"{name} of {query.tf} s is not computed: /api/config lists what is")
+    if not rows:
+        require_computed(gateway, name, query.tf)
     return rows[::-1]
 
 

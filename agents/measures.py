@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from prometheus_client import Counter, Gauge
@@ -78,7 +79,7 @@ class StageMeasures:
         for gauge in (POSITION, SAVED, LAG):
             gauge.remove(self.stage, partition)
 
-    def applied(self, frame: Frame[msgspec.Struct]) -> None:
+    def applied(self, frame: Frame[Any]) -> None:
         """Count what a frame brought."""
         self._frames.inc()
         self._live.inc(len(frame.live))

@@ -21,6 +21,7 @@ from topology.log.frames import (
     TICKS,
     TIMEFRAMES,
     CandleFrame,
+    Configure,
     IndicatorFrame,
     IndicatorValue,
     TickFrame,
@@ -74,7 +75,7 @@ def _records(names: Sequence[str]) -> Iterator[Record]:
         now_ms = START_MS + 250 * position
         for partition, instruments in parts.items():
             some = instruments[position % 4 :: 4]
-            head = (1, "log", 0, position, now_ms, [], "")
+            head = (1, "log", 0, position, now_ms, list[Configure](), "")
             seconds, values, bars = [], [], []
             for name in some:
                 seconds.append(_candle(name, 1, now_ms // 1000 * 1000))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 from aiohttp import ClientError, ClientSession
+from redis.typing import EncodableT, FieldT
 
 from benchmark.pipeline import Quantiles, quantiles
 from benchmark.rig import FAUST, POLL_S, STARTS_WITHIN_S, BenchError, Process, Rig
@@ -93,7 +94,7 @@ async def _fill_redis(port: int) -> None:
         async with client.pipeline(transaction=False) as together:
             for n in range(SECONDS):
                 data = SecondCandleJson(_token(number), "NSE", 1, FIRST_S + n, 100, 120, 90, 110, 5, 1, False, n, 0)
-                entry = {"data": msgspec.json.encode(data)}
+                entry: dict[FieldT, EncodableT] = {"data": msgspec.json.encode(data)}
                 together.xadd(f"candle:1s:NSE:{_token(number)}", entry, id=f"{(FIRST_S + n) * 1000}-0")
             await together.execute()
     await client.aclose()

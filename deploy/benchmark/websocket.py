@@ -8,6 +8,7 @@ import sys
 import tempfile
 from asyncio.subprocess import Process
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -187,7 +188,7 @@ async def _gateway(redis_port: int, port: int) -> None:
     if os.environ["COMPRESS_ALL"]:
         from web.live import socket  # noqa: PLC0415 - to measure what isn't done
 
-        socket._only_large = lambda _: 0
+        socket._only_large = lambda _: 0  # type: ignore[assignment] # only the name of the parameter differs
     application = Application()
     Sockets(lambda: answers).serve(application)
     runner = AppRunner(application)
@@ -229,7 +230,7 @@ async def _clients(port: int, count: int, deflate: str) -> None:
     extension = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if deflate else ""
     for _ in range(count):
         answered = loop.create_future()
-        await loop.create_connection(lambda answered=answered: _Client(answered, extension), LOOPBACK, port)
+        await loop.create_connection(partial(_Client, answered, extension), LOOPBACK, port)
         await answered
     print("ready", flush=True)
     await asyncio.Event().wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -34,6 +34,8 @@ from topology.log.position import partition_of
 from topology.market.history import History
 from topology.market.instruments import InstrumentError
 from topology.settings import Settings
+
+Record = TypeVar("Record", bound=msgspec.Struct)
 
 EXAMPLE = """examples:
   topology tail indicators --instrument NSE:99926000 --follow
@@ -111,7 +113,7 @@ def shown(record: ConsumerRecord, wanted: Wanted) -> str | None:
     return _json(place | dict(_fields(frame)))
 
 
-def of_instrument(frame: msgspec.Struct, instrument: str) -> msgspec.Struct | None:
+def of_instrument(frame: Record, instrument: str) -> Record | None:
     """Return a frame with the rows of one instrument only, None where it has none."""
     held = {name: getattr(frame, name) for name in FILTERED if hasattr(frame, name)}
     kept = {name: [row for row in rows if row.instrument == instrument] for name, rows in held.items()}

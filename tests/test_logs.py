@@ -27,7 +27,8 @@ def line_of(message: str = "a message", *, exc_info: Any = None, **extra: object
     )
     line = JsonLines("pipeline").format(record)
     assert "\n" not in line
-    return json.loads(line)
+    fields: dict[str, Any] = json.loads(line)
+    return fields
 
 
 @given(st.text(), st.dictionaries(st.sampled_from(["partition", "position", "stage"]), st.integers() | st.text()))

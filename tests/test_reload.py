@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka import TopicPartition
 
 from tests.reference.brute_force import indian_ms
 from tests.reference.generated import MONDAY
@@ -31,6 +32,7 @@ from topology.log.frames import (
     TIMEFRAMES,
     Backfill,
     Configure,
+    IndicatorFrame,
     TimeframeFrame,
     Warmup,
     tick_frame,
@@ -72,12 +74,12 @@ class World:
         await self.writer.flush()
         async with topics.consumer(self.settings.bootstrap) as reader:
             for partition, stages in enumerate(self.stages):
-                place = topics.TopicPartition(self.log.topic(TICKS), partition)
+                place = TopicPartition(self.log.topic(TICKS), partition)
                 end = (await reader.end_offsets([place]))[place]
                 async for record in topics.records(reader, place, self._read[partition], end):
                     frame: Any = tick_frame(record.value)
                     for stage, topic in zip(stages, (CANDLES, TIMEFRAMES, INDICATORS), strict=True):
-                        frame = stage.apply(record.offset, frame, live=False)  # type: ignore[attr-defined]
+                        frame = stage.apply(record.offset, frame, live=False)
                         assert frame.gap == ""
                         self.made.append(Stored(topic, partition, record.offset, frame))
                 self._read[partition] = end
@@ -95,7 +97,7 @@ class World:
 
     async def commands(self) -> list[Configure | Backfill]:
         """All commands of the log, in their order."""
-        place = topics.TopicPartition(self.log.topic(COMMANDS), 0)
+        place = TopicPartition(self.log.topic(COMMANDS), 0)
         async with topics.consumer(self.settings.bootstrap) as reader:
             end = (await reader.end_offsets([place]))[place]
             found = [topics.command_of(record) async for record in topics.records(reader, place, 1, end)]
@@ -160,7 +162,7 @@ async def test_a_new_timeframe_is_ready_at_its_first_candle_and_archived_as_if_i
         found = [
             (row.name, row.start_ms)
             for stored in values
-            if stored.stage == INDICATORS
+            if isinstance(stored.frame, IndicatorFrame)
             for row in stored.frame.rows
             if (row.instrument, row.timeframe_s) == (instrument, 300)
         ]
@@ -180,7 +182,8 @@ async def test_a_reload_to_what_is_computed_already_writes_nothing(kafka: Kafka,
 
 async def test_what_is_refused_changes_nothing(kafka: Kafka, tmp_path: Path) -> None:
     async with opened(settings_of(kafka, tmp_path)) as world:
-        for asked in ({60: ["XMA:3"]}, {60: ["SMA:501"]}, {3: []}, {}):
+        wrong: list[dict[int, list[str]]] = [{60: ["XMA:3"]}, {60: ["SMA:501"]}, {3: []}, {}]
+        for asked in wrong:
             with pytest.raises(ChangeError):
                 await world.reload(asked)
         assert [command.id for command in await world.commands()] == [1]

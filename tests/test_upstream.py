@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+import faust
 import pytest
 
 from topology import upstream
@@ -72,6 +73,6 @@ async def test_a_worker_that_is_not_recovering_is_left_alone(watched: Callable[.
 
 
 def test_a_version_of_faust_that_nobody_has_looked_at_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream.faust, "__version__", "0.16.0")
+    monkeypatch.setattr(faust, "__version__", "0.16.0")
     with pytest.raises(RuntimeError, match=r"Faust 0\.16\.0 is not known here \(known: 0\.15\.3\): install"):
         upstream.install(SimpleNamespace(), {})  # type: ignore[arg-type]

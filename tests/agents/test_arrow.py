@@ -553,7 +553,7 @@ async def test_no_checkpoint_falls_between_a_frame_and_its_output(world: World, 
         "close": arrow.close,
     }
     saving = asyncio.ensure_future(savers[by]())
-    await until(lambda: arrow._turn._waiters is not None and len(arrow._turn._waiters) > 0)  # type: ignore[attr-defined]
+    await until(lambda: arrow._turn._waiters is not None and len(arrow._turn._waiters) > 0)
     assert world.rows == []
     world.sending.open.set()
     await reading

@@ -112,7 +112,7 @@ def test_a_guard_that_is_stopped_leaves_the_process_alone() -> None:
 
 
 def test_a_guard_looks_at_the_time_since_the_last_beat(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, reasons = [100.0], []
+    now, reasons = [100.0], list[str]()
     monkeypatch.setattr("agents.lifeline.now_s", lambda: now[0])
     monkeypatch.setattr("agents.lifeline.end", reasons.append)
     guard = StallGuard(10)

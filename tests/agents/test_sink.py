@@ -266,7 +266,7 @@ async def test_nothing_is_acknowledged_before_it_is_written(sink: Sink) -> None:
 
 
 async def test_a_write_that_fails_acknowledges_nothing_and_ends_the_role(sink: Sink) -> None:
-    async def full(_frames: list[Stored]) -> None:
+    async def full(frames: list[Stored]) -> None:
         raise OSError("the disk is full")
 
     sink.write = full  # type: ignore[method-assign]

@@ -27,7 +27,9 @@ from topology.feeds.clock import Clock, now_ms
 from topology.log.frames import BACKFILL, WARMUP, Backfill, Configure, TickFrame, Warmup, encode
 from topology.log.position import partition_of
 from topology.market import Candle, SecondCandles
+from topology.market.gaps import Baseline
 from topology.market.history import History
+from topology.market.ticks import Tick
 from topology.settings import LIVE, SIM, Settings
 from topology.simulator import DEMONSTRATION
 
@@ -276,7 +278,8 @@ def assert_volume_is_whole(frames: list[TickFrame]) -> None:
     for frame in frames:
         for gap in frame.gaps:
             seconds.interrupt(gap)
-        for told in (*frame.baselines, *frame.ticks):
+        tellers: list[Baseline | Tick] = [*frame.baselines, *frame.ticks]
+        for told in tellers:
             if told.day_volume is not None:
                 first.setdefault(told.instrument, told.day_volume)
         for baseline in frame.baselines:

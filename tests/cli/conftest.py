@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -43,6 +44,8 @@ from topology.sinks.streams import Streams
 
 PARTITIONS = 2
 
+CommandLine = Callable[..., "Done"]
+
 
 class Apart(Settings):
     """Settings of a namespace of its own."""
@@ -63,7 +66,7 @@ class Done(NamedTuple):
 
 
 @pytest.fixture
-def settings(kafka: Kafka, tmp_path) -> Settings:
+def settings(kafka: Kafka, tmp_path: Path) -> Settings:
     """Settings for a log that isn't there yet; nothing listens where Redis should be."""
     env = {"BROKER_URL": kafka.url, "TOPIC_PARTITIONS": str(PARTITIONS), "ENABLED_TFS": "60,300"}
     env |= {"INDICATOR_CONFIGS": "SMA:2,EMA:2", "SQLITE_PATH": str(tmp_path / "candles.db")}
@@ -72,7 +75,7 @@ def settings(kafka: Kafka, tmp_path) -> Settings:
 
 
 @pytest.fixture
-def topology(monkeypatch, capsys) -> Callable[..., Done]:
+def topology(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     """The command line: ``topology(settings, "tail", "ticks")``."""
 
     def run(settings: Settings, *argv: str) -> Done:
@@ -95,7 +98,7 @@ class WrittenLog:
         self._stages = [self._fresh() for _ in range(PARTITIONS)]
         self._sequence = 0
 
-    def _fresh(self):
+    def _fresh(self) -> list[Any]:
         return [kind(self.log.header.log, 0) for kind in (CandleStage, TimeframeStage, IndicatorStage)]
 
     def frame(self, clock_ms: int, ticks: list[Tick] = [], commands: list[Configure] = []) -> TickFrame:  # noqa: B006
@@ -106,7 +109,7 @@ class WrittenLog:
         """Write tick frames and, of the topics that are derived from them, the first ``derive``."""
         asyncio.run(self._write(partition, frames, derive))
 
-    async def _write(self, partition: int, frames, derive: int) -> None:
+    async def _write(self, partition: int, frames: Sequence[TickFrame], derive: int) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self.settings.bootstrap)
         await producer.start()
         for frame in frames:

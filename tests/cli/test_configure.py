@@ -4,6 +4,7 @@ import asyncio
 import json
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -13,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tables.state import Row, changelog_of
+from tests.cli.conftest import CommandLine, WrittenLog
 from topology import topics
 from topology.configuration import differences, from_settings, label
-from topology.log.candles import CandleStage
-from topology.log.frames import VERSION, Configure, encode
+from topology.log.candles import CandlesCore, CandleStage
+from topology.log.frames import VERSION, Configure, TickFrame, encode
 from topology.log.position import partition_of
 from topology.market.ticks import Tick
 from topology.settings import Settings
@@ -46,11 +48,13 @@ def meaning(configuration: Configure) -> object:
 
 
 @given(CONFIGURATIONS, CONFIGURATIONS)
-def test_there_are_differences_just_where_something_else_would_be_computed(current, wanted):
+def test_there_are_differences_just_where_something_else_would_be_computed(
+    current: Configure, wanted: Configure
+) -> None:
     assert (differences(current, wanted) == []) == (meaning(current) == meaning(wanted))
 
 
-def test_the_environment_becomes_a_configuration():
+def test_the_environment_becomes_a_configuration() -> None:
     settings = Settings.from_env({"ENABLED_TFS": "300,60", "INDICATOR_CONFIGS": "ema:9", "ALLOWED_LATENESS_MS": "500"})
     wanted = from_settings(settings)
     assert wanted.timeframes == {60: ["EMA:9"], 300: ["EMA:9"]}
@@ -58,7 +62,7 @@ def test_the_environment_becomes_a_configuration():
     assert label(wanted.calendar).startswith("NSE and BSE")
 
 
-def test_differences_are_told_by_timeframe_and_those_alike_in_one_line():
+def test_differences_are_told_by_timeframe_and_those_alike_in_one_line() -> None:
     wanted = msgspec.structs.replace(
         CURRENT,
         timeframes={60: ["SMA:9", "SMMA:14"], 120: ["SMMA:14", "SMA:9"], 900: ["EMA:9"]},
@@ -74,7 +78,7 @@ def test_differences_are_told_by_timeframe_and_those_alike_in_one_line():
     ]
 
 
-def test_a_log_is_made_once_and_its_topics_are_named(topology, settings):
+def test_a_log_is_made_once_and_its_topics_are_named(topology: CommandLine, settings: Settings) -> None:
     first, second = topology(settings, "topics", "create"), topology(settings, "topics", "create")
     assert first.code == second.code == 0
     made = [line.removeprefix("made ") for line in first.lines if line.startswith("made ")]
@@ -85,7 +89,9 @@ def test_a_log_is_made_once_and_its_topics_are_named(topology, settings):
     assert first.lines[-1].split()[1] == second.lines[0].split()[1]
 
 
-def test_making_topics_again_reports_what_the_environment_asks_for_now(topology, settings):
+def test_making_topics_again_reports_what_the_environment_asks_for_now(
+    topology: CommandLine, settings: Settings
+) -> None:
     topology(settings, "topics", "create")
     again = topology(replace(settings, indicators=("SMA:2",)), "topics", "create")
     assert again.code == 0
@@ -93,14 +99,14 @@ def test_making_topics_again_reports_what_the_environment_asks_for_now(topology,
     assert "  timeframe 60 s, 300 s: EMA_2 removed" in again.lines
 
 
-def test_another_number_of_partitions_is_refused(topology, settings):
+def test_another_number_of_partitions_is_refused(topology: CommandLine, settings: Settings) -> None:
     topology(settings, "topics", "create")
     again = topology(replace(settings, topic_partitions=3), "topics", "create")
     assert again.code == 1
     assert "TOPIC_PARTITIONS=3" in again.err
 
 
-def test_configure_applies_the_difference_once(topology, settings):
+def test_configure_applies_the_difference_once(topology: CommandLine, settings: Settings) -> None:
     topology(settings, "topics", "create")
     changed = replace(settings, indicators=("SMA:2", "EMA:2", "RSI:3"))
     assert "nothing to do" in topology(settings, "configure").out
@@ -113,7 +119,7 @@ def test_configure_applies_the_difference_once(topology, settings):
     assert len(topology(settings, "tail", "commands").lines) == 4
 
 
-def without(settings, tmp_path, instrument_class):
+def without(settings: Settings, tmp_path: Path, instrument_class: str) -> Settings:
     """Settings with a calendar that doesn't know a class."""
     document = json.loads(settings.calendar_text())
     for row in document["regular"]:
@@ -123,7 +129,9 @@ def without(settings, tmp_path, instrument_class):
     return replace(settings, calendar_file=path)
 
 
-def test_configure_refuses_what_the_stages_would_for_an_instrument_that_is_subscribed(topology, settings, tmp_path):
+def test_configure_refuses_what_the_stages_would_for_an_instrument_that_is_subscribed(
+    topology: CommandLine, settings: Settings, tmp_path: Path
+) -> None:
     topology(settings, "topics", "create")
     refused = topology(without(settings, tmp_path, "index"), "configure")
     assert refused.code == 1
@@ -133,11 +141,15 @@ def test_configure_refuses_what_the_stages_would_for_an_instrument_that_is_subsc
     assert len(topology(settings, "tail", "commands").lines) == 2
 
 
-def test_configure_refuses_what_the_stages_would_for_an_instrument_that_they_have_kept(topology, written, tmp_path):
+def test_configure_refuses_what_the_stages_would_for_an_instrument_that_they_have_kept(
+    topology: CommandLine, written: WrittenLog, tmp_path: Path
+) -> None:
     settings, stage = written.settings, CandleStage(written.log.header.log, 0)
     commands = list(written.log.commands)
     written.write(1, written.frame(OPEN_MS, [Tick("NFO:35003", 100, OPEN_MS)], commands))
-    stage.apply(0, written.stored[0].frame, live=False)
+    frame = written.stored[0].frame
+    assert isinstance(frame, TickFrame)
+    stage.apply(0, frame, live=False)
     changed = without(settings, tmp_path, "derivative")
     asyncio.run(keep(settings, Row(VERSION, 0, stage.state())))
     refused = topology(changed, "configure")
@@ -147,7 +159,9 @@ def test_configure_refuses_what_the_stages_would_for_an_instrument_that_they_hav
     assert topology(changed, "configure").code == 0
 
 
-def test_a_timeframe_that_configure_adds_is_given_what_the_archive_has(topology, written, settings):
+def test_a_timeframe_that_configure_adds_is_given_what_the_archive_has(
+    topology: CommandLine, written: WrittenLog, settings: Settings
+) -> None:
     minutes = [Tick(NIFTY, 100 + number, OPEN_MS + number * 60_000) for number in range(25)]
     clock_ms = OPEN_MS + 25 * 60_000 + 1000
     written.write(partition_of(NIFTY, PARTITIONS), written.frame(clock_ms, minutes, written.log.commands))
@@ -160,7 +174,9 @@ def test_a_timeframe_that_configure_adds_is_given_what_the_archive_has(topology,
     assert topology(changed, "status").code == 0
 
 
-def test_an_archive_that_cannot_be_used_keeps_no_configuration_from_the_log(topology, settings):
+def test_an_archive_that_cannot_be_used_keeps_no_configuration_from_the_log(
+    topology: CommandLine, settings: Settings
+) -> None:
     topology(settings, "topics", "create")
     settings.sqlite_path.write_text("no archive, but a text of some length")
     done = topology(replace(settings, enabled_tfs=(60, 300, 600)), "configure")
@@ -169,7 +185,7 @@ def test_an_archive_that_cannot_be_used_keeps_no_configuration_from_the_log(topo
     assert "timeframe 600 s: added" in done.out
 
 
-async def keep(settings, row):
+async def keep(settings: Settings, row: Row[CandlesCore]) -> None:
     """Write a row as the first stage's newest checkpoint of partition 1."""
     changelog = changelog_of(f"{settings.namespace}.pipeline", "candles")
     async with topics.admin(settings.bootstrap) as admin:
@@ -179,7 +195,7 @@ async def keep(settings, row):
         await producer.send_and_wait(changelog, encode(row), partition=1, key=b"1")
 
 
-def test_configure_without_a_log_says_how_to_make_one(topology, settings):
+def test_configure_without_a_log_says_how_to_make_one(topology: CommandLine, settings: Settings) -> None:
     done = topology(settings, "configure")
     assert done.code == 1
     assert "topology topics create" in done.err

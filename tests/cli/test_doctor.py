@@ -156,7 +156,11 @@ def test_the_exit_code_is_1_where_something_is_bad(
 @pytest.mark.parametrize("account", [SECRETS, BROKEN, {}])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_where_nothing_listens_every_line_says_what_to_do_and_no_secret(
-    account: dict[str, str], scheme: str, environment, capsys: pytest.CaptureFixture[str], caplog
+    account: dict[str, str],
+    scheme: str,
+    environment: Callable[..., dict[str, str]],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     environment(free_port(), scheme=scheme, **account)
@@ -170,7 +174,9 @@ def test_where_nothing_listens_every_line_says_what_to_do_and_no_secret(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_where_nothing_answers_it_ends_all_the_same_and_shows_no_secret(scheme: str, mute: int, environment) -> None:
+def test_where_nothing_answers_it_ends_all_the_same_and_shows_no_secret(
+    scheme: str, mute: int, environment: Callable[..., dict[str, str]]
+) -> None:
     # Telegram is left out: its address can't be set from outside.
     env = environment(mute, scheme=scheme, **{n: v for n, v in SECRETS.items() if not n.startswith("TELEGRAM")})
     call = [sys.executable, "-m", "topology.cli.main", "doctor", "--notify"]
@@ -184,7 +190,10 @@ def test_where_nothing_answers_it_ends_all_the_same_and_shows_no_secret(scheme: 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_defect_in_any_check_is_one_line_without_what_it_says(
-    name: str, environment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str,
+    environment: Callable[..., dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def breaks() -> list[Finding]:
         raise RuntimeError(" ".join([*SECRETS.values(), HOOK]))
@@ -200,7 +209,7 @@ def test_a_defect_in_any_check_is_one_line_without_what_it_says(
 
 @pytest.mark.parametrize("name", ["NOTIFY_WEBHOOK_URL", "ANGEL_API_URL"])
 def test_an_address_that_is_none_is_one_line_without_it(
-    name: str, environment, capsys: pytest.CaptureFixture[str]
+    name: str, environment: Callable[..., dict[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment(free_port(), **{name: f"ftp://{HOOK}"})
     assert main(["doctor"]) == 1
@@ -210,7 +219,9 @@ def test_an_address_that_is_none_is_one_line_without_it(
     assert_no_secret(text.out + text.err)
 
 
-def test_a_simulated_namespace_says_so(environment, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_simulated_namespace_says_so(
+    environment: Callable[..., dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     environment(free_port())
     main(["--sim", "doctor"])
     assert capsys.readouterr().out.startswith("SIMULATED")

@@ -20,7 +20,7 @@ Shown = Callable[..., tuple[int, list[str], list[str]]]
 
 
 @pytest.fixture
-def served(monkeypatch) -> Iterator[dict[str, bytes]]:
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
     """What the broker serves as its master, under the key ``body``; the settings say where."""
     body = {"body": json.dumps(SMALL).encode()}
 
@@ -42,7 +42,7 @@ def served(monkeypatch) -> Iterator[dict[str, bytes]]:
 
 
 @pytest.fixture
-def topology(monkeypatch, tmp_path, capsys) -> Shown:
+def topology(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shown:
     """The command line in an empty folder; gives the code, and the lines on stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     for name in ("DATA_DIR", "SUBSCRIBE_TOKENS", "TOPOLOGY_NAMESPACE"):
@@ -57,7 +57,7 @@ def topology(monkeypatch, tmp_path, capsys) -> Shown:
     return run
 
 
-def test_what_was_fetched_is_found(topology, served):
+def test_what_was_fetched_is_found(topology: Shown, served: dict[str, bytes]) -> None:
     code, out, err = topology("instruments", "update")
     assert (code, err) == (0, [])
     assert out[0].startswith(f"{len(LISTED)} instruments from http://127.0.0.1:")
@@ -70,7 +70,7 @@ def test_what_was_fetched_is_found(topology, served):
     assert Path("data/live/instruments.db").exists()
 
 
-def test_a_limit_and_json(topology, served):
+def test_a_limit_and_json(topology: Shown, served: dict[str, bytes]) -> None:
     topology("instruments", "update")
     _, out, _ = topology("instruments", "search", "nifty 25000", "ce", "--limit", "2", "--json")
     found = json.loads("\n".join(out))
@@ -83,7 +83,7 @@ def test_a_limit_and_json(topology, served):
     }  # fmt: skip
 
 
-def test_what_finds_nothing_is_an_error_that_says_so(topology, served):
+def test_what_finds_nothing_is_an_error_that_says_so(topology: Shown, served: dict[str, bytes]) -> None:
     topology("instruments", "update")
     code, out, (line,) = topology("instruments", "search", "zomato")
     assert (code, out) == (1, [])
@@ -94,7 +94,7 @@ def test_what_finds_nothing_is_an_error_that_says_so(topology, served):
 
 
 @pytest.mark.parametrize("named", ["NSE:2885", "1:2885", "reliance-eq", "NSE:RELIANCE"])
-def test_all_that_is_known_of_an_instrument_is_shown(topology, served, named):
+def test_all_that_is_known_of_an_instrument_is_shown(topology: Shown, served: dict[str, bytes], named: str) -> None:
     topology("instruments", "update")
     code, out, _ = topology("instruments", "show", named)
     assert code == 0
@@ -105,7 +105,7 @@ def test_all_that_is_known_of_an_instrument_is_shown(topology, served, named):
     assert "less than a minute old" in out[-1]
 
 
-def test_prices_are_shown_in_rupees_in_every_segment(topology, served):
+def test_prices_are_shown_in_rupees_in_every_segment(topology: Shown, served: dict[str, bytes]) -> None:
     topology("instruments", "update")
     _, out, _ = topology("instruments", "show", "CDE:1284")
     assert [line.split(maxsplit=1)[1] for line in out if line.startswith(("strike", "tick", "prices"))] == [
@@ -124,7 +124,9 @@ def test_prices_are_shown_in_rupees_in_every_segment(topology, served):
         ("9:2885", "exchanges: NSE or 1"),
     ],
 )
-def test_what_cannot_be_shown_is_one_line_that_helps(topology, served, named, told):
+def test_what_cannot_be_shown_is_one_line_that_helps(
+    topology: Shown, served: dict[str, bytes], named: str, told: str
+) -> None:
     topology("instruments", "update")
     code, out, (line,) = topology("instruments", "show", named)
     assert (code, out) == (1, [])
@@ -132,13 +134,13 @@ def test_what_cannot_be_shown_is_one_line_that_helps(topology, served, named, to
 
 
 @pytest.mark.parametrize("argv", [("search", "reliance"), ("show", "RELIANCE-EQ"), ("show", "NSE:2885")])
-def test_without_a_master_one_line_says_what_to_run(topology, argv):
+def test_without_a_master_one_line_says_what_to_run(topology: Shown, argv: tuple[str, ...]) -> None:
     code, out, (line,) = topology("instruments", *argv)
     assert (code, out) == (1, [])
     assert "topology instruments update" in line
 
 
-def test_when_the_broker_has_a_broken_master_the_last_one_goes_on(topology, served):
+def test_when_the_broker_has_a_broken_master_the_last_one_goes_on(topology: Shown, served: dict[str, bytes]) -> None:
     topology("instruments", "update")
     served["body"] = b"NULL"
     code, out, (line,) = topology("instruments", "update")
@@ -147,7 +149,9 @@ def test_when_the_broker_has_a_broken_master_the_last_one_goes_on(topology, serv
     assert topology("instruments", "search", "reliance")[0] == 0
 
 
-def test_a_subscribed_instrument_must_not_get_lost(topology, served, monkeypatch):
+def test_a_subscribed_instrument_must_not_get_lost(
+    topology: Shown, served: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     topology("instruments", "update")
     monkeypatch.setenv("SUBSCRIBE_TOKENS", "nifty,RELIANCE-EQ:snap,RELIANSE")
     served["body"] = json.dumps([row for row in LISTED if row is not RELIANCE]).encode()
@@ -156,14 +160,18 @@ def test_a_subscribed_instrument_must_not_get_lost(topology, served, monkeypatch
     assert "NSE:2885 RELIANCE-EQ" in line
 
 
-def test_what_the_settings_name_and_the_master_does_not_have_is_a_warning(topology, served, monkeypatch):
+def test_what_the_settings_name_and_the_master_does_not_have_is_a_warning(
+    topology: Shown, served: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SUBSCRIBE_TOKENS", "nifty,SBIM-EQ")
     code, out, _ = topology("instruments", "update")
     assert code == 0
     assert out[-1].startswith("WARNING: SUBSCRIBE_TOKENS: instrument 'SBIM-EQ'")
 
 
-def test_the_simulator_has_instruments_of_its_own(topology, served, monkeypatch):
+def test_the_simulator_has_instruments_of_its_own(
+    topology: Shown, served: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     topology("instruments", "update")
     monkeypatch.setenv("TOPOLOGY_NAMESPACE", "sim")
     assert topology("instruments", "search", "reliance")[0] == 1
@@ -173,7 +181,7 @@ def test_the_simulator_has_instruments_of_its_own(topology, served, monkeypatch)
 
 
 @pytest.mark.parametrize("action", ["update", "search", "show"])
-def test_the_help_of_every_action_has_an_example(capsys, action):
+def test_the_help_of_every_action_has_an_example(capsys: pytest.CaptureFixture[str], action: str) -> None:
     with pytest.raises(SystemExit) as left:
         main(["instruments", action, "--help"])
     assert left.value.code == 0
@@ -183,7 +191,7 @@ def test_the_help_of_every_action_has_an_example(capsys, action):
 @pytest.mark.parametrize(
     "argv", [[], ["nope"], ["search"], ["search", "x", "--limit", "0"], ["show"], ["show", "a", "b"], ["update", "x"]]
 )
-def test_wrong_usage_is_one_line(capsys, argv):
+def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["instruments", *argv])
     assert left.value.code == 2
@@ -201,12 +209,14 @@ def test_wrong_usage_is_one_line(capsys, argv):
         (-timedelta(hours=1), "less than a minute old"),
     ],
 )
-def test_an_age_is_told_by_its_largest_unit(passed, said):
+def test_an_age_is_told_by_its_largest_unit(passed: timedelta, said: str) -> None:
     now = datetime(2026, 11, 24, 9, 0, tzinfo=IST)
     assert age(int((now - passed).timestamp() * 1000), now) == said
 
 
-def test_recorded_days_and_frames_take_a_symbol_too(topology, served, capsys):
+def test_recorded_days_and_frames_take_a_symbol_too(
+    topology: Shown, served: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
     topology("instruments", "update")
     Path("day.csv").write_text("timestamp,price\n")
     code, _, (line,) = topology("run", "day.csv", "--instrument", "RELIANSE-EQ")

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.cli.conftest import CommandLine, WrittenLog
 from topology import topics
 from topology.cli.prune import Limit, limit
+from topology.embedded.valkey import Valkey
 from topology.log.candles import CandleStage
 from topology.log.frames import (
     CANDLE_FRAME,
@@ -17,6 +21,7 @@ from topology.log.frames import (
     TIMEFRAME_FRAME,
     TIMEFRAMES,
     Backfill,
+    Format,
     TickFrame,
     tick_frame,
 )
@@ -24,23 +29,23 @@ from topology.log.indicators import IndicatorStage
 from topology.log.timeframes import TimeframeStage
 from topology.market.history import History
 from topology.market.ticks import Tick
-from topology.settings import Address
+from topology.settings import Address, Settings
 
 OPEN_MS = 1_669_088_700_000  # 2022-11-22 09:15 IST
 DAY_MS = 86_400_000
 NIFTY = "NSE:99926000"
 DAYS = 10
 FEED_STARTS = (0, 3, 4, 7)  # the days on which the feed started, and wrote the configuration
-FORMATS = {CANDLES: CANDLE_FRAME, TIMEFRAMES: TIMEFRAME_FRAME, INDICATORS: INDICATOR_FRAME}
+FORMATS: dict[str, Format[Any]] = {CANDLES: CANDLE_FRAME, TIMEFRAMES: TIMEFRAME_FRAME, INDICATORS: INDICATOR_FRAME}
 
 
 @pytest.fixture
-def settings(settings, valkey):
+def settings(settings: Settings, valkey: Valkey) -> Settings:
     return replace(settings, redis_addr=Address("127.0.0.1", valkey.port))
 
 
 @pytest.fixture
-def ten_days(written, valkey):
+def ten_days(written: WrittenLog, valkey: Valkey) -> WrittenLog:
     """Ten days with three frames each on partition 0, a clock at the end on partition 1; applied by every role."""
     write_days(written)
     written.write(1, written.frame(OPEN_MS + DAYS * DAY_MS, commands=written.log.commands))
@@ -50,7 +55,7 @@ def ten_days(written, valkey):
     return written
 
 
-def write_days(written) -> None:
+def write_days(written: WrittenLog) -> None:
     for day in range(DAYS):
         start_ms = OPEN_MS + day * DAY_MS
         ticks = [Tick(NIFTY, 100_00 + day, start_ms)]
@@ -63,18 +68,21 @@ def write_days(written) -> None:
         )
 
 
-def kept_frames(written) -> list[tuple[int, TickFrame]]:
-    frames = [(record.offset, tick_frame(record.value)) for record in written.records(TICKS, 0)]
-    assert all(isinstance(frame, TickFrame) for _, frame in frames)
+def kept_frames(written: WrittenLog) -> list[tuple[int, TickFrame]]:
+    records = [(record.offset, tick_frame(record.value)) for record in written.records(TICKS, 0)]
+    frames = [(offset, frame) for offset, frame in records if isinstance(frame, TickFrame)]
+    assert len(frames) == len(records)
     return frames
 
 
-def first_position(written, stage: str) -> int:
-    return FORMATS[stage].decode(written.records(stage, 0)[0].value).position
+def first_position(written: WrittenLog, stage: str) -> int:
+    return int(FORMATS[stage].decode(written.records(stage, 0)[0].value).position)
 
 
 @pytest.mark.parametrize("days", [1, 2, 3, 5, 6, 8])
-def test_after_pruning_empty_stages_can_start_at_the_first_frame_of_every_topic(topology, settings, ten_days, days):
+def test_after_pruning_empty_stages_can_start_at_the_first_frame_of_every_topic(
+    topology: CommandLine, settings: Settings, ten_days: WrittenLog, days: int
+) -> None:
     assert topology(settings, "prune", "--days", str(days)).code == 0
     frames = kept_frames(ten_days)
     log = ten_days.log.header.log
@@ -89,7 +97,9 @@ def test_after_pruning_empty_stages_can_start_at_the_first_frame_of_every_topic(
 
 
 @pytest.mark.parametrize("days", [1, 2, 3, 5, 6, 8])
-def test_the_days_to_keep_are_kept_and_what_is_older_goes_up_to_a_start_of_the_feed(topology, settings, ten_days, days):
+def test_the_days_to_keep_are_kept_and_what_is_older_goes_up_to_a_start_of_the_feed(
+    topology: CommandLine, settings: Settings, ten_days: WrittenLog, days: int
+) -> None:
     topology(settings, "prune", "--days", str(days))
     # The clock on the other partition is the newest; a day is old when it began more than `days` before that.
     old_starts = [day for day in FEED_STARTS if day <= DAYS - days]
@@ -98,7 +108,9 @@ def test_the_days_to_keep_are_kept_and_what_is_older_goes_up_to_a_start_of_the_f
     assert len(ten_days.records("commands", 0)) == 2
 
 
-def test_what_was_removed_is_told_by_topic_and_then_there_is_nothing_left_to_do(topology, settings, ten_days):
+def test_what_was_removed_is_told_by_topic_and_then_there_is_nothing_left_to_do(
+    topology: CommandLine, settings: Settings, ten_days: WrittenLog
+) -> None:
     done = topology(settings, "prune", "--days", "3")
     assert done.lines == [f"{settings.namespace}.{stage}: 21 records removed" for stage in (TICKS, *FORMATS)]
     again = topology(settings, "prune", "--days", "3")
@@ -106,18 +118,22 @@ def test_what_was_removed_is_told_by_topic_and_then_there_is_nothing_left_to_do(
     assert [line.partition(":")[0] for line in again.lines] == ["nothing to remove"]
 
 
-def test_without_days_the_setting_decides(topology, settings, ten_days):
+def test_without_days_the_setting_decides(topology: CommandLine, settings: Settings, ten_days: WrittenLog) -> None:
     assert "nothing to remove" in topology(settings, "prune").out
     assert "records removed" in topology(replace(settings, log_keep_days=3), "prune").out
 
 
-def test_dead_letters_go_with_the_frames_they_are_about(topology, settings, ten_days):
+def test_dead_letters_go_with_the_frames_they_are_about(
+    topology: CommandLine, settings: Settings, ten_days: WrittenLog
+) -> None:
     letters = ten_days.dead_letters(0, [2, 20, 21, 29])
     topology(settings, "prune", "--days", "3")
     assert [record.offset for record in ten_days.records("dead_letters", 0)] == letters[2:]
 
 
-def test_a_role_that_has_not_read_as_far_holds_the_cut_back(topology, settings, written, valkey):
+def test_a_role_that_has_not_read_as_far_holds_the_cut_back(
+    topology: CommandLine, settings: Settings, written: WrittenLog, valkey: Valkey
+) -> None:
     write_days(written)
     written.archive()
     written.mirror(valkey)
@@ -128,7 +144,9 @@ def test_a_role_that_has_not_read_as_far_holds_the_cut_back(topology, settings, 
     assert f"{settings.namespace}.ticks: 21 records removed" in topology(settings, "prune", "--days", "1").lines
 
 
-def test_a_sink_that_has_come_less_far_decides(topology, settings, written, valkey):
+def test_a_sink_that_has_come_less_far_decides(
+    topology: CommandLine, settings: Settings, written: WrittenLog, valkey: Valkey
+) -> None:
     write_days(written)
     written.save()
     written.mirror(valkey)
@@ -140,27 +158,34 @@ def test_a_sink_that_has_come_less_far_decides(topology, settings, written, valk
 
 
 @pytest.mark.parametrize("lacking", ["archive", "mirror"])
-def test_nothing_is_removed_where_a_sink_cannot_be_asked(topology, settings, ten_days, lacking, tmp_path):
-    away = {"archive": {"sqlite_path": tmp_path / "other.db"}, "mirror": {"redis_addr": Address("127.0.0.1", 1)}}
+def test_nothing_is_removed_where_a_sink_cannot_be_asked(
+    topology: CommandLine, settings: Settings, ten_days: WrittenLog, lacking: str, tmp_path: Path
+) -> None:
+    away: dict[str, dict[str, Any]] = {
+        "archive": {"sqlite_path": tmp_path / "other.db"},
+        "mirror": {"redis_addr": Address("127.0.0.1", 1)},
+    }
     done = topology(replace(settings, **away[lacking]), "prune", "--days", "1")
     assert done.code == 1
     assert len(done.err.splitlines()) == 1
     assert kept_frames(ten_days)[0][0] == 0
 
 
-def test_a_log_without_frames_has_nothing_to_remove(topology, settings, written, valkey):
+def test_a_log_without_frames_has_nothing_to_remove(
+    topology: CommandLine, settings: Settings, written: WrittenLog, valkey: Valkey
+) -> None:
     written.archive()
     written.mirror(valkey)
     assert "nothing to remove" in topology(settings, "prune", "--days", "1").out
 
 
-def test_the_limit_of_a_partition_is_who_has_come_least_far_there():
+def test_the_limit_of_a_partition_is_who_has_come_least_far_there() -> None:
     applied = {"mirror": {(TICKS, 0): 9, (TICKS, 1): 2}, "archive": {(CANDLES, 0): 7, (CANDLES, 1): 3}}
     assert limit(applied, 0) == Limit(7, "archive (candles_1s)")
     assert limit(applied, 1) == Limit(2, "mirror (ticks)")
 
 
-def test_history_in_commands_is_no_hindrance(topology, settings, ten_days):
+def test_history_in_commands_is_no_hindrance(topology: CommandLine, settings: Settings, ten_days: WrittenLog) -> None:
     fill = Backfill(0, [History(NIFTY, 300, [], 0)])
     asyncio.run(topics.command(settings.bootstrap, settings.namespace, fill))
     assert "21 records removed" in topology(settings, "prune", "--days", "3").out

@@ -25,7 +25,7 @@ Start = Callable[..., Any]
 
 
 @pytest.fixture
-def simulate(tmp_path) -> Start:
+def simulate(tmp_path: Path) -> Start:
     """Starts the command on a free port, gives its lines and its address, and ends it with Ctrl-C."""
 
     @contextmanager
@@ -58,7 +58,7 @@ def fetched(url: str, said: object = None) -> Any:
         return json.loads(answer.read())
 
 
-def test_it_says_what_runs_where_and_how_to_use_it(simulate):
+def test_it_says_what_runs_where_and_how_to_use_it(simulate: Start) -> None:
     with simulate("--instruments", 20, "--rate", 50, "--seed", 3, "--fault", "silent:for=1h@+1h") as (lines, url):
         assert lines[0] == f"SIMULATED broker at {url}: a random walk of 20 instruments, 50 ticks/s, seed 3"
         for name in ("API", "FEED", "MASTER"):
@@ -70,13 +70,13 @@ def test_it_says_what_runs_where_and_how_to_use_it(simulate):
         assert [row["state"] for row in fetched(f"{url}/faults")["faults"]] == ["to come", "active"]
 
 
-def test_an_own_account_is_never_shown(simulate):
+def test_an_own_account_is_never_shown(simulate: Start) -> None:
     with simulate(**SECRETS) as (lines, _):
         assert not [secret for secret in SECRETS.values() if secret in "\n".join(lines)]
         assert any("ANGEL_TOTP_SECRET=" in line for line in lines)
 
 
-def test_it_plays_what_was_recorded(simulate, tmp_path):
+def test_it_plays_what_was_recorded(simulate: Start, tmp_path: Path) -> None:
     path = Path(tmp_path / "day.csv")
     path.write_text("timestamp,price\n" + "".join(f"2022-11-22 09:15:{second:02},18000.5\n" for second in range(60)))
     with simulate("--play", path, "--speed", 20, "--date", "2022-11-23") as (lines, url):
@@ -85,7 +85,7 @@ def test_it_plays_what_was_recorded(simulate, tmp_path):
             pass
 
 
-def test_an_address_that_is_taken_is_one_line(simulate, capsys):
+def test_an_address_that_is_taken_is_one_line(simulate: Start, capsys: pytest.CaptureFixture[str]) -> None:
     with simulate() as (_, url):
         assert main(["simulate", "--addr", url.removeprefix("http://")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -105,7 +105,9 @@ def test_an_address_that_is_taken_is_one_line(simulate, capsys):
         (["--fault", "explode"], "is not one of"),
     ],
 )
-def test_wrong_usage_is_one_line_that_says_what_is_allowed(argv, said, capsys):
+def test_wrong_usage_is_one_line_that_says_what_is_allowed(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as left:
         main(["simulate", *argv])
     assert left.value.code == 2
@@ -113,19 +115,19 @@ def test_wrong_usage_is_one_line_that_says_what_is_allowed(argv, said, capsys):
     assert said in line
 
 
-def test_a_file_that_cannot_be_played_is_one_line(tmp_path, capsys):
+def test_a_file_that_cannot_be_played_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--play", str(tmp_path / "none.csv")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "none.csv" in line
 
 
-def test_a_fault_in_the_past_is_one_line(capsys):
+def test_a_fault_in_the_past_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--addr", f":{free_port()}", "--fault", "silent@2022-11-22T09:15"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "begun already" in line
 
 
-def test_the_help_lists_every_fault_and_the_demonstration_account(capsys):
+def test_the_help_lists_every_fault_and_the_demonstration_account(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["simulate", "--help"])
     shown = capsys.readouterr().out

@@ -8,33 +8,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cli.conftest import CommandLine, WrittenLog
 from topology.cli.status import Status, shown
 from topology.embedded import Valkey
 from topology.embedded.loopback import LOOPBACK
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES, FeedEvent
 from topology.log.lag import Line, Reached, Ticks, compare
-from topology.settings import Address
+from topology.settings import Address, Settings
 
 OPEN_MS = 1_669_088_700_000  # 2022-11-22 09:15 IST
 POSITIONS = st.integers(0, 10**9)
 
 
 @given(st.dictionaries(st.integers(0, 7), st.tuples(POSITIONS, POSITIONS), min_size=1))
-def test_who_has_reached_the_newest_frames_is_behind_by_nothing(found):
+def test_who_has_reached_the_newest_frames_is_behind_by_nothing(found: dict[int, tuple[int, int]]) -> None:
     ends = {p: Reached(position, clock_ms) for p, (position, clock_ms) in found.items()}
     line = compare("pipeline", CANDLES, ticks={p: Ticks(0, end) for p, end in ends.items()}, reached=ends)
     assert (line.behind_frames, line.behind_s) == (0, 0.0)
 
 
 @given(POSITIONS, st.integers(0, 10**6))
-def test_who_has_gone_on_while_we_looked_is_behind_by_nothing(position, frames):
+def test_who_has_gone_on_while_we_looked_is_behind_by_nothing(position: int, frames: int) -> None:
     ticks = {0: Ticks(0, Reached(position, OPEN_MS))}
     line = compare("pipeline", CANDLES, ticks=ticks, reached={0: Reached(position + frames, OPEN_MS + frames)})
     assert (line.behind_frames, line.behind_s) == (0, 0.0)
 
 
 @given(POSITIONS, st.integers(1, 10**6), st.integers(0, 10**6))
-def test_frames_behind_add_up_and_seconds_are_those_of_the_last(position, frames, late_ms):
+def test_frames_behind_add_up_and_seconds_are_those_of_the_last(position: int, frames: int, late_ms: int) -> None:
     ticks = {p: Ticks(0, Reached(position + frames, OPEN_MS)) for p in range(3)}
     reached = {p: Reached(position, OPEN_MS - p * late_ms) for p in range(3)}
     line = compare("pipeline", CANDLES, ticks=ticks, reached=reached)
@@ -42,12 +43,12 @@ def test_frames_behind_add_up_and_seconds_are_those_of_the_last(position, frames
     assert line.behind_s == 2 * late_ms / 1000
 
 
-def test_who_has_reached_nothing_is_behind_by_all_frames_that_are_kept():
+def test_who_has_reached_nothing_is_behind_by_all_frames_that_are_kept() -> None:
     line = compare("archive", CANDLES, ticks={0: Ticks(100, Reached(149, OPEN_MS)), 1: Ticks(0, None)}, reached={})
     assert (line.behind_frames, line.behind_s) == (50, None)
 
 
-def test_simulated_data_is_called_so_first():
+def test_simulated_data_is_called_so_first() -> None:
     status = Status(True, "sim", "b:1", "abc", 1, None, [Line("mirror", problem="Redis is away")])
     lines = shown(status)
     assert "SIMULATED" in lines[0]
@@ -55,7 +56,7 @@ def test_simulated_data_is_called_so_first():
     assert "SIMULATED" not in "".join(shown(msgspec.structs.replace(status, simulated=False, namespace="live")))
 
 
-def test_what_happened_to_the_feed_last_is_told_in_a_line_each():
+def test_what_happened_to_the_feed_last_is_told_in_a_line_each() -> None:
     events = [
         FeedEvent(1, "abc", OPEN_MS, "gap", 0, "truncated", OPEN_MS - 2500, OPEN_MS, 7),
         FeedEvent(1, "abc", OPEN_MS, "login_failed", None, "Invalid totp (AB1050)"),
@@ -67,7 +68,9 @@ def test_what_happened_to_the_feed_last_is_told_in_a_line_each():
     ]
 
 
-def test_a_role_that_cannot_be_asked_says_so_in_its_line_and_the_others_are_shown(topology, settings, written):
+def test_a_role_that_cannot_be_asked_says_so_in_its_line_and_the_others_are_shown(
+    topology: CommandLine, settings: Settings, written: WrittenLog
+) -> None:
     written.write(0, written.frame(OPEN_MS, commands=written.log.commands), written.frame(OPEN_MS + 1000))
     started_s = time.monotonic()
     done = topology(settings, "status")
@@ -84,7 +87,9 @@ def test_a_role_that_cannot_be_asked_says_so_in_its_line_and_the_others_are_show
     ]
 
 
-def test_a_file_that_is_no_archive_is_told_in_its_line(topology, settings, written):
+def test_a_file_that_is_no_archive_is_told_in_its_line(
+    topology: CommandLine, settings: Settings, written: WrittenLog
+) -> None:
     settings.sqlite_path.write_text("something else, and long enough to be looked at")
     done = topology(settings, "status")
     assert done.code == 0
@@ -92,7 +97,9 @@ def test_a_file_that_is_no_archive_is_told_in_its_line(topology, settings, writt
 
 
 @pytest.mark.parametrize("derive", [0, 1, 2])
-def test_each_stage_is_behind_by_the_frames_it_has_not_made(topology, settings, written, derive):
+def test_each_stage_is_behind_by_the_frames_it_has_not_made(
+    topology: CommandLine, settings: Settings, written: WrittenLog, derive: int
+) -> None:
     written.write(0, written.frame(OPEN_MS, commands=written.log.commands))
     written.write(0, *(written.frame(OPEN_MS + n * 500) for n in range(1, 5)), derive=derive)
     status = msgspec.json.decode(topology(settings, "status", "--json").out, type=Status)
@@ -102,7 +109,9 @@ def test_each_stage_is_behind_by_the_frames_it_has_not_made(topology, settings, 
     assert status.clock_ms == OPEN_MS + 2000
 
 
-def test_the_sinks_are_behind_by_what_they_have_not_applied(topology, settings, written, valkey: Valkey):
+def test_the_sinks_are_behind_by_what_they_have_not_applied(
+    topology: CommandLine, settings: Settings, written: WrittenLog, valkey: Valkey
+) -> None:
     settings = replace(settings, redis_addr=Address(LOOPBACK, valkey.port))
     written.write(1, written.frame(OPEN_MS, commands=written.log.commands))
     written.archive()

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from tests.cli.conftest import CommandLine, WrittenLog
 from topology import topics
 from topology.cli import warmup
 from topology.feeds.clock import now_ms
 from topology.log.frames import COMMANDS, FEED_EVENTS, VERSION, WARMUP, FeedEvent, Warmup, encode
+from topology.settings import Settings
 
 SBIN = "NSE:3045"
 
+Answering = Callable[..., None]
 
-def fed(written, clock_ms: int) -> None:
+
+def fed(written: WrittenLog, clock_ms: int) -> None:
     """A feed has written up to this time."""
     written.write(0, written.frame(clock_ms, commands=written.log.commands), derive=0)
 
 
-def read(settings) -> topics.Log:
+def read(settings: Settings) -> topics.Log:
     return asyncio.run(topics.read(settings.bootstrap, settings.namespace))
 
 
-async def tell(written, *events: tuple[str, str]) -> None:
+async def tell(written: WrittenLog, *events: tuple[str, str]) -> None:
     async with AIOKafkaProducer(bootstrap_servers=written.settings.bootstrap) as producer:
         for kind, detail in events:
             event = FeedEvent(VERSION, written.log.header.log, 1_669_132_800_000, kind, None, detail)
@@ -34,7 +39,7 @@ async def tell(written, *events: tuple[str, str]) -> None:
 
 
 @pytest.fixture
-def answering(written):
+def answering(written: WrittenLog) -> Iterator[Answering]:
     """A feed that answers a request with events; ``{0}`` in their details is its number, ``{1}`` the one before."""
     threads = []
 
@@ -54,7 +59,9 @@ def answering(written):
         thread.join()
 
 
-def test_without_a_feed_the_request_is_written_and_said_to_wait(topology, settings, written):
+def test_without_a_feed_the_request_is_written_and_said_to_wait(
+    topology: CommandLine, settings: Settings, written: WrittenLog
+) -> None:
     for number, (argv, wanted) in enumerate(
         [([SBIN, "1:2885", "--reset"], ([SBIN, "NSE:2885"], True)), ([], ([], False))], start=2
     ):
@@ -66,12 +73,16 @@ def test_without_a_feed_the_request_is_written_and_said_to_wait(topology, settin
         assert read(settings).requests[-1] == Warmup(number, *wanted)
 
 
-def test_a_feed_that_has_stopped_long_ago_is_none(topology, settings, written):
+def test_a_feed_that_has_stopped_long_ago_is_none(
+    topology: CommandLine, settings: Settings, written: WrittenLog
+) -> None:
     fed(written, now_ms() - 60_000)
     assert "no feed runs" in topology(settings, "warmup").out
 
 
-def test_what_comes_is_followed_until_the_request_is_done(topology, settings, written, answering):
+def test_what_comes_is_followed_until_the_request_is_done(
+    topology: CommandLine, settings: Settings, written: WrittenLog, answering: Answering
+) -> None:
     fed(written, now_ms() + 60_000)
     asyncio.run(tell(written, ("history", "of yesterday"), ("warmed", "request 99 is done")))
     answering(
@@ -88,7 +99,9 @@ def test_what_comes_is_followed_until_the_request_is_done(topology, settings, wr
     ]
 
 
-def test_a_feed_that_stops_meanwhile_is_not_waited_for(topology, settings, written, monkeypatch):
+def test_a_feed_that_stops_meanwhile_is_not_waited_for(
+    topology: CommandLine, settings: Settings, written: WrittenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(warmup, "QUIET_MS", 300)
     monkeypatch.setattr(warmup, "RUNS_WITHIN_MS", 60_000)
     fed(written, now_ms() - 1_000)
@@ -97,20 +110,24 @@ def test_a_feed_that_stops_meanwhile_is_not_waited_for(topology, settings, writt
 
 
 @pytest.mark.parametrize(("argv", "said"), [(["SBIN-EQ"], "no instrument master"), (["NSE:x1"], "'NSE:x1'")])
-def test_what_is_no_instrument_is_refused_in_one_line(topology, settings, written, argv, said):
+def test_what_is_no_instrument_is_refused_in_one_line(
+    topology: CommandLine, settings: Settings, written: WrittenLog, argv: list[str], said: str
+) -> None:
     done = topology(settings, "warmup", *argv)
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
     assert said in done.err
     assert read(settings).requests == []
 
 
-def test_without_a_log_it_says_how_to_make_one(topology, settings):
+def test_without_a_log_it_says_how_to_make_one(topology: CommandLine, settings: Settings) -> None:
     done = topology(settings, "warmup")
     assert done.code == 1
     assert "topology topics create" in done.err
 
 
-def test_requests_and_configurations_share_a_topic_and_know_each_other_apart(topology, settings, written):
+def test_requests_and_configurations_share_a_topic_and_know_each_other_apart(
+    topology: CommandLine, settings: Settings, written: WrittenLog
+) -> None:
     first = written.log.configuration
     assert (read(settings).newest, read(settings).requests) == (1, [])
     topology(settings, "warmup", SBIN)
@@ -133,7 +150,9 @@ def test_requests_and_configurations_share_a_topic_and_know_each_other_apart(top
 
 
 @pytest.mark.parametrize("key", [None, WARMUP])
-def test_a_record_that_is_no_command_is_named(topology, settings, written, key):
+def test_a_record_that_is_no_command_is_named(
+    topology: CommandLine, settings: Settings, written: WrittenLog, key: bytes | None
+) -> None:
     async def spoil() -> None:
         async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap) as producer:
             await producer.send_and_wait(written.log.topic(COMMANDS), b"\x93\x01", key=key, partition=0)

@@ -4,6 +4,7 @@ It agrees on SMA, EMA and RSI (unstable period 0), except that its RSI of a pric
 It has no SMMA by name, but its ATR smooths true ranges in that way, and true ranges can be made to be the closes.
 """
 
+from collections.abc import Callable
 from random import Random
 
 import numpy as np
@@ -21,7 +22,12 @@ def smma(closes: np.ndarray, period: int) -> np.ndarray:
     return talib.ATR(high, zeros, zeros, period)[1:]
 
 
-REFERENCE = {"SMA": talib.SMA, "EMA": talib.EMA, "RSI": talib.RSI, "SMMA": smma}
+REFERENCE: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "SMA": talib.SMA,
+    "EMA": talib.EMA,
+    "RSI": talib.RSI,
+    "SMMA": smma,
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +47,13 @@ def ours(spec: str, closes: list[int]) -> list[float]:
 
 @pytest.mark.parametrize("period", [2, 3, 9, 14, 21, 50, 200, 499])
 @pytest.mark.parametrize("kind", REFERENCE)
-def test_every_value_of_a_long_walk_agrees_with_ta_lib(kind, period, closes):
+def test_every_value_of_a_long_walk_agrees_with_ta_lib(kind: str, period: int, closes: list[int]) -> None:
     theirs = REFERENCE[kind](np.array(closes, dtype=float), period)
     assert np.isfinite(theirs).sum() > 4_000
     np.testing.assert_allclose(ours(f"{kind}:{period}", closes), theirs, rtol=1e-9)
 
 
-def test_rsi_of_a_price_that_stands_still_is_where_ta_lib_differs():
+def test_rsi_of_a_price_that_stands_still_is_where_ta_lib_differs() -> None:
     still = [1_855_000] * 15
     assert talib.RSI(np.array(still, dtype=float), 14)[-1] == 0
     assert ours("RSI:14", still)[-1] == 50

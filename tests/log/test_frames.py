@@ -55,7 +55,9 @@ MARKED = msgspec.structs.replace(
 )
 TIMEFRAMES = TimeframeFrame(VERSION, "sim-4f2a", 0, 41, 1_669_088_701_050, [], "a gap", [CANDLE], [])
 INDICATORS = IndicatorFrame(VERSION, "sim-4f2a", 0, 41, 1_669_088_701_050, [CONFIGURE], "", [VALUE], [VALUE])
-HISTORY = History("NSE:1594", 60, [Candle("NSE:1594", 60, 1_669_088_700_000, *[152_000] * 4, 40, 0, BROKER)], 1)
+HISTORY = History(
+    "NSE:1594", 60, [Candle("NSE:1594", 60, 1_669_088_700_000, 152_000, 152_000, 152_000, 152_000, 40, 0, BROKER)], 1
+)
 TOLD = msgspec.structs.replace(QUOTED, history=[HISTORY, History("NSE:2885", 120, [], 0, reset=True)])
 CARRIED_ON = msgspec.structs.replace(MARKED, history=TOLD.history)
 USED = msgspec.structs.replace(TIMEFRAMES, history=TOLD.history)

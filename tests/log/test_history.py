@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -276,7 +277,7 @@ def test_history_that_comes_again_changes_nothing(cut: list[Batch], data: st.Dat
 
 
 @st.composite
-def told_at_a_moment(draw: st.DrawFn) -> tuple[list[list[Batch]], list[list[History]]]:
+def told_at_a_moment(draw: st.DrawFn) -> tuple[list[list[Batch]], list[dict[int, list[History]]]]:
     """Two cuts of the same rows with the same history between the same two of them, at the same clock."""
     rows = draw(recordings())
     split = draw(st.integers(0, len(rows)))
@@ -415,8 +416,8 @@ def test_history_of_nothing_that_is_known_makes_its_whole_frame_a_gap(history: H
 
 def test_history_before_any_configuration_is_a_gap() -> None:
     chain = Chain()
-    for made in chain.apply(encode(frame(0, [], END_MS, history=[told(GOOD, timeframe_s=120)]))):
-        assert made.gap == "the log holds no configuration before these ticks"
+    for unused in chain.apply(encode(frame(0, [], END_MS, history=[told(GOOD, timeframe_s=120)]))):
+        assert unused.gap == "the log holds no configuration before these ticks"
     made = chain.apply(encode(frame(1, [], END_MS, commands=[CONFIGURATION], history=[told(GOOD, timeframe_s=120)])))
     assert [one.start_ms for history in made.timeframes.history for one in history.candles] == list(GOOD)
 
@@ -444,7 +445,7 @@ def trade(chain: Chain, numbers: Iterable[int], closes: list[int] = CLOSES) -> M
     return chain.apply(encode(frame(chain.position, ticks, ticks[-1].time_ms + 61_000)))
 
 
-def tell(chain: Chain, numbers: Iterable[int], closes: list[int] = CLOSES, **how: int) -> Made:
+def tell(chain: Chain, numbers: Iterable[int], closes: list[int] = CLOSES, **how: Any) -> Made:
     """Apply a frame with history of these minutes alone, at a clock that has passed all of it."""
     history = told({MINUTES[number]: closes[number] for number in numbers}, **how)
     clock_ms = history.candles[-1].start_ms + 61_000

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -63,7 +64,7 @@ times = st.integers(ms("2022-01-01"), ms("2027-01-01") - 1)
 
 
 @given(classes, times, st.data())
-def test_a_span_is_the_answer_for_every_time_in_it(instrument_class, time_ms, data):
+def test_a_span_is_the_answer_for_every_time_in_it(instrument_class: str, time_ms: int, data: st.DataObject) -> None:
     span = NSE.span(instrument_class, time_ms)
     assert span.from_ms <= time_ms < span.until_ms
     inside = data.draw(st.integers(span.from_ms, span.until_ms - 1))
@@ -72,7 +73,7 @@ def test_a_span_is_the_answer_for_every_time_in_it(instrument_class, time_ms, da
 
 
 @given(classes, covered_days)
-def test_the_spans_of_a_day_follow_each_other_and_hold_its_sessions(instrument_class, day):
+def test_the_spans_of_a_day_follow_each_other_and_hold_its_sessions(instrument_class: str, day: date) -> None:
     at, end = ms(str(day)), ms(str(day)) + DAY_MS
     found = []
     while at < end:
@@ -87,23 +88,23 @@ def test_the_spans_of_a_day_follow_each_other_and_hold_its_sessions(instrument_c
 
 
 @given(covered_days)
-def test_the_close_of_a_day_is_the_latest_of_all_classes(day):
+def test_the_close_of_a_day_is_the_latest_of_all_classes(day: date) -> None:
     closes = {session.close_ms for name in NSE.classes for session in NSE.sessions(name, day)}
     assert NSE.day_close_ms(day) == max(closes, default=None)
 
 
 @given(st.sampled_from(ALWAYS_OPEN.classes), st.integers(ms("2020-01-01"), ms("2100-01-01") - 1))
-def test_the_demonstration_calendar_is_always_open(instrument_class, time_ms):
+def test_the_demonstration_calendar_is_always_open(instrument_class: str, time_ms: int) -> None:
     midnight_ms = ms(str(indian_day(time_ms)))
     session = Session(midnight_ms, midnight_ms + DAY_MS, "regular")
     assert ALWAYS_OPEN.span(instrument_class, time_ms) == Span(midnight_ms, midnight_ms + DAY_MS, session)
 
 
-def test_the_demonstration_calendar_also_has_the_classes_that_no_other_one_covers():
+def test_the_demonstration_calendar_also_has_the_classes_that_no_other_one_covers() -> None:
     assert set(ALWAYS_OPEN.classes) == {*NSE.classes, "commodity", "currency"}
 
 
-def test_the_open_days_of_2022_to_2026_are_those_of_exchange_calendars_and_the_listed_exceptions():
+def test_the_open_days_of_2022_to_2026_are_those_of_exchange_calendars_and_the_listed_exceptions() -> None:
     xbom = exchange_calendars.get_calendar("XBOM", start="2022-01-01", end="2026-12-31")
     theirs = {session.date() for session in xbom.sessions}
     every_day = [date(2022, 1, 1) + timedelta(days=n) for n in range(365 * 5 + 1)]
@@ -114,7 +115,7 @@ def test_the_open_days_of_2022_to_2026_are_those_of_exchange_calendars_and_the_l
         assert theirs - ours == set()
 
 
-def test_a_regular_day_is_one_session_from_0915_to_1530():
+def test_a_regular_day_is_one_session_from_0915_to_1530() -> None:
     day = date(2022, 11, 22)
     session = Session(ms("2022-11-22T09:15"), ms("2022-11-22T15:30"), "regular")
     assert NSE.sessions("index", day) == (session,)
@@ -122,7 +123,7 @@ def test_a_regular_day_is_one_session_from_0915_to_1530():
     assert NSE.holiday_name(day) is None
 
 
-def test_the_open_belongs_to_the_session_and_the_close_does_not():
+def test_the_open_belongs_to_the_session_and_the_close_does_not() -> None:
     opens, closes = ms("2022-11-22T09:15"), ms("2022-11-22T15:30")
     assert NSE.span("index", opens - 1) == Span(ms("2022-11-22"), opens, None)
     assert NSE.span("index", opens).session is not None
@@ -130,7 +131,7 @@ def test_the_open_belongs_to_the_session_and_the_close_does_not():
     assert NSE.span("index", closes) == Span(closes, ms("2022-11-23"), None)
 
 
-def test_guru_nanak_jayanti_2022_is_closed():
+def test_guru_nanak_jayanti_2022_is_closed() -> None:
     day = date(2022, 11, 8)
     assert [NSE.sessions(name, day) for name in NSE.classes] == [()] * len(NSE.classes)
     assert NSE.holiday_name(day) == "Guru Nanak Jayanti"
@@ -152,7 +153,7 @@ def test_guru_nanak_jayanti_2022_is_closed():
         ("2026-02-01", ["09:15-15:30"]),
     ],
 )
-def test_special_sessions_have_their_own_hours(day, expected):
+def test_special_sessions_have_their_own_hours(day: str, expected: list[str]) -> None:
     assert all(hours(NSE, name, day) == expected for name in NSE.classes)
     assert {session.name for session in NSE.sessions("index", date.fromisoformat(day))}.isdisjoint({"regular"})
 
@@ -166,12 +167,14 @@ def test_special_sessions_have_their_own_hours(day, expected):
         ("derivative", "09:15-15:30", "09:15-15:40"),
     ],
 )
-def test_the_closing_auction_changed_the_hours_of_its_stocks_and_of_derivatives(instrument_class, before, after):
+def test_the_closing_auction_changed_the_hours_of_its_stocks_and_of_derivatives(
+    instrument_class: str, before: str, after: str
+) -> None:
     assert hours(NSE, instrument_class, "2026-07-31") == [before]
     assert hours(NSE, instrument_class, "2026-08-03") == [after]
 
 
-def test_unconfirmed_rows_are_there_and_off():
+def test_unconfirmed_rows_are_there_and_off() -> None:
     assert hours(NSE, "equity_cas", "2026-12-07") == ["09:15-15:15"]
     assert hours(NSE, "derivative", "2026-12-07") == ["09:15-15:40"]
     assert len(NSE.unconfirmed(date(2026, 12, 7))) == 2
@@ -180,7 +183,7 @@ def test_unconfirmed_rows_are_there_and_off():
     assert NSE.unconfirmed(date(2026, 11, 9)) == ()
 
 
-def test_2023_is_covered():
+def test_2023_is_covered() -> None:
     assert hours(NSE, "equity", "2023-06-28") == ["09:15-15:30"]
     assert NSE.holiday_name(date(2023, 6, 29)) == "Bakri Id"
 
@@ -196,37 +199,37 @@ def test_2023_is_covered():
         NSE.unconfirmed,
     ],
 )
-def test_a_day_that_is_not_covered_is_an_error_that_says_what_to_do(ask, day):
+def test_a_day_that_is_not_covered_is_an_error_that_says_what_to_do(ask: Callable[[date], object], day: date) -> None:
     assert not NSE.covered(day)
     with pytest.raises(NotCovered, match=rf"^{day} is not covered .*2022-01-01 to 2026-12-31.*CALENDAR_FILE$"):
         ask(day)
 
 
 @pytest.mark.parametrize("day", [date(2024, 6, 4), date(2024, 6, 9)], ids=["a weekday", "a Sunday"])
-def test_a_class_that_is_not_covered_is_an_error_even_on_a_closed_day(day):
+def test_a_class_that_is_not_covered_is_an_error_even_on_a_closed_day(day: date) -> None:
     with pytest.raises(NotCovered, match=r"'commodity' is not covered .*CALENDAR_FILE$"):
         NSE.sessions("commodity", day)
 
 
-def test_a_time_beyond_all_calendars_is_not_covered():
+def test_a_time_beyond_all_calendars_is_not_covered() -> None:
     with pytest.raises(NotCovered, match="no calendar covers"):
         NSE.span("index", 10**18)
 
 
-def test_the_indian_day_begins_at_1830_utc():
+def test_the_indian_day_begins_at_1830_utc() -> None:
     assert indian_day(ms("2022-11-22") - 1) == date(2022, 11, 21)
     assert indian_day(ms("2022-11-22")) == date(2022, 11, 22)
     assert datetime.fromtimestamp(ms("2022-11-22") / 1000, IST).utcoffset() == timedelta(hours=5.5)
 
 
 @pytest.mark.parametrize("calendar", [NSE, ALWAYS_OPEN], ids=["nse", "always open"])
-def test_the_text_is_small_and_can_be_parsed_again(calendar):
+def test_the_text_is_small_and_can_be_parsed_again(calendar: Calendar) -> None:
     again = Calendar.parse(calendar.text)
     assert (again.text, again.version) == (calendar.text, calendar.version)
     assert len(calendar.text) < 12_000
 
 
-def test_the_text_does_not_depend_on_layout_and_the_version_is_of_the_text():
+def test_the_text_does_not_depend_on_layout_and_the_version_is_of_the_text() -> None:
     compact, spread = Calendar.parse(document()), Calendar.parse(json.dumps(json.loads(document()), indent=4))
     assert (compact.text, compact.version) == (spread.text, spread.version)
     assert Calendar.parse(document(name="another")).version != compact.version
@@ -258,7 +261,7 @@ HOURS = "write HH:MM-HH:MM, from 00:00 to 24:00, in order"
         (document(holidays=[{"source": "x", "days": {"2031-01-01": "x"}}]), r"holidays\[0\] has 2031-01-01"),
     ],
 )
-def test_a_bad_text_is_refused_with_one_line_that_says_where(text, message):
+def test_a_bad_text_is_refused_with_one_line_that_says_where(text: str, message: str) -> None:
     with pytest.raises(CalendarError, match=message) as error:
         Calendar.parse(text)
     assert str(error.value).startswith("calendar: ")

@@ -75,7 +75,7 @@ class Channel:
         self.got.append(notice)
 
     def count(self, outcome: str) -> float:
-        return NOTIFICATIONS.labels(self.NAME, outcome)._value.get()
+        return float(NOTIFICATIONS.labels(self.NAME, outcome)._value.get())
 
 
 class Hanging(Channel):

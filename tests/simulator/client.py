@@ -10,7 +10,7 @@ import aiohttp
 import pyotp
 import pytest
 
-from topology.feeds.angel.packets import Packet, parse
+from topology.feeds.angel.packets import Packet, Quote, parse
 from topology.market import Calendar
 from topology.market.calendar import IST
 from topology.settings import Account, Settings
@@ -61,7 +61,8 @@ class Client:
 
     async def post(self, path: str, **said: Any) -> dict[str, Any]:
         async with self.http.post(self.simulator.api_url + path, json=said, headers=self.headers) as answer:
-            return await answer.json()
+            answered: dict[str, Any] = await answer.json()
+        return answered
 
     async def get(self, path: str) -> Any:
         async with self.http.get(self.simulator.api_url + path, headers=self.headers) as answer:
@@ -100,6 +101,13 @@ class Client:
 def subscription(*tokens: str, mode: int = 2, action: int = 1, exchange: int = 1) -> dict[str, Any]:
     params = {"mode": mode, "tokenList": [{"exchangeType": exchange, "tokens": list(tokens)}]}
     return {"correlationID": "abcde12345", "action": action, "params": params}
+
+
+def quote(payload: bytes) -> Quote:
+    """Read a packet of mode 2."""
+    packet = parse(payload)
+    assert isinstance(packet, Quote)
+    return packet
 
 
 async def subscribed(socket: aiohttp.ClientWebSocketResponse, *tokens: str, mode: int = 2) -> list[Packet]:

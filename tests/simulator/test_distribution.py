@@ -44,7 +44,7 @@ def tokens(line: Line) -> list[bytes]:
     return found
 
 
-def test_each_socket_gets_what_it_has_asked_for():
+def test_each_socket_gets_what_it_has_asked_for() -> None:
     floor = Floor()
     one, other = floor.line(1, RELIANCE, TCS), floor.line(2, TCS)
     assert (tokens(one), tokens(other)) == ([b"2885", b"11536"], [b"11536"])  # the snapshots
@@ -52,7 +52,7 @@ def test_each_socket_gets_what_it_has_asked_for():
     assert (tokens(one), tokens(other)) == ([b"2885"], [])
 
 
-def test_a_token_in_two_modes_comes_in_both():
+def test_a_token_in_two_modes_comes_in_both() -> None:
     floor = Floor()
     line = floor.line(1, RELIANCE, (1, 1, "2885"))
     line.waiting.clear()
@@ -61,7 +61,7 @@ def test_a_token_in_two_modes_comes_in_both():
     assert floor.distribution.subscriptions(line) == 2
 
 
-def test_what_is_asked_for_again_is_not_sent_twice():
+def test_what_is_asked_for_again_is_not_sent_twice() -> None:
     floor = Floor()
     line = floor.line(1, RELIANCE, RELIANCE)
     floor.subscribe(line, RELIANCE)
@@ -70,7 +70,7 @@ def test_what_is_asked_for_again_is_not_sent_twice():
     assert tokens(line) == [b"2885"]
 
 
-def test_what_is_no_longer_wanted_is_no_longer_sent():
+def test_what_is_no_longer_wanted_is_no_longer_sent() -> None:
     floor = Floor()
     line = floor.line(1, RELIANCE)
     floor.distribution.unsubscribe(line, [RELIANCE, RELIANCE, TCS])
@@ -79,14 +79,14 @@ def test_what_is_no_longer_wanted_is_no_longer_sent():
     assert tokens(line) == []
 
 
-def test_an_unknown_token_counts_and_is_silent():
+def test_an_unknown_token_counts_and_is_silent() -> None:
     floor = Floor()
     line = floor.line(1, (2, 1, "4711"), (2, 0, "2885"))
     assert tokens(line) == []
     assert floor.distribution.subscriptions(line) == 2
 
 
-def test_too_many_are_refused_and_the_others_stay():
+def test_too_many_are_refused_and_the_others_stay() -> None:
     floor = Floor()
     line = floor.line(1, RELIANCE)
     line.waiting.clear()
@@ -98,7 +98,7 @@ def test_too_many_are_refused_and_the_others_stay():
     assert tokens(line) == [b"2885"]
 
 
-def test_what_a_fault_took_is_hidden_until_some_socket_asks_again():
+def test_what_a_fault_took_is_hidden_until_some_socket_asks_again() -> None:
     floor = Floor()
     line = floor.line(1, RELIANCE)
     floor.print_reliance(1)
@@ -112,14 +112,14 @@ def test_what_a_fault_took_is_hidden_until_some_socket_asks_again():
     assert floor.ledger.seconds("NSE:2885") == {first_s + 2, first_s + 3}
 
 
-def test_a_client_that_goes_by_itself_has_lost_nothing():
+def test_a_client_that_goes_by_itself_has_lost_nothing() -> None:
     floor = Floor()
     floor.distribution.leave(floor.line(1, RELIANCE), None)
     floor.print_reliance(1)
     assert floor.ledger.touched() == []
 
 
-def test_a_client_that_goes_because_of_the_silence_has_lost_what_came_then():
+def test_a_client_that_goes_because_of_the_silence_has_lost_what_came_then() -> None:
     floor = Floor()
     line = floor.line(1, RELIANCE)
     floor.faults.add("silent:for=1s")
@@ -129,7 +129,7 @@ def test_a_client_that_goes_because_of_the_silence_has_lost_what_came_then():
     assert floor.ledger.seconds("NSE:2885") == {OPEN_MS // 1_000 + 6}
 
 
-def test_after_time_that_was_not_played_the_states_are_found_anew():
+def test_after_time_that_was_not_played_the_states_are_found_anew() -> None:
     floor = Floor()
     line = floor.line(1, RELIANCE)
     floor.faults.advance(OPEN_MS + 3_599_999)

@@ -8,7 +8,7 @@ from tests.simulator.client import OPEN_MS, at
 from topology.simulator.faults import KINDS, FaultError, Faults, read, read_fields
 
 
-def test_a_fault_says_what_whom_how_long_and_when():
+def test_a_fault_says_what_whom_how_long_and_when() -> None:
     fault = read("delay:for=90s,chance=12.5%,by=500ms,socket=2,instrument=1:2885@+1m", now_ms=OPEN_MS)
     assert (fault.name, fault.from_ms, fault.until_ms) == ("delay", OPEN_MS + 60_000, OPEN_MS + 150_000)
     assert (fault.chance, fault.by_ms, fault.socket, fault.instrument) == (0.125, 500, 2, "NSE:2885")
@@ -18,7 +18,7 @@ def test_a_fault_says_what_whom_how_long_and_when():
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_fault_can_be_written_by_its_name_alone(name):
+def test_every_fault_can_be_written_by_its_name_alone(name: str) -> None:
     fault = read(name, now_ms=OPEN_MS)
     assert fault.from_ms == OPEN_MS
     assert fault.meets(1, "NSE:2885")
@@ -35,16 +35,16 @@ def test_every_fault_can_be_written_by_its_name_alone(name):
         ("2022-11-24T10:00:00+00:00", at("2022-11-24 15:30")),
     ],
 )
-def test_when_it_begins(when, ms):
+def test_when_it_begins(when: str, ms: int) -> None:
     assert read(f"silent@{when}", now_ms=OPEN_MS).from_ms == ms
 
 
-def test_a_holiday_lasts_until_midnight():
+def test_a_holiday_lasts_until_midnight() -> None:
     assert read("holiday", now_ms=OPEN_MS).until_ms == at("2022-11-23 00:00")
     assert read("holiday:for=1h", now_ms=OPEN_MS).until_ms == OPEN_MS + 3_600_000
 
 
-def test_only_a_clock_jumps_back():
+def test_only_a_clock_jumps_back() -> None:
     assert read("clock-jump:by=-5s", now_ms=OPEN_MS).by_ms == -5_000
 
 
@@ -68,19 +68,19 @@ def test_only_a_clock_jumps_back():
         ("silent@noon", "'noon' is no time"),
     ],
 )
-def test_what_cannot_be_understood_is_one_line_that_says_what_can(text, said):
+def test_what_cannot_be_understood_is_one_line_that_says_what_can(text: str, said: str) -> None:
     with pytest.raises(FaultError, match=said) as error:
         read(text, now_ms=OPEN_MS)
     assert "\n" not in str(error.value)
 
 
-def test_json_has_the_same_keys():
+def test_json_has_the_same_keys() -> None:
     fields = {"name": "silent", "for": "30s", "socket": 1, "instrument": "NSE:2885", "at": "+5s"}
     text = "silent:for=30s,socket=1,instrument=NSE:2885@+5s"
     assert read_fields(fields, now_ms=OPEN_MS) == read(text, now_ms=OPEN_MS)
 
 
-def test_a_fault_is_active_from_its_beginning_to_before_its_end():
+def test_a_fault_is_active_from_its_beginning_to_before_its_end() -> None:
     faults = Faults(1)
     faults.advance(OPEN_MS)
     fault = faults.add("silent:for=10s@+5s")
@@ -93,7 +93,7 @@ def test_a_fault_is_active_from_its_beginning_to_before_its_end():
     assert faults.next_edge_ms(OPEN_MS + 60_000) == OPEN_MS + 60_000
 
 
-def test_clearing_ends_what_is_active_and_forgets_what_is_to_come():
+def test_clearing_ends_what_is_active_and_forgets_what_is_to_come() -> None:
     faults = Faults(1)
     faults.advance(OPEN_MS)
     faults.add("silent:for=10s")
@@ -105,7 +105,7 @@ def test_clearing_ends_what_is_active_and_forgets_what_is_to_come():
     assert faults.add("silent").id == 3
 
 
-def test_a_fault_in_the_past_is_refused():
+def test_a_fault_in_the_past_is_refused() -> None:
     faults = Faults(1)
     faults.advance(OPEN_MS)
     with pytest.raises(FaultError, match="begun already"):
@@ -113,7 +113,7 @@ def test_a_fault_in_the_past_is_refused():
 
 
 @given(st.integers(0, 9), st.sampled_from([0, 5, 50, 100]))
-def test_chance_is_the_part_that_is_met_and_the_same_under_a_seed(seed, percent):
+def test_chance_is_the_part_that_is_met_and_the_same_under_a_seed(seed: int, percent: int) -> None:
     one, same = Faults(seed), Faults(seed)
     fault = read(f"duplicate:chance={percent}%", now_ms=0, number=1)
     met = [one.happens(fault, number, 2) for number in range(1_000)]

@@ -9,7 +9,7 @@ from topology.simulator.ledger import Ledger, Touched
 
 
 @given(st.lists(st.integers(0, 20_000)))
-def test_runs_are_the_seconds_that_were_written(times_ms):
+def test_runs_are_the_seconds_that_were_written(times_ms: list[int]) -> None:
     ledger = Ledger()
     for time_ms in times_ms:
         ledger.write(1, 2, "NSE:2885", time_ms=time_ms, hidden=True)
@@ -18,7 +18,7 @@ def test_runs_are_the_seconds_that_were_written(times_ms):
     assert all(until < following for (_, until), (following, _) in pairwise(runs))
 
 
-def test_hidden_and_changed_are_told_apart():
+def test_hidden_and_changed_are_told_apart() -> None:
     ledger = Ledger()
     ledger.write(1, 2, "NSE:2885", time_ms=5_000, hidden=True)
     ledger.write(1, 3, "NSE:2885", time_ms=6_000, hidden=False)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.simulator.client import NSE, OPEN_MS
+from tests.simulator.client import NSE, OPEN_MS, quote
 from topology.feeds.angel.packets import PacketError, parse, token_text
 from topology.simulator import Walk, catalogue
 from topology.simulator.distribution import Distribution
@@ -57,8 +57,8 @@ def unframed(made: bytes) -> bytes:
 CLEAN = Bench().pass_on()
 
 
-def test_without_a_fault_every_print_is_a_packet():
-    packets = [parse(payload) for payload in CLEAN]
+def test_without_a_fault_every_print_is_a_packet() -> None:
+    packets = [quote(payload) for payload in CLEAN]
     prints = WALK.prints(1, OPEN_MS + 1, OPEN_MS + 20_000)
     found = [packet for packet in packets if packet.token.startswith(b"2885")]
     assert [(packet.exchange_ms, packet.price, packet.quantity) for packet in found] == [
@@ -68,14 +68,14 @@ def test_without_a_fault_every_print_is_a_packet():
 
 
 @pytest.mark.parametrize("size", [0, 51, 125, 126, 400])
-def test_a_frame_says_how_long_it_is(size):
+def test_a_frame_says_how_long_it_is(size: int) -> None:
     made = frame(bytes(size))
     assert made[0] == 0x82
     assert len(unframed(made)) == size == (made[1] if made[1] < 126 else int.from_bytes(made[2:4], "big"))
 
 
 @pytest.mark.parametrize("name", ["silent", "holiday"])
-def test_silence_hides_all_of_it(name):
+def test_silence_hides_all_of_it(name: str) -> None:
     bench = Bench(f"{name}:for=10s")
     sent = bench.pass_on()
     assert sent == [payload for payload in CLEAN if parse(payload).exchange_ms >= OPEN_MS + 10_000]
@@ -83,7 +83,7 @@ def test_silence_hides_all_of_it(name):
     assert bench.ledger.seconds("NSE:2885") == set(range(first_s, first_s + 10))
 
 
-def test_only_the_instrument_that_is_named_is_met():
+def test_only_the_instrument_that_is_named_is_met() -> None:
     bench = Bench("silent:for=1h,instrument=NSE:2885")
     sent = bench.pass_on()
     assert sent == [payload for payload in CLEAN if not parse(payload).token.startswith(b"2885")]
@@ -91,13 +91,13 @@ def test_only_the_instrument_that_is_named_is_met():
     assert not bench.ledger.seconds("NSE:11536")
 
 
-def test_another_socket_is_not_met():
+def test_another_socket_is_not_met() -> None:
     bench = Bench("silent:for=1h,socket=2")
     assert bench.pass_on() == CLEAN
     assert bench.ledger.touched() == []
 
 
-def test_duplicates_follow_their_packet():
+def test_duplicates_follow_their_packet() -> None:
     sent = Bench("duplicate:chance=100%").pass_on()
     assert sent == [payload for payload in CLEAN for _ in range(2)]
     some = Bench("duplicate:chance=20%").pass_on()
@@ -105,7 +105,7 @@ def test_duplicates_follow_their_packet():
     assert sorted(set(some)) == sorted(set(CLEAN))
 
 
-def test_reordered_packets_all_arrive_each_after_its_next():
+def test_reordered_packets_all_arrive_each_after_its_next() -> None:
     sent = Bench("reorder:chance=100%,for=19s").pass_on()
     assert sorted(sent) == sorted(CLEAN)
     of = [parse(payload).exchange_ms for payload in sent if parse(payload).token.startswith(b"2885")]
@@ -113,7 +113,7 @@ def test_reordered_packets_all_arrive_each_after_its_next():
     assert of[2] > of[3]
 
 
-def test_delayed_packets_arrive_in_order():
+def test_delayed_packets_arrive_in_order() -> None:
     bench = Bench("delay:by=3s,for=10s")
     early = bench.pass_on(5)
     sent = bench.pass_on(15)
@@ -127,7 +127,7 @@ def test_delayed_packets_arrive_in_order():
 
 @pytest.mark.parametrize("name", ["garbage", "truncate", "oversize"])
 @pytest.mark.parametrize("mode", [1, 2, 3])
-def test_spoilt_packets_are_none(name, mode):
+def test_spoilt_packets_are_none(name: str, mode: int) -> None:
     bench = Bench(f"{name}:chance=100%", mode=mode)
     sent = bench.pass_on()
     assert len(sent) == len(CLEAN)
@@ -137,21 +137,21 @@ def test_spoilt_packets_are_none(name, mode):
     assert len(bench.ledger.seconds("NSE:2885")) == 20
 
 
-def test_a_wrong_sequence_changes_nothing_else():
+def test_a_wrong_sequence_changes_nothing_else() -> None:
     sent = [parse(payload) for payload in Bench("wrong-sequence:chance=100%").pass_on()]
     clean = [parse(payload) for payload in CLEAN]
     assert all(one.sequence != other.sequence for one, other in zip(sent, clean, strict=True))
     assert [packet._replace(sequence=0) for packet in sent] == [packet._replace(sequence=0) for packet in clean]
 
 
-def test_a_clock_jump_moves_the_exchange_time():
+def test_a_clock_jump_moves_the_exchange_time() -> None:
     sent = [parse(payload).exchange_ms for payload in Bench("clock-jump:by=-1h").pass_on()]
     assert sent == [parse(payload).exchange_ms - 3_600_000 for payload in CLEAN]
 
 
-def test_a_volume_reset_is_over_when_it_ends():
-    sent = [parse(payload) for payload in Bench("volume-reset:for=10s@+5s").pass_on()]
-    clean = [parse(payload) for payload in CLEAN]
+def test_a_volume_reset_is_over_when_it_ends() -> None:
+    sent = [quote(payload) for payload in Bench("volume-reset:for=10s@+5s").pass_on()]
+    clean = [quote(payload) for payload in CLEAN]
     for one, other in zip(sent, clean, strict=True):
         met = OPEN_MS + 5_000 <= other.exchange_ms < OPEN_MS + 15_000
         assert (one.day_volume < other.day_volume) == (met and other.day_volume > 0)
@@ -159,20 +159,20 @@ def test_a_volume_reset_is_over_when_it_ends():
     assert reset[0] == 0
 
 
-def test_the_same_seed_meets_the_same_packets():
+def test_the_same_seed_meets_the_same_packets() -> None:
     faults = ("garbage:chance=10%", "duplicate:chance=10%", "delay:chance=10%,by=1s", "reorder:chance=10%")
     assert Bench(*faults).pass_on() == Bench(*faults).pass_on()
     assert Bench(*faults).pass_on() != Bench(*faults, seed=2).pass_on()
 
 
-def test_in_what_pieces_time_goes_on_makes_no_difference():
+def test_in_what_pieces_time_goes_on_makes_no_difference() -> None:
     faults = ("garbage:chance=10%", "duplicate:chance=10%", "delay:chance=10%,by=1s", "reorder:chance=10%,for=15s")
     pieces, whole = Bench(*faults), Bench(*faults)
     assert [payload for _ in range(20) for payload in pieces.pass_on(1)] == whole.pass_on(20)
     assert pieces.ledger.touched() == whole.ledger.touched()
 
 
-def test_a_delayed_packet_was_hidden_if_the_socket_goes_before_it():
+def test_a_delayed_packet_was_hidden_if_the_socket_goes_before_it() -> None:
     bench = Bench("delay:by=1h")
     assert bench.pass_on(3) == []
     assert not bench.ledger.seconds("NSE:2885")
@@ -181,7 +181,7 @@ def test_a_delayed_packet_was_hidden_if_the_socket_goes_before_it():
     assert bench.ledger.seconds("NSE:2885") == {first_s, first_s + 1, first_s + 2}
 
 
-def test_a_packet_that_waits_for_its_next_was_hidden_if_the_socket_goes():
+def test_a_packet_that_waits_for_its_next_was_hidden_if_the_socket_goes() -> None:
     bench = Bench("reorder:chance=30%")
     missing = sum(parse(payload).exchange_ms < OPEN_MS + 5_000 for payload in CLEAN) - len(bench.pass_on(5))
     bench.distribution.leave(bench.line, None)
@@ -203,7 +203,7 @@ some_faults = st.lists(
 
 @given(some_faults, st.integers(0, 3))
 @settings(max_examples=80, deadline=None)
-def test_what_is_not_written_down_arrives_as_it_is(faults, seed):
+def test_what_is_not_written_down_arrives_as_it_is(faults: list[str], seed: int) -> None:
     bench = Bench(*faults, seed=seed)
     sent = Counter(bench.pass_on())
     for listing in WALK.listings:

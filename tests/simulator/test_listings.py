@@ -13,7 +13,7 @@ from topology.simulator.master import master
 DAY = date(2026, 11, 24)
 
 
-def test_the_catalogue_begins_with_nifty_and_names_each_instrument_once():
+def test_the_catalogue_begins_with_nifty_and_names_each_instrument_once() -> None:
     listed = catalogue(DAY)
     assert listed[0].instrument == NIFTY
     assert not listed[0].traded
@@ -29,18 +29,18 @@ def test_the_catalogue_begins_with_nifty_and_names_each_instrument_once():
         (date(2026, 12, 30), date(2027, 1, 26)),
     ],
 )
-def test_contracts_expire_on_the_last_tuesday_of_the_month(day, expiry):
+def test_contracts_expire_on_the_last_tuesday_of_the_month(day: date, expiry: date) -> None:
     assert {listing.expiry for listing in catalogue(day)} == {None, expiry}
 
 
-def test_chosen_instruments_come_after_nifty_each_once():
+def test_chosen_instruments_come_after_nifty_each_once() -> None:
     names = [listing.symbol for listing in chosen(["1:2885", "NSE:2885", NIFTY, "BSE:77"], DAY)]
     assert names == ["Nifty 50", "RELIANCE-EQ", "SIM77"]
     with pytest.raises(InstrumentError):
         chosen(["TATA"], DAY)
 
 
-def test_the_master_has_the_shape_of_the_brokers():
+def test_the_master_has_the_shape_of_the_brokers() -> None:
     rows = {row["symbol"]: row for row in json.loads(master(catalogue(DAY)))}
     assert rows["RELIANCE-EQ"] == {
         "token": "2885", "symbol": "RELIANCE-EQ", "name": "RELIANCE", "expiry": "", "strike": "-1.000000",

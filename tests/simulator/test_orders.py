@@ -12,7 +12,7 @@ WANTED = {
 WHEN = "22-Nov-2022 09:15:00"
 
 
-def test_an_order_is_taken_and_stays_open():
+def test_an_order_is_taken_and_stays_open() -> None:
     book = OrderBook()
     answer = book.place(WANTED, when=WHEN)
     assert answer["script"] == "RELIANCE-EQ"
@@ -22,7 +22,7 @@ def test_an_order_is_taken_and_stays_open():
     assert book.row(answer["uniqueorderid"]) == row
 
 
-def test_an_order_is_changed_and_cancelled():
+def test_an_order_is_changed_and_cancelled() -> None:
     book = OrderBook()
     number = book.place(WANTED, when=WHEN)["orderid"]
     book.modify({"orderid": number, "quantity": "7", "price": "1401.00"}, when=WHEN)
@@ -33,7 +33,7 @@ def test_an_order_is_changed_and_cancelled():
         book.modify({"orderid": number, "quantity": "8"}, when=WHEN)
 
 
-def test_what_is_refused_says_why():
+def test_what_is_refused_says_why() -> None:
     book = OrderBook()
     with pytest.raises(OrderError, match="quantity must be given"):
         book.place({**WANTED, "quantity": ""}, when=WHEN)

@@ -25,7 +25,7 @@ def after(symbol: str, prices: list[int], *, time_ms: int = OPEN_MS, quantity: i
 
 
 @given(prices)
-def test_the_day_is_that_of_its_prints(prices):
+def test_the_day_is_that_of_its_prints(prices: list[int]) -> None:
     state = after("RELIANCE-EQ", prices)
     assert (state.open, state.high, state.low, state.price) == (prices[0], max(prices), min(prices), prices[-1])
     assert state.day_volume == 3 * len(prices)
@@ -33,7 +33,7 @@ def test_the_day_is_that_of_its_prints(prices):
 
 
 @given(prices)
-def test_each_mode_has_all_that_the_one_below_has(prices):
+def test_each_mode_has_all_that_the_one_below_has(prices: list[int]) -> None:
     state = after("RELIANCE-EQ", prices)
     ltp, quote, snap = (state.packet(mode) for mode in (LTP, QUOTE, SNAP_QUOTE))
     assert isinstance(ltp, Ltp)
@@ -44,7 +44,7 @@ def test_each_mode_has_all_that_the_one_below_has(prices):
 
 
 @given(prices)
-def test_depth_lies_around_the_price_the_best_first(prices):
+def test_depth_lies_around_the_price_the_best_first(prices: list[int]) -> None:
     snap = after("RELIANCE-EQ", prices).packet(SNAP_QUOTE)
     assert isinstance(snap, SnapQuote)
     bids, asks = levels(snap)
@@ -55,7 +55,7 @@ def test_depth_lies_around_the_price_the_best_first(prices):
     assert all(level.quantity > 0 for level in bids + asks)
 
 
-def test_an_index_has_neither_volume_nor_sequence_nor_depth():
+def test_an_index_has_neither_volume_nor_sequence_nor_depth() -> None:
     state = after("Nifty 50", [1_800_000], quantity=0)
     snap = state.packet(SNAP_QUOTE)
     assert isinstance(snap, SnapQuote)
@@ -64,12 +64,12 @@ def test_an_index_has_neither_volume_nor_sequence_nor_depth():
     assert state.circuits == (0, 0)
 
 
-def test_only_a_derivative_has_open_interest():
+def test_only_a_derivative_has_open_interest() -> None:
     assert after("RELIANCE29NOV22FUT", [140_500]).open_interest > 0
     assert after("RELIANCE-EQ", [140_500]).open_interest == 0
 
 
-def test_before_the_open_the_day_has_no_prices_yet():
+def test_before_the_open_the_day_has_no_prices_yet() -> None:
     state = after("RELIANCE-EQ", [140_000])
     state.apply(Print(at("2022-11-23 09:05"), 0, 141_000, 0, False), 9)
     assert (state.close, state.price, state.open, state.high, state.low) == (140_000, 141_000, 0, 0, 0)

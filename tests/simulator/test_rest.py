@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from tests.simulator.client import AUTH, OPEN_MS, SECURE, at
+from tests.simulator.conftest import Open
 from tests.simulator.test_orders import WANTED
 from topology.simulator import DEMONSTRATION
 
@@ -10,7 +11,7 @@ CANDLES = {
 }  # fmt: skip
 
 
-async def test_a_login_gives_three_tokens_and_a_profile(running):
+async def test_a_login_gives_three_tokens_and_a_profile(running: Open) -> None:
     async with running(login=False) as client:
         answer = await client.login()
         assert set(answer["data"]) == {"jwtToken", "refreshToken", "feedToken"}
@@ -19,7 +20,7 @@ async def test_a_login_gives_three_tokens_and_a_profile(running):
         assert "SIMULATED" in profile["data"]["name"]
 
 
-async def test_a_refused_login_speaks_the_services_dialect(running):
+async def test_a_refused_login_speaks_the_services_dialect(running: Open) -> None:
     async with running(login=False) as client:
         assert await client.login(password="0000") == {
             "status": False, "message": "Invalid clientcode or password", "errorcode": "AB1007", "data": None,
@@ -28,7 +29,7 @@ async def test_a_refused_login_speaks_the_services_dialect(running):
         assert (await client.login(totp="000000"))["errorcode"] == "AB1050"
 
 
-async def test_a_dead_token_speaks_the_gateways_dialect(running):
+async def test_a_dead_token_speaks_the_gateways_dialect(running: Open) -> None:
     async with running() as client:
         client.headers["Authorization"] = "Bearer other"
         assert await client.get(f"{SECURE}/user/v1/getProfile") == {
@@ -38,7 +39,7 @@ async def test_a_dead_token_speaks_the_gateways_dialect(running):
         assert (await client.get(f"{SECURE}/user/v1/getProfile"))["errorCode"] == "AG8004"
 
 
-async def test_an_expired_token_can_be_renewed(running):
+async def test_an_expired_token_can_be_renewed(running: Open) -> None:
     async with running() as client:
         client.simulator.fault("expire-token")
         assert (await client.get(f"{SECURE}/user/v1/getProfile"))["errorCode"] == "AG8002"
@@ -51,13 +52,13 @@ async def test_an_expired_token_can_be_renewed(running):
         assert renewed["errorcode"] == "AB8051"
 
 
-async def test_after_a_logout_the_token_is_dead(running):
+async def test_after_a_logout_the_token_is_dead(running: Open) -> None:
     async with running() as client:
         assert (await client.post(f"{SECURE}/user/v1/logout", clientcode=DEMONSTRATION["client_code"]))["status"]
         assert (await client.get(f"{SECURE}/user/v1/getProfile"))["errorCode"] == "AG8001"
 
 
-async def test_refusing_a_login_is_a_fault_that_passes(running):
+async def test_refusing_a_login_is_a_fault_that_passes(running: Open) -> None:
     async with running(login=False) as client:
         client.simulator.fault("refuse-login:for=5s")
         assert (await client.login())["errorcode"] == "AB1007"
@@ -65,7 +66,7 @@ async def test_refusing_a_login_is_a_fault_that_passes(running):
         assert (await client.login())["status"]
 
 
-async def test_too_many_calls_are_refused_with_a_text(running):
+async def test_too_many_calls_are_refused_with_a_text(running: Open) -> None:
     async with running() as client:
         url = client.simulator.api_url + f"{SECURE}/historical/v1/getCandleData"
         for status in (200, 200, 200, 403):
@@ -77,7 +78,7 @@ async def test_too_many_calls_are_refused_with_a_text(running):
         assert (await client.post(f"{SECURE}/historical/v1/getCandleData", **CANDLES))["status"]
 
 
-async def test_the_three_ways_of_limiting_rates(running):
+async def test_the_three_ways_of_limiting_rates(running: Open) -> None:
     async with running() as client:
         for kind, status in (("403", 403), ("AB1021", 200), ("429", 429)):
             client.simulator.fault(f"rate-limit:answer={kind},for=1s")
@@ -90,7 +91,7 @@ async def test_the_three_ways_of_limiting_rates(running):
             await client.step(1_000)
 
 
-async def test_candles_are_those_of_the_source_up_to_now(running):
+async def test_candles_are_those_of_the_source_up_to_now(running: Open) -> None:
     async with running(now_ms=OPEN_MS + 330_000) as client:
         data = (await client.post(f"{SECURE}/historical/v1/getCandleData", **CANDLES))["data"]
         candles = client.simulator._source.candles(1, at("2022-11-21 09:15"), OPEN_MS + 300_000)
@@ -100,7 +101,7 @@ async def test_candles_are_those_of_the_source_up_to_now(running):
         ]
 
 
-async def test_on_a_holiday_there_are_no_candles(running):
+async def test_on_a_holiday_there_are_no_candles(running: Open) -> None:
     async with running(now_ms=at("2022-11-22 09:00")) as client:
         client.simulator.fault("holiday")
         await client.step(3_600_000)
@@ -109,14 +110,14 @@ async def test_on_a_holiday_there_are_no_candles(running):
         assert data[-1][0].startswith("2022-11-21")
 
 
-async def test_a_wrong_question_says_what_is_wrong(running):
+async def test_a_wrong_question_says_what_is_wrong(running: Open) -> None:
     async with running() as client:
         path = f"{SECURE}/historical/v1/getCandleData"
         assert (await client.post(path, **CANDLES | {"symboltoken": "4711"}))["errorcode"] == "AB1018"
         assert "30 days" in (await client.post(path, **CANDLES | {"fromdate": "2022-09-01 09:15"}))["message"]
 
 
-async def test_quotes_are_the_state_in_rupees(running):
+async def test_quotes_are_the_state_in_rupees(running: Open) -> None:
     async with running(now_ms=OPEN_MS + 60_000) as client:
         exchange_tokens = {"NSE": ["2885", "99926000", "4711"]}
         answer = await client.post(f"{SECURE}/market/v1/quote", mode="FULL", exchangeTokens=exchange_tokens)
@@ -135,7 +136,7 @@ async def test_quotes_are_the_state_in_rupees(running):
         assert set(short["data"]["fetched"][0]) == {"exchange", "tradingSymbol", "symbolToken", "ltp"}
 
 
-async def test_orders_have_the_shape_of_the_brokers(running):
+async def test_orders_have_the_shape_of_the_brokers(running: Open) -> None:
     async with running() as client:
         placed = await client.post(f"{SECURE}/order/v1/placeOrder", **WANTED)
         assert set(placed["data"]) == {"script", "orderid", "uniqueorderid"}
@@ -151,7 +152,7 @@ async def test_orders_have_the_shape_of_the_brokers(running):
         assert (await client.get(f"{SECURE}/user/v1/getRMS"))["data"]["net"]
 
 
-async def test_a_body_that_is_no_json_is_an_answer(running):
+async def test_a_body_that_is_no_json_is_an_answer(running: Open) -> None:
     async with running(login=False) as client:
         url = client.simulator.api_url + f"{AUTH}/user/v1/loginByPassword"
         async with client.http.post(url, data=b"{", headers=client.headers) as answer:

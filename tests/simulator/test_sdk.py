@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -13,7 +14,8 @@ import websocket
 
 from tests.feeds.angel.levels import levels
 from tests.simulator.client import OPEN_MS, Client
-from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE
+from tests.simulator.conftest import Open
+from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE, SnapQuote
 from topology.simulator import DEMONSTRATION
 
 with mock.patch("requests.get", side_effect=OSError("no network")):  # the SDK asks for its address at import
@@ -23,7 +25,7 @@ with mock.patch("requests.get", side_effect=OSError("no network")):  # the SDK a
 
 
 @pytest.fixture(autouse=True)
-def _folder(tmp_path, monkeypatch):
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # its constructors make a folder for logs
 
 
@@ -38,12 +40,12 @@ class Sdk:
     async def __call__(self, name: str, *said: Any) -> Any:
         return await asyncio.to_thread(getattr(self.rest, name), *said)
 
-    async def login(self) -> dict[str, Any]:
+    async def login(self) -> Any:
         totp = pyotp.TOTP(DEMONSTRATION["totp_secret"]).at(self.client.clock.ms // 1_000)
         return await self("generateSession", DEMONSTRATION["client_code"], DEMONSTRATION["password"], totp)
 
 
-async def test_login_profile_renewal_and_logout(running):
+async def test_login_profile_renewal_and_logout(running: Open) -> None:
     async with running(login=False) as client:
         sdk = Sdk(client)
         session = await sdk.login()
@@ -59,7 +61,7 @@ async def test_login_profile_renewal_and_logout(running):
         assert (await sdk("getProfile", sdk.rest.refresh_token))["errorCode"] == "AG8001"
 
 
-async def test_a_refused_login_and_a_rate_limit_are_what_the_sdk_makes_of_them(running):
+async def test_a_refused_login_and_a_rate_limit_are_what_the_sdk_makes_of_them(running: Open) -> None:
     async with running(login=False) as client:
         client.simulator.fault("refuse-login:for=1s")
         sdk = Sdk(client)
@@ -71,7 +73,7 @@ async def test_a_refused_login_and_a_rate_limit_are_what_the_sdk_makes_of_them(r
         assert (await sdk.login())["status"]
 
 
-async def test_candles_quotes_and_orders(running):
+async def test_candles_quotes_and_orders(running: Open) -> None:
     async with running(login=False, now_ms=OPEN_MS + 600_000) as client:
         sdk = Sdk(client)
         await sdk.login()
@@ -101,7 +103,7 @@ class Feed(SmartWebSocketV2):  # type: ignore[misc] # the SDK has no type inform
         tokens = sdk.rest
         super().__init__(tokens.access_token, tokens.api_key, tokens.userId, tokens.feed_token, max_retry_attempt=0)
         self.ROOT_URI = sdk.client.simulator.feed_url
-        self.input_request_dict = {}
+        self.input_request_dict: dict[Any, Any] = {}
         self.parsed: list[dict[str, Any]] = []
         self.ended = threading.Event()
 
@@ -121,7 +123,7 @@ async def until(condition: Any) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_the_sdk_parses_what_the_source_has(running):
+async def test_the_sdk_parses_what_the_source_has(running: Open) -> None:
     async with running(login=False) as client:
         sdk = Sdk(client)
         await sdk.login()
@@ -143,7 +145,9 @@ async def test_the_sdk_parses_what_the_source_has(running):
         assert (newest["open_price_of_the_day"], newest["high_price_of_the_day"]) == (state.open, state.high)
         assert (newest["low_price_of_the_day"], newest["closed_price"]) == (state.low, state.close)
         assert (newest["upper_circuit_limit"], newest["lower_circuit_limit"]) == state.circuits
-        bids, asks = levels(state.packet(SNAP_QUOTE))
+        snap = state.packet(SNAP_QUOTE)
+        assert isinstance(snap, SnapQuote)
+        bids, asks = levels(snap)
         for side, wanted in (("best_5_buy_data", bids), ("best_5_sell_data", asks)):
             assert [(row["price"], row["quantity"]) for row in newest[side]] == [(x.price, x.quantity) for x in wanted]
         assert newest["best_5_buy_data"][0]["price"] < newest["best_5_sell_data"][0]["price"]
@@ -152,7 +156,7 @@ async def test_the_sdk_parses_what_the_source_has(running):
         await connection
 
 
-async def test_a_dead_token_is_what_the_sdk_hears_at_the_door(running):
+async def test_a_dead_token_is_what_the_sdk_hears_at_the_door(running: Open) -> None:
     async with running(login=False) as client:
         sdk = Sdk(client)
         await sdk.login()

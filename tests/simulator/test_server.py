@@ -5,21 +5,22 @@ import json
 
 import pytest
 
-from tests.simulator.client import NSE, OPEN_MS, at, heard, subscribed
+from tests.simulator.client import NSE, OPEN_MS, at, heard, quote, subscribed
+from tests.simulator.conftest import Open
 from topology.feeds.angel.packets import parse
 from topology.market import Tick
 from topology.simulator import FaultError, Recording
 from topology.simulator.server import MARK
 
 
-async def test_everything_says_that_it_is_simulated(running):
+async def test_everything_says_that_it_is_simulated(running: Open) -> None:
     async with running() as client:
         for url in (client.simulator.api_url + "/health", client.simulator.master_url):
             async with client.http.get(url) as answer:
                 assert answer.headers["Server"] == MARK
 
 
-async def test_the_master_lists_what_is_simulated_and_more(running):
+async def test_the_master_lists_what_is_simulated_and_more(running: Open) -> None:
     source = Recording([Tick("NSE:4711", 500, OPEN_MS)], calendar=NSE)
     async with running(source) as client:
         assert client.simulator.master_url.endswith("OpenAPIScripMaster.json")
@@ -28,7 +29,7 @@ async def test_the_master_lists_what_is_simulated_and_more(running):
         assert {"99926000", "2885", "4711"} <= tokens
 
 
-async def test_faults_are_made_listed_and_ended_over_http(running):
+async def test_faults_are_made_listed_and_ended_over_http(running: Open) -> None:
     async with running() as client, client.socket() as socket:
         await subscribed(socket, "2885")
         made = await client.post("/faults", name="silent", **{"for": "5s"})
@@ -49,7 +50,7 @@ async def test_faults_are_made_listed_and_ended_over_http(running):
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"name": "explode"}', b'{"name": "silent", "for": "soon"}'])
-async def test_a_fault_that_is_none_is_an_error_in_one_line(running, body):
+async def test_a_fault_that_is_none_is_an_error_in_one_line(running: Open, body: bytes) -> None:
     async with running() as client, client.http.post(client.simulator.api_url + "/faults", data=body) as answer:
         assert answer.status == 400
         assert "\n" not in (await answer.json())["error"]
@@ -58,7 +59,7 @@ async def test_a_fault_that_is_none_is_an_error_in_one_line(running, body):
             client.simulator.fault("explode")
 
 
-async def test_what_was_played_before_does_not_depend_on_the_steps(running):
+async def test_what_was_played_before_does_not_depend_on_the_steps(running: Open) -> None:
     sent = []
     for steps in ([20_000], [1] * 20 + [19_980], [333] * 60 + [20]):
         async with running() as client, client.socket() as socket:
@@ -73,7 +74,7 @@ async def test_what_was_played_before_does_not_depend_on_the_steps(running):
     assert len(sent[0]) > 50
 
 
-async def test_a_subscription_in_the_middle_continues_the_packets(running):
+async def test_a_subscription_in_the_middle_continues_the_packets(running: Open) -> None:
     async with running() as client, client.socket() as early:
         await subscribed(early, "2885")
         await client.step(30_000)
@@ -85,18 +86,18 @@ async def test_a_subscription_in_the_middle_continues_the_packets(running):
             assert await heard(late) == await heard(early)
 
 
-async def test_the_next_day_begins_anew(running):
+async def test_the_next_day_begins_anew(running: Open) -> None:
     async with running(now_ms=at("2022-11-22 15:20")) as client, client.socket() as socket:
         await subscribed(socket, "2885")
         await client.step(20 * 3_600_000)
-        packets = [parse(payload) for payload in await heard(socket)]
+        packets = [quote(payload) for payload in await heard(socket)]
         old = [packet for packet in packets if packet.exchange_ms < at("2022-11-23 00:00")][-1]
         first = next(packet for packet in packets if packet.exchange_ms >= at("2022-11-23 09:15"))
         assert old.day_volume > 0
         assert (first.close, first.day_volume, first.open) == (old.price, 0, first.price)
 
 
-async def test_running_follows_the_clock_and_skips_what_it_slept_through(running):
+async def test_running_follows_the_clock_and_skips_what_it_slept_through(running: Open) -> None:
     async with running() as client, client.socket() as socket:
         await subscribed(socket, "2885")
         turns = iter([1_000, 7_200_000, 1_000])

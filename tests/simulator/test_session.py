@@ -31,13 +31,13 @@ def logged_in(sessions: Sessions, now_ms: int = OPEN_MS) -> Tokens:
     return tokens
 
 
-def test_what_an_account_lacks_is_the_demonstrations():
+def test_what_an_account_lacks_is_the_demonstrations() -> None:
     own = account_or_demonstration(replace(NOBODY, password="9876"))
     assert own.password == "9876"
     assert own.client_code == DEMONSTRATION["client_code"]
 
 
-def test_a_totp_secret_that_is_none_is_named_but_not_shown():
+def test_a_totp_secret_that_is_none_is_named_but_not_shown() -> None:
     with pytest.raises(SettingsError, match="ANGEL_TOTP_SECRET") as error:
         account_or_demonstration(replace(NOBODY, totp_secret="not-a-secret-1890"))
     assert "1890" not in str(error.value)
@@ -52,13 +52,13 @@ def test_a_totp_secret_that_is_none_is_named_but_not_shown():
         ((CODE, PASSWORD, ""), "AB1050"),
     ],
 )
-def test_a_wrong_login_is_refused(said, refused):
+def test_a_wrong_login_is_refused(said: tuple[str, str, str], refused: str) -> None:
     answer = Sessions(ACCOUNT).login(*said, now_ms=OPEN_MS)
     assert isinstance(answer, Refusal)
     assert answer.code == refused
 
 
-def test_tokens_live_until_midnight():
+def test_tokens_live_until_midnight() -> None:
     sessions = Sessions(ACCOUNT)
     tokens = logged_in(sessions)
     headers = (tokens.jwt, ACCOUNT.api_key, CODE, tokens.feed)
@@ -69,7 +69,7 @@ def test_tokens_live_until_midnight():
 
 
 @pytest.mark.parametrize("wrong", range(4))
-def test_a_socket_needs_all_four_headers(wrong):
+def test_a_socket_needs_all_four_headers(wrong: int) -> None:
     sessions = Sessions(ACCOUNT)
     tokens = logged_in(sessions)
     headers = ["Bearer " + tokens.jwt, ACCOUNT.api_key, CODE, tokens.feed]
@@ -78,7 +78,7 @@ def test_a_socket_needs_all_four_headers(wrong):
     assert not sessions.may_stream(*headers, now_ms=OPEN_MS)
 
 
-def test_why_a_token_is_refused():
+def test_why_a_token_is_refused() -> None:
     sessions = Sessions(ACCOUNT)
     tokens = logged_in(sessions)
     sessions.expire(OPEN_MS, refresh=False)
@@ -91,7 +91,7 @@ def test_why_a_token_is_refused():
     assert sessions.renew(tokens.refresh, now_ms=OPEN_MS) == Refusal("AB8051", "Refresh Token Expired")
 
 
-def test_a_logout_ends_everything():
+def test_a_logout_ends_everything() -> None:
     sessions = Sessions(ACCOUNT)
     tokens = logged_in(sessions)
     sessions.logout()
@@ -99,7 +99,7 @@ def test_a_logout_ends_everything():
     assert sessions.renew(tokens.refresh, now_ms=OPEN_MS) == Refusal("AB8050", "Invalid Refresh Token")
 
 
-def test_calls_within_a_second_are_counted():
+def test_calls_within_a_second_are_counted() -> None:
     limits = RateLimits()
     assert [limits.allows("getCandleData", 5_000 + after) for after in (0, 400, 800, 999, 1_000, 1_399, 1_400)] == [
         True, True, True, False, True, False, True,
@@ -107,7 +107,7 @@ def test_calls_within_a_second_are_counted():
     assert limits.allows("loginByPassword", 5_000)
 
 
-def test_calls_within_a_minute_are_counted():
+def test_calls_within_a_minute_are_counted() -> None:
     limits = RateLimits()
     allowed = [limits.allows("getLtpData", number * 110) for number in range(560)]
     assert allowed == [number < 500 or number * 110 >= 60_000 for number in range(560)]

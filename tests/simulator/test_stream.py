@@ -7,11 +7,12 @@ import pytest
 from aiohttp import WSMsgType
 
 from tests.simulator.client import OPEN_MS, at, heard, subscribed, subscription
+from tests.simulator.conftest import Open
 from topology.feeds.angel.packets import SIZES, SnapQuote, parse
 
 
 @pytest.mark.parametrize("mode", [1, 2, 3])
-async def test_packets_are_of_the_mode_that_was_asked_for(running, mode):
+async def test_packets_are_of_the_mode_that_was_asked_for(running: Open, mode: int) -> None:
     async with running() as client, client.socket() as socket:
         await subscribed(socket, "2885", "99926000", mode=mode)
         await client.step(5_000)
@@ -20,7 +21,7 @@ async def test_packets_are_of_the_mode_that_was_asked_for(running, mode):
         assert {parse(payload).token.rstrip(b"\0") for payload in found} == {b"2885", b"99926000"}
 
 
-async def test_the_snapshot_is_as_old_as_what_it_shows(running):
+async def test_the_snapshot_is_as_old_as_what_it_shows(running: Open) -> None:
     async with running(now_ms=at("2022-11-22 08:00")) as client, client.socket() as socket:
         (snapshot,) = await subscribed(socket, "2885", mode=3)
         assert isinstance(snapshot, SnapQuote)
@@ -30,17 +31,17 @@ async def test_the_snapshot_is_as_old_as_what_it_shows(running):
 
 
 @pytest.mark.parametrize("header", ["Authorization", "x-api-key", "x-client-code", "x-feed-token"])
-async def test_a_wrong_header_is_refused(running, header):
+async def test_a_wrong_header_is_refused(running: Open, header: str) -> None:
     async with running() as client:
         assert await client.refused(**{header: "other"}) == 401
 
 
-async def test_the_token_may_have_its_scheme(running):
+async def test_the_token_may_have_its_scheme(running: Open) -> None:
     async with running() as client, client.socket(Authorization="Bearer " + client.tokens["jwtToken"]) as socket:
         assert await heard(socket) == []
 
 
-async def test_a_fourth_socket_is_refused_until_one_is_closed(running):
+async def test_a_fourth_socket_is_refused_until_one_is_closed(running: Open) -> None:
     async with running() as client:
         sockets = [await client.socket() for _ in range(3)]
         assert await client.refused() == 429
@@ -55,7 +56,7 @@ async def test_a_fourth_socket_is_refused_until_one_is_closed(running):
     "text",
     ["{", "[]", '{"action": 1}', '{"action": 1, "params": {"mode": 4, "tokenList": []}}'],
 )
-async def test_a_request_that_is_none_is_answered_with_an_error(running, text):
+async def test_a_request_that_is_none_is_answered_with_an_error(running: Open, text: str) -> None:
     async with running() as client, client.socket() as socket:
         await socket.send_str(text)
         answer = await socket.receive_json()
@@ -63,7 +64,7 @@ async def test_a_request_that_is_none_is_answered_with_an_error(running, text):
         await subscribed(socket, "2885")
 
 
-async def test_too_many_tokens_are_answered_with_an_error_that_names_the_request(running):
+async def test_too_many_tokens_are_answered_with_an_error_that_names_the_request(running: Open) -> None:
     async with running() as client, client.socket() as socket:
         await socket.send_json(subscription(*map(str, range(1_001))))
         assert await socket.receive_json() == {
@@ -73,7 +74,7 @@ async def test_too_many_tokens_are_answered_with_an_error_that_names_the_request
         }
 
 
-async def test_pings_of_both_kinds_are_answered(running):
+async def test_pings_of_both_kinds_are_answered(running: Open) -> None:
     async with (
         running() as client,
         client.http.ws_connect(client.simulator.feed_url, headers=client.socket_headers(), autoping=False) as socket,
@@ -85,7 +86,7 @@ async def test_pings_of_both_kinds_are_answered(running):
         assert (message.type, message.data) == (WSMsgType.PONG, b"here")
 
 
-async def test_what_is_no_longer_wanted_is_no_longer_sent(running):
+async def test_what_is_no_longer_wanted_is_no_longer_sent(running: Open) -> None:
     async with running() as client, client.socket() as socket:
         await subscribed(socket, "2885", "11536")
         await socket.send_json(subscription("2885", action=0))
@@ -94,7 +95,7 @@ async def test_what_is_no_longer_wanted_is_no_longer_sent(running):
         assert {parse(payload).token.rstrip(b"\0") for payload in await heard(socket)} == {b"11536"}
 
 
-async def test_a_drop_closes_with_1011_and_refuses_while_it_lasts(running):
+async def test_a_drop_closes_with_1011_and_refuses_while_it_lasts(running: Open) -> None:
     async with running() as client, client.socket() as socket:
         await subscribed(socket, "2885")
         client.simulator.fault("drop:for=10s@+1s")
@@ -110,7 +111,7 @@ async def test_a_drop_closes_with_1011_and_refuses_while_it_lasts(running):
         assert hidden == set(range(OPEN_MS // 1_000 + 1, OPEN_MS // 1_000 + 11))
 
 
-async def test_an_abort_is_no_close(running):
+async def test_an_abort_is_no_close(running: Open) -> None:
     async with running() as client, client.socket() as one, client.socket() as other:
         await subscribed(one, "2885")
         client.simulator.fault("abort:socket=1")
@@ -120,7 +121,7 @@ async def test_an_abort_is_no_close(running):
         assert await heard(other) == []
 
 
-async def test_a_silent_socket_answers_pings(running):
+async def test_a_silent_socket_answers_pings(running: Open) -> None:
     async with running() as client, client.socket() as socket:
         await subscribed(socket, "2885")
         client.simulator.fault("silent:for=5s")
@@ -130,7 +131,7 @@ async def test_a_silent_socket_answers_pings(running):
         assert parse((await heard(socket))[0]).exchange_ms >= OPEN_MS + 5_000
 
 
-async def test_a_half_open_socket_answers_nothing_and_frees_its_place(running):
+async def test_a_half_open_socket_answers_nothing_and_frees_its_place(running: Open) -> None:
     async with running() as client:
         sockets = [await client.socket() for _ in range(3)]
         await subscribed(sockets[1], "2885")
@@ -147,7 +148,7 @@ async def test_a_half_open_socket_answers_nothing_and_frees_its_place(running):
         assert len(client.simulator.ledger.seconds("NSE:2885")) == 5
 
 
-async def test_sockets_outlive_their_token(running):
+async def test_sockets_outlive_their_token(running: Open) -> None:
     async with running() as client, client.socket() as socket:
         await subscribed(socket, "2885")
         client.simulator.fault("expire-token")
@@ -156,7 +157,7 @@ async def test_sockets_outlive_their_token(running):
         assert await client.refused() == 401
 
 
-async def test_a_day_on_a_holiday_has_a_connection_and_no_data(running):
+async def test_a_day_on_a_holiday_has_a_connection_and_no_data(running: Open) -> None:
     async with running(now_ms=at("2022-11-22 09:00")) as client, client.socket() as socket:
         client.simulator.fault("holiday")
         await socket.send_json(subscription("2885"))
@@ -164,7 +165,7 @@ async def test_a_day_on_a_holiday_has_a_connection_and_no_data(running):
         assert await heard(socket) == []
 
 
-async def test_a_client_that_has_to_be_waited_for_gets_everything(running):
+async def test_a_client_that_has_to_be_waited_for_gets_everything(running: Open) -> None:
     async with running() as client, client.socket() as socket:
         await subscribed(socket, "2885", "11536", "1333", "1594", "4963", "3045")
         reading = asyncio.create_task(_until(socket, OPEN_MS + 3_600_000))

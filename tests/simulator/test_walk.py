@@ -29,7 +29,7 @@ def played(walk: Walk, after_ms: int, until_ms: int) -> list[Print]:
 
 @given(walks, st.integers(0, 2), minutes)
 @settings(max_examples=60, deadline=None)
-def test_candles_are_those_of_the_prints(walk, place, from_ms):
+def test_candles_are_those_of_the_prints(walk: Walk, place: int, from_ms: int) -> None:
     until_ms = from_ms + 5 * MINUTE_MS
     instrument = LISTINGS[place].instrument
     prints = list(walk.prints(place, from_ms, until_ms))
@@ -37,9 +37,9 @@ def test_candles_are_those_of_the_prints(walk, place, from_ms):
     assert prints == [p for p in played(walk, from_ms - 1, until_ms - 1) if p.place == place]
 
 
-def test_candles_are_those_that_the_pipeline_makes_of_the_prints():
+def test_candles_are_those_that_the_pipeline_makes_of_the_prints() -> None:
     walk = Walk(LISTINGS[:3], seed=3, rate=2, calendar=NSE)
-    ticks, volumes = [], {}
+    ticks, volumes = [], dict[int, int]()
     for time_ms, place, price, quantity, *_ in played(walk, day_start_ms(OPEN_MS), OPEN_MS + 20 * MINUTE_MS - 1):
         volumes[place] = volumes.get(place, 0) + quantity
         ticks.append(Tick(LISTINGS[place].instrument, price, time_ms, volumes[place] if place else None))
@@ -54,7 +54,7 @@ def test_candles_are_those_that_the_pipeline_makes_of_the_prints():
 
 @given(walks, minutes, st.integers(0, 3 * MINUTE_MS))
 @settings(max_examples=40, deadline=None)
-def test_where_it_starts_makes_no_difference(walk, from_ms, later_ms):
+def test_where_it_starts_makes_no_difference(walk: Walk, from_ms: int, later_ms: int) -> None:
     until_ms = from_ms + 5 * MINUTE_MS
     whole = played(walk, from_ms, until_ms)
     assert played(walk, from_ms + later_ms, until_ms) == [p for p in whole if p.time_ms > from_ms + later_ms]
@@ -63,7 +63,7 @@ def test_where_it_starts_makes_no_difference(walk, from_ms, later_ms):
 
 @given(walks, st.integers(0, 2), st.integers(0, 86_400_000).map(lambda after: at("2022-11-21 12:00") + after))
 @settings(max_examples=40, deadline=None)
-def test_the_last_print_is_the_newest_before(walk, place, before_ms):
+def test_the_last_print_is_the_newest_before(walk: Walk, place: int, before_ms: int) -> None:
     last = walk.last(place, before_ms)
     assert last is not None
     assert last.time_ms < before_ms
@@ -73,7 +73,9 @@ def test_the_last_print_is_the_newest_before(walk, place, before_ms):
 
 @given(walks, st.integers(0, 2), minutes, st.integers(0, 3 * MINUTE_MS))
 @settings(max_examples=40, deadline=None)
-def test_a_state_that_is_looked_up_is_the_one_that_is_played(walk, place, time_ms, more_ms):
+def test_a_state_that_is_looked_up_is_the_one_that_is_played(
+    walk: Walk, place: int, time_ms: int, more_ms: int
+) -> None:
     state = InstrumentState.at(walk, place, time_ms)
     for print_ in walk.prints(place, time_ms + 1, time_ms + more_ms + 1):
         state.apply(print_, 0)
@@ -81,20 +83,20 @@ def test_a_state_that_is_looked_up_is_the_one_that_is_played(walk, place, time_m
     assert found.packet(3) == state.packet(3)
 
 
-def test_the_seed_is_what_decides():
+def test_the_seed_is_what_decides() -> None:
     one, same, other = (Walk(LISTINGS[:3], seed=seed, rate=3, calendar=NSE) for seed in (1, 1, 2))
     first = list(islice(one.play(OPEN_MS), 100))
     assert first == list(islice(same.play(OPEN_MS), 100))
     assert first != list(islice(other.play(OPEN_MS), 100))
 
 
-def test_the_rate_is_that_of_all_together():
+def test_the_rate_is_that_of_all_together() -> None:
     for rate in (0.7, 5, 333):
         walk = Walk(LISTINGS[:50], seed=1, rate=rate, calendar=ALWAYS)
         assert len(played(walk, OPEN_MS, OPEN_MS + 10 * MINUTE_MS)) == pytest.approx(600 * rate, rel=0.1)
 
 
-def test_prints_outside_of_the_session_are_few_and_trade_nothing():
+def test_prints_outside_of_the_session_are_few_and_trade_nothing() -> None:
     walk = Walk(LISTINGS[:2], seed=1, rate=4, calendar=NSE)
     quiet = [p for p in played(walk, day_start_ms(OPEN_MS), CLOSE_MS + 6 * 3_600_000) if not p.trading]
     assert {p.quantity for p in quiet} == {0}
@@ -102,21 +104,21 @@ def test_prints_outside_of_the_session_are_few_and_trade_nothing():
     assert len(quiet) == 2 * 25
 
 
-def test_on_a_holiday_nothing_is_printed():
+def test_on_a_holiday_nothing_is_printed() -> None:
     walk = Walk(LISTINGS[:2], seed=1, rate=4, calendar=NSE)
     saturday, monday = at("2022-11-26 00:00"), at("2022-11-28 09:00")
     assert next(walk.play(saturday)).time_ms >= monday
     assert walk.candles(1, saturday, monday) == []
 
 
-def test_the_walk_ends_with_its_calendar():
+def test_the_walk_ends_with_its_calendar() -> None:
     walk = Walk(LISTINGS[:2], seed=1, rate=4, calendar=NSE)
     prints = list(walk.play(at("2026-12-31 15:39")))
     assert prints[-1].time_ms < at("2026-12-31 15:41")
     assert walk.last(0, at("2022-01-01 00:00")) is None
 
 
-def test_prices_and_volumes_are_plausible():
+def test_prices_and_volumes_are_plausible() -> None:
     walk = Walk(LISTINGS[:7], seed=1, rate=14, calendar=NSE)
     for place, listing in enumerate(LISTINGS[:7]):
         day = walk.candles(place, OPEN_MS, CLOSE_MS)

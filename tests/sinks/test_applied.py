@@ -8,14 +8,14 @@ from topology.log.frames import CANDLES, TICKS, CandleFrame, TickFrame
 from topology.sinks.applied import NOTHING, Applied, ForeignLogError, PositionError, Stored, is_mine, news, run_of
 
 
-def stored(position, offset, *, log="log", run=1):
+def stored(position: int, offset: int, *, log: str = "log", run: int = 1) -> Stored:
     return Stored(CANDLES, 0, offset, CandleFrame(1, log, run, position, position * 10, [], "", [], []))
 
 
 @st.composite
-def readings(draw):
+def readings(draw: st.DrawFn) -> list[Stored]:
     """A topic with contiguous positions in which stretches are repeated, as restarted workers repeat them."""
-    first, positions = draw(st.integers(0, 3)), []
+    first, positions = draw(st.integers(0, 3)), list[int]()
     end = first
     for step_back in draw(st.lists(st.integers(0, 6), max_size=20)):
         positions.extend(range(max(first, end - step_back), end + 1))
@@ -24,7 +24,9 @@ def readings(draw):
 
 
 @given(readings(), st.data())
-def test_each_position_is_news_once_and_in_order_however_the_reading_is_cut(frames, data):
+def test_each_position_is_news_once_and_in_order_however_the_reading_is_cut(
+    frames: list[Stored], data: st.DataObject
+) -> None:
     applied, seen, duplicates = NOTHING, [], 0
     while frames:
         cut = data.draw(st.integers(1, len(frames)))
@@ -38,40 +40,40 @@ def test_each_position_is_news_once_and_in_order_however_the_reading_is_cut(fram
     assert applied.position == (seen[-1] if seen else -1)
 
 
-def test_a_duplicate_moves_the_offset_on_and_nothing_else():
+def test_a_duplicate_moves_the_offset_on_and_nothing_else() -> None:
     found = news(Applied(5, 9, 50), [stored(4, 10)], log="log", run=1)
 
     assert found == ([], Applied(5, 10, 50), 1)
 
 
-def test_reading_older_records_again_does_not_move_the_offset_back():
+def test_reading_older_records_again_does_not_move_the_offset_back() -> None:
     assert news(Applied(5, 9, 50), [stored(3, 4)], log="log", run=1).applied == Applied(5, 9, 50)
 
 
-def test_a_frame_of_another_run_is_ignored():
+def test_a_frame_of_another_run_is_ignored() -> None:
     found = news(Applied(5, 9, 50), [stored(6, 10, run=2), stored(6, 11)], log="log", run=1)
 
     assert [fresh.offset for fresh in found.frames] == [11]
 
 
-def test_a_frame_after_missing_ones_is_refused():
+def test_a_frame_after_missing_ones_is_refused() -> None:
     with pytest.raises(PositionError, match=r"candles_1s\[0\] offset 10 has position 7 after 5"):
         news(Applied(5, 9), [stored(7, 10)], log="log", run=1)
 
 
-def test_a_frame_of_another_log_is_refused():
+def test_a_frame_of_another_log_is_refused() -> None:
     with pytest.raises(ForeignLogError, match="belongs to log other"):
         news(NOTHING, [stored(0, 0, log="other")], log="log", run=1)
 
 
-def test_the_position_of_a_tick_frame_is_its_offset_in_every_run():
+def test_the_position_of_a_tick_frame_is_its_offset_in_every_run() -> None:
     ticks = Stored(TICKS, 0, 12, TickFrame(1, "log", 1, 1, 1000, 0, [], []))
 
     assert news(Applied(11, 11), [ticks], log="log", run=3).applied == Applied(12, 12, 1000)
     assert run_of(TICKS, 3) == run_of(TICKS, 4)
 
 
-def test_what_an_earlier_run_left_is_not_mine_and_what_a_later_one_left_is_refused():
+def test_what_an_earlier_run_left_is_not_mine_and_what_a_later_one_left_is_refused() -> None:
     assert is_mine("log", 2, held_log="log", held_run=2, remedy="-")
     assert not is_mine("log", 2, held_log="log", held_run=1, remedy="-")
     with pytest.raises(ForeignLogError, match="do this: it holds run 3"):

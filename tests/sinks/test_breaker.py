@@ -8,24 +8,24 @@ from topology.sinks.breaker import Breaker, Circuit
 class Clock:
     now_s = 100.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now_s
 
 
 @pytest.fixture
-def clock():
+def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def tripped(clock):
+def tripped(clock: Clock) -> Breaker:
     breaker = Breaker(clock, failures=3, rest_s=1.0)
     for _ in range(3):
         breaker.failed()
     return breaker
 
 
-def test_it_stays_closed_until_enough_failures_in_a_row(clock):
+def test_it_stays_closed_until_enough_failures_in_a_row(clock: Clock) -> None:
     breaker = Breaker(clock, failures=3, rest_s=1.0)
     for call in [breaker.failed, breaker.failed, breaker.succeeded, breaker.failed, breaker.failed]:
         call()
@@ -35,7 +35,7 @@ def test_it_stays_closed_until_enough_failures_in_a_row(clock):
     assert breaker.trips == 0
 
 
-def test_it_opens_and_lets_nothing_through_until_it_has_rested(tripped, clock):
+def test_it_opens_and_lets_nothing_through_until_it_has_rested(tripped: Breaker, clock: Clock) -> None:
     clock.now_s += 0.75
 
     assert tripped.circuit is Circuit.OPEN
@@ -43,7 +43,7 @@ def test_it_opens_and_lets_nothing_through_until_it_has_rested(tripped, clock):
     assert tripped.retry_after_s() == 0.25
 
 
-def test_after_the_rest_a_single_trial_is_let_through(tripped, clock):
+def test_after_the_rest_a_single_trial_is_let_through(tripped: Breaker, clock: Clock) -> None:
     clock.now_s += 1.0
 
     assert [tripped.allows(), tripped.allows()] == [True, False]
@@ -51,7 +51,7 @@ def test_after_the_rest_a_single_trial_is_let_through(tripped, clock):
     assert tripped.retry_after_s() == 1.0
 
 
-def test_a_trial_that_works_closes_it(tripped, clock):
+def test_a_trial_that_works_closes_it(tripped: Breaker, clock: Clock) -> None:
     clock.now_s += 1.0
     tripped.allows()
     tripped.succeeded()
@@ -60,7 +60,7 @@ def test_a_trial_that_works_closes_it(tripped, clock):
     assert [tripped.allows(), tripped.allows()] == [True, True]
 
 
-def test_a_trial_that_fails_opens_it_for_another_rest_and_is_not_another_trip(tripped, clock):
+def test_a_trial_that_fails_opens_it_for_another_rest_and_is_not_another_trip(tripped: Breaker, clock: Clock) -> None:
     clock.now_s += 1.0
     tripped.allows()
     tripped.failed()
@@ -70,7 +70,7 @@ def test_a_trial_that_fails_opens_it_for_another_rest_and_is_not_another_trip(tr
     assert tripped.trips == 1
 
 
-def test_it_counts_each_time_it_opens_from_closed(tripped, clock):
+def test_it_counts_each_time_it_opens_from_closed(tripped: Breaker, clock: Clock) -> None:
     clock.now_s += 1.0
     tripped.allows()
     tripped.succeeded()

@@ -5,10 +5,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,15 +22,17 @@ from topology.log.frames import (
     INDICATORS,
     TIMEFRAMES,
     CandleFrame,
+    Configure,
     IndicatorFrame,
     IndicatorValue,
+    TickFrame,
     TimeframeFrame,
 )
 from topology.market.candle import BROKER, PARTIAL, Candle
 from topology.market.gaps import Gap
 from topology.market.history import History
 from topology.market.seconds import LateTick
-from topology.sinks.applied import Applied, ForeignLogError, PositionError, Stored, Written
+from topology.sinks.applied import AnyFrame, Applied, ForeignLogError, PositionError, Source, Stored, Written
 from topology.sinks.sqlite import (
     SCHEMA_VERSION,
     Archive,
@@ -42,15 +46,30 @@ from topology.sinks.sqlite import (
 
 DAY_MS = 1_669_088_700_000
 
+Told = tuple[list[tuple[int, int]], int]  # closes by number of candle, and the revision
+Repaired = tuple[list[tuple[int, list[Told], bool]], list[tuple[object, ...]]]
 
-def candle(instrument, position, *, timeframe_s, close):
+
+def candle(instrument: str, position: int, *, timeframe_s: int, close: int) -> Candle:
     start_ms = DAY_MS + position * timeframe_s * 1000
     return Candle(instrument, timeframe_s, start_ms, 100, 110, 90, close, 5, 3, 3 if timeframe_s > 1 else 0)
 
 
-def stored(stage, position, *, offset=None, partition=0, run=1, log="log", close=105, rows=1, gaps=()):
+def stored(
+    stage: str,
+    position: int,
+    *,
+    offset: int | None = None,
+    partition: int = 0,
+    run: int = 1,
+    log: str = "log",
+    close: int = 105,
+    rows: int = 1,
+    gaps: Sequence[Gap] = (),
+) -> Stored:
     """A frame of a stage with ``rows`` rows, of as many instruments."""
-    head = (1, log, run, position, DAY_MS + position * 1000, [], "")
+    head = (1, log, run, position, DAY_MS + position * 1000, list[Configure](), "")
+    frame: AnyFrame
     names = [f"NSE:{partition}{number}" for number in range(rows)]
     match stage:
         case "candles_1s":
@@ -68,7 +87,7 @@ def stored(stage, position, *, offset=None, partition=0, run=1, log="log", close
     return Stored(stage, partition, position if offset is None else offset, frame)
 
 
-def told(position, *histories, run=1, row=False, marks=BROKER):
+def told(position: int, *histories: Told, run: int = 1, row: bool = False, marks: int = BROKER) -> Stored:
     """A frame with history of ``NSE:00``: by candle number, its close, each with revision; ``row``: and a live row."""
     frame = stored("candles_tf", position, run=run, rows=int(row)).frame
     history = [
@@ -83,18 +102,18 @@ def told(position, *histories, run=1, row=False, marks=BROKER):
     return Stored(TIMEFRAMES, 0, position, replace(frame, history=history))
 
 
-def rows(path, query):
+def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(query).fetchall()
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path) -> Path:
     return tmp_path / "candles.db"
 
 
 @pytest.fixture
-def archive(path):
+def archive(path: Path) -> Iterator[Archive]:
     with closing(Archive(path, log="log", run=1, patience_s=0.2)) as archive:
         yield archive
 
@@ -103,7 +122,7 @@ SOURCES = [(stage, partition) for stage in (CANDLES, TIMEFRAMES, INDICATORS) for
 
 
 @st.composite
-def batches(draw):
+def batches(draw: st.DrawFn) -> list[tuple[list[Stored], bool]]:
     """Batches as an archive sees them that dies now and then: sources mixed, stretches repeated with new offsets.
 
     A repeated frame has another close than the first one, which must win.
@@ -126,14 +145,16 @@ def batches(draw):
 _KEYED = "SELECT '{0}', partition, position, {1} FROM {0}"
 
 
-def _value(row):
+def _value(row: Candle | IndicatorValue) -> float:
     return row.value if isinstance(row, IndicatorValue) else row.close
 
 
 @settings(max_examples=60, deadline=None)
 @given(batches())
-def test_the_tables_hold_each_row_once_as_first_seen_and_the_counts_are_those_of_once(sequence):
-    first, last = {}, {}
+def test_the_tables_hold_each_row_once_as_first_seen_and_the_counts_are_those_of_once(
+    sequence: list[tuple[list[Stored], bool]],
+) -> None:
+    first, last = dict[tuple[str, int, int], Stored](), dict[Source, int]()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "candles.db"
         for batch, written_twice in sequence:
@@ -145,17 +166,19 @@ def test_the_tables_hold_each_row_once_as_first_seen_and_the_counts_are_those_of
                 first.setdefault((*frame.source, frame.position), frame)
                 last[frame.source] = frame.offset
 
-        model = {key: _value(frame.frame.rows[0]) for key, frame in first.items()}
+        model = {
+            key: _value(frame.frame.rows[0]) for key, frame in first.items() if not isinstance(frame.frame, TickFrame)
+        }
         found = rows(path, f"{_KEYED.format(CANDLES, 'close')} UNION ALL {_KEYED.format(TIMEFRAMES, 'close')}")
         found += rows(path, _KEYED.format(INDICATORS, "value"))
         assert {tuple(key): value for *key, value in found} == model
         assert len(found) == len(model)
 
-        seconds = [frame for key, frame in first.items() if key[0] == CANDLES]
+        seconds = [frame.frame for frame in first.values() if isinstance(frame.frame, CandleFrame)]
         assert summary(path)[2:] == (
-            sum(frame.frame.accepted for frame in seconds),
-            sum(len(frame.frame.late) for frame in seconds),
-            sum(frame.frame.out_of_session for frame in seconds),
+            sum(frame.accepted for frame in seconds),
+            sum(len(frame.late) for frame in seconds),
+            sum(frame.out_of_session for frame in seconds),
             0,
         )
         positions = read_positions(path, log="log", run=1)
@@ -166,36 +189,37 @@ def test_the_tables_hold_each_row_once_as_first_seen_and_the_counts_are_those_of
 CANDLES_TF = "SELECT ts, close, count, source, revision, marks, position FROM candles_tf ORDER BY ts"
 
 
-def in_table(number, close, *, position, revision=None):
+def in_table(number: int, close: int, *, position: int, revision: int | None = None) -> tuple[object, ...]:
     """A row of `CANDLES_TF`: of history where there is a revision, else one that ticks made."""
     made = (3, "live", 0, 3) if revision is None else (0, "broker", revision, 4)
     return (1669088700 + 60 * number, close, *made, position)
 
 
 @st.composite
-def repaired(draw):
+def repaired(draw: st.DrawFn) -> Repaired:
     """Frames in order, most with a row of their own, with history of candles up to there; and what a table holds."""
-    frames, table = [], {}
+    frames, table = [], dict[int, tuple[object, ...]]()
     for position in range(draw(st.integers(1, 8))):
         row = draw(st.sampled_from([True, True, False]))
         if row:
             table[position] = in_table(position, 105, position=position)
-        histories = draw(
-            st.lists(st.tuples(st.sets(st.integers(0, position), max_size=3), st.integers(0, 1)), max_size=2)
-        )
-        for number, (numbers, revision) in enumerate(histories):
+        drawn = draw(st.lists(st.tuples(st.sets(st.integers(0, position), max_size=3), st.integers(0, 1)), max_size=2))
+        histories = list[Told]()
+        for number, (numbers, revision) in enumerate(drawn):
             close = 200 + 10 * position + number
             for at in numbers:
                 if revision or at not in table:
                     table[at] = in_table(at, close, position=position, revision=revision)
-            histories[number] = [(at, close) for at in sorted(numbers)], revision
+            histories.append(([(at, close) for at in sorted(numbers)], revision))
         frames.append((position, histories, row))
     return frames, [table[at] for at in sorted(table)]
 
 
 @settings(max_examples=60, deadline=None)
 @given(repaired(), st.data())
-def test_history_fills_in_and_corrects_however_frames_are_batched_and_so_it_does_in_a_later_run(repair, data):
+def test_history_fills_in_and_corrects_however_frames_are_batched_and_so_it_does_in_a_later_run(
+    repair: Repaired, data: st.DataObject
+) -> None:
     frames, table = repair
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "candles.db"
@@ -207,7 +231,7 @@ def test_history_fills_in_and_corrects_however_frames_are_batched_and_so_it_does
             assert rows(path, CANDLES_TF) == table
 
 
-def test_what_fills_in_says_so_and_leaves_rows_that_ticks_made_alone(archive, path):
+def test_what_fills_in_says_so_and_leaves_rows_that_ticks_made_alone(archive: Archive, path: Path) -> None:
     archive.write([stored(TIMEFRAMES, 0)])
     archive.write([told(1, ([(0, 999), (1, 999)], 0)), told(2, ([(1, 998), (2, 998)], 0))])
 
@@ -218,7 +242,7 @@ def test_what_fills_in_says_so_and_leaves_rows_that_ticks_made_alone(archive, pa
     ]
 
 
-def test_only_what_the_broker_has_told_is_labelled_as_the_brokers(archive, path):
+def test_only_what_the_broker_has_told_is_labelled_as_the_brokers(archive: Archive, path: Path) -> None:
     archive.write([told(0, ([(0, 999)], 0), marks=0), told(1, ([(1, 998)], 0), marks=BROKER | PARTIAL)])
     archive.write([told(2, ([(2, 997)], 1), marks=PARTIAL)])
 
@@ -227,7 +251,9 @@ def test_only_what_the_broker_has_told_is_labelled_as_the_brokers(archive, path)
     ]  # fmt: skip
 
 
-def test_what_corrects_replaces_the_whole_row_with_the_marks_of_history_and_the_position_of_its_frame(archive, path):
+def test_what_corrects_replaces_the_whole_row_with_the_marks_of_history_and_the_position_of_its_frame(
+    archive: Archive, path: Path
+) -> None:
     archive.write([stored(TIMEFRAMES, 0), told(1, ([(1, 104)], 0))])
     archive.write([told(2, ([(0, 999), (1, 998)], 1))])
 
@@ -237,7 +263,9 @@ def test_what_corrects_replaces_the_whole_row_with_the_marks_of_history_and_the_
     ]
 
 
-def test_a_row_that_ticks_made_and_its_correction_may_come_in_one_batch_or_one_frame(archive, path):
+def test_a_row_that_ticks_made_and_its_correction_may_come_in_one_batch_or_one_frame(
+    archive: Archive, path: Path
+) -> None:
     archive.write([stored(TIMEFRAMES, 0), told(1, ([(0, 999)], 1)), told(2, ([(2, 998)], 1), row=True)])
 
     assert rows(path, CANDLES_TF) == [
@@ -246,13 +274,13 @@ def test_a_row_that_ticks_made_and_its_correction_may_come_in_one_batch_or_one_f
     ]
 
 
-def test_a_repair_is_not_undone_by_what_fills_in_after_it(archive, path):
+def test_a_repair_is_not_undone_by_what_fills_in_after_it(archive: Archive, path: Path) -> None:
     archive.write([told(0, ([(0, 999)], 1)), told(1, ([(0, 998)], 0))])
 
     assert rows(path, CANDLES_TF) == [in_table(0, 999, position=0, revision=1)]
 
 
-def test_the_summary_counts_a_candle_once_wherever_it_is_from(archive, path):
+def test_the_summary_counts_a_candle_once_wherever_it_is_from(archive: Archive, path: Path) -> None:
     written = archive.write(
         [stored(TIMEFRAMES, 0), told(1, ([(0, 999), (1, 999)], 1), row=True), told(2, ([(2, 1)], 0))]
     )
@@ -262,7 +290,7 @@ def test_the_summary_counts_a_candle_once_wherever_it_is_from(archive, path):
     assert rows(path, "SELECT row_count FROM positions") == [(2,)]
 
 
-def test_a_row_has_every_column_in_paise_and_epoch_seconds(archive, path):
+def test_a_row_has_every_column_in_paise_and_epoch_seconds(archive: Archive, path: Path) -> None:
     archive.write([stored(CANDLES, 0, partition=2), stored(TIMEFRAMES, 1), stored(INDICATORS, 1, close=100)])
 
     assert rows(path, "SELECT * FROM candles_1s") == [
@@ -274,23 +302,23 @@ def test_a_row_has_every_column_in_paise_and_epoch_seconds(archive, path):
     assert rows(path, "SELECT * FROM indicators") == [("NSE", "00", "SMA_9", 60, 1669088760, 100 / 3, 0, 1)]
 
 
-def test_the_summary_counts_candles_by_timeframe_and_what_became_of_the_ticks(archive, path):
+def test_the_summary_counts_candles_by_timeframe_and_what_became_of_the_ticks(archive: Archive, path: Path) -> None:
     archive.write([stored(CANDLES, position, rows=2) for position in range(4)])
     archive.write([stored(TIMEFRAMES, 0, rows=2), stored(INDICATORS, 0), stored(INDICATORS, 1, rows=0)])
 
     assert summary(path) == Summary({1: 8, 60: 2}, indicators=1, accepted=12, late=2, out_of_session=6, gaps=0)
 
 
-def test_the_summary_of_an_empty_archive_is_zero(archive, path):
+def test_the_summary_of_an_empty_archive_is_zero(archive: Archive, path: Path) -> None:
     assert summary(path) == Summary({1: 0}, indicators=0, accepted=0, late=0, out_of_session=0, gaps=0)
 
 
-def test_a_frame_without_rows_moves_the_position(archive):
+def test_a_frame_without_rows_moves_the_position(archive: Archive) -> None:
     assert archive.write([stored(CANDLES, 0, rows=0)]) == Written(rows=0, duplicates=0)
     assert archive.positions() == {(CANDLES, 0): Applied(0, 0, DAY_MS)}
 
 
-def test_a_batch_with_a_frame_too_far_on_is_refused_as_a_whole(archive, path):
+def test_a_batch_with_a_frame_too_far_on_is_refused_as_a_whole(archive: Archive, path: Path) -> None:
     with pytest.raises(PositionError):
         archive.write([stored(CANDLES, 0), stored(CANDLES, 2)])
 
@@ -298,7 +326,7 @@ def test_a_batch_with_a_frame_too_far_on_is_refused_as_a_whole(archive, path):
     assert rows(path, "SELECT * FROM candles_1s") == []
 
 
-def test_a_later_run_starts_from_nothing_and_its_rows_and_counts_replace(archive, path):
+def test_a_later_run_starts_from_nothing_and_its_rows_and_counts_replace(archive: Archive, path: Path) -> None:
     archive.write([stored(CANDLES, position) for position in range(3)])
     with closing(Archive(path, log="log", run=2)) as rebuilt:
         assert rebuilt.positions() == {}
@@ -308,7 +336,7 @@ def test_a_later_run_starts_from_nothing_and_its_rows_and_counts_replace(archive
     assert summary(path).accepted == 6
 
 
-def test_an_earlier_run_may_not_write_beside_a_later_one(archive, path):
+def test_an_earlier_run_may_not_write_beside_a_later_one(archive: Archive, path: Path) -> None:
     with closing(Archive(path, log="log", run=2)) as rebuilt:
         rebuilt.write([stored(CANDLES, 0, run=2)])
 
@@ -316,7 +344,7 @@ def test_an_earlier_run_may_not_write_beside_a_later_one(archive, path):
         archive.write([stored(CANDLES, 0)])
 
 
-def test_the_file_of_another_log_is_refused_with_what_to_do(archive, path):
+def test_the_file_of_another_log_is_refused_with_what_to_do(archive: Archive, path: Path) -> None:
     archive.write([stored(CANDLES, 0)])
 
     with pytest.raises(
@@ -327,7 +355,7 @@ def test_the_file_of_another_log_is_refused_with_what_to_do(archive, path):
         read_positions(path, log="other", run=1)
 
 
-def test_two_archives_that_write_the_same_frames_write_them_once(archive, path):
+def test_two_archives_that_write_the_same_frames_write_them_once(archive: Archive, path: Path) -> None:
     frames = [stored(CANDLES, position) for position in range(3)]
     with closing(Archive(path, log="log", run=1)) as twin:
         archive.write(frames[:2])
@@ -335,11 +363,11 @@ def test_two_archives_that_write_the_same_frames_write_them_once(archive, path):
         assert archive.write(frames) == Written(rows=0, duplicates=3)
 
 
-def test_there_are_no_positions_where_there_is_no_file(path):
+def test_there_are_no_positions_where_there_is_no_file(path: Path) -> None:
     assert read_positions(path, log="log", run=1) == {}
 
 
-def test_there_are_no_positions_while_the_tables_are_being_made(path):
+def test_there_are_no_positions_while_the_tables_are_being_made(path: Path) -> None:
     schema = resources.files("topology.sinks").joinpath("schema.sql").read_text()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in schema.split(";\n"):
@@ -359,18 +387,21 @@ connection.execute("ROLLBACK")
 
 
 @pytest.fixture
-def locker(archive, path):
+def locker(archive: Archive, path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the file locked until it reads a line."""
     with subprocess.Popen(
         [sys.executable, "-c", LOCKER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
+        assert process.stdout is not None
         assert process.stdout.readline() == "locked\n"
         yield process
         process.kill()
 
 
-def test_a_file_locked_by_another_process_only_delays(locker, path, caplog):
-    def write():
+def test_a_file_locked_by_another_process_only_delays(
+    locker: subprocess.Popen[str], path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write() -> Written:
         with closing(Archive(path, log="log", run=1)) as archive:
             return archive.write([stored(CANDLES, 0)])
 
@@ -386,7 +417,9 @@ def test_a_file_locked_by_another_process_only_delays(locker, path, caplog):
     assert written == [Written(rows=1, duplicates=0)]
 
 
-def test_a_file_that_stays_locked_stops_with_what_to_do_and_takes_the_frames_later(locker, archive):
+def test_a_file_that_stays_locked_stops_with_what_to_do_and_takes_the_frames_later(
+    locker: subprocess.Popen[str], archive: Archive
+) -> None:
     with pytest.raises(ArchiveLockedError, match="stays locked by another process: end what holds it"):
         archive.write([stored(CANDLES, 0)])
     locker.communicate("release\n")
@@ -394,7 +427,7 @@ def test_a_file_that_stays_locked_stops_with_what_to_do_and_takes_the_frames_lat
     assert archive.write([stored(CANDLES, 0)]) == Written(rows=1, duplicates=0)
 
 
-def test_a_full_disk_stops_with_what_to_do_and_loses_nothing(archive, path):
+def test_a_full_disk_stops_with_what_to_do_and_loses_nothing(archive: Archive, path: Path) -> None:
     archive.write([stored(CANDLES, 0)])
     many = [stored(CANDLES, position, rows=50) for position in range(1, 100)]
     (pages,) = archive._connection.execute("PRAGMA page_count").fetchone()
@@ -409,14 +442,14 @@ def test_a_full_disk_stops_with_what_to_do_and_loses_nothing(archive, path):
     assert archive.write(many) == Written(rows=99 * 50, duplicates=0)
 
 
-def test_a_file_that_is_no_database_is_refused(path):
+def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     path.write_bytes(b"timestamp,price\n" * 100)
 
     with pytest.raises(ArchiveError, match=r"can't be used \(file is not a database\)"):
         Archive(path, log="log", run=1)
 
 
-def test_a_database_of_something_else_is_refused(path):
+def test_a_database_of_something_else_is_refused(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE candles_1s (token TEXT)")
 
@@ -424,7 +457,7 @@ def test_a_database_of_something_else_is_refused(path):
         Archive(path, log="log", run=1)
 
 
-def test_an_archive_of_the_version_before_is_taken_over_with_its_rows(path):
+def test_an_archive_of_the_version_before_is_taken_over_with_its_rows(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(Path(__file__).with_name("archive_2.sql").read_text())
     tables = ("candles_1s", "candles_tf", "indicators")
@@ -441,14 +474,14 @@ def test_an_archive_of_the_version_before_is_taken_over_with_its_rows(path):
 
 
 @pytest.mark.parametrize("version", [1, SCHEMA_VERSION + 1])
-def test_an_archive_of_any_other_version_is_refused(archive, path, version):
+def test_an_archive_of_any_other_version_is_refused(archive: Archive, path: Path, version: int) -> None:
     archive._connection.execute(f"PRAGMA user_version = {version}")
 
     with pytest.raises(ArchiveError, match="is not an archive of this version"):
         Archive(path, log="log", run=1)
 
 
-def test_a_path_that_leads_through_a_file_is_refused(tmp_path):
+def test_a_path_that_leads_through_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(ArchiveError, match=r"can't be made .*: set another SQLITE_PATH"):

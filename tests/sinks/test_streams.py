@@ -1,5 +1,7 @@
 """What frames become in Redis."""
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from topology.log.frames import (
     TICKS,
     TIMEFRAMES,
     CandleFrame,
+    Configure,
     IndicatorFrame,
     IndicatorValue,
     TickFrame,
@@ -20,25 +23,25 @@ from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
 from topology.sinks.applied import Stored
-from topology.sinks.streams import ENTRIES_PER_MB, HISTORY_SAID, Streams, stream_lengths, watched_on
+from topology.sinks.streams import ENTRIES_PER_MB, HISTORY_SAID, Command, Streams, Watched, stream_lengths, watched_on
 
 NIFTY, RELIANCE = "NSE:99926000", "NSE:2885"
 
 
-def candle(instrument, start_ms, close=105):
+def candle(instrument: str, start_ms: int, close: int = 105) -> Candle:
     return Candle(instrument, 1, start_ms, 100, 110, 90, close, 5, 3)
 
 
-def candles(position, rows, *, live=(), partition=0):
+def candles(position: int, rows: Sequence[Candle], *, live: Sequence[Candle] = (), partition: int = 0) -> Stored:
     frame = CandleFrame(1, "log", 1, position, 0, [], "", list(rows), list(live))
     return Stored(CANDLES, partition, position, frame)
 
 
-def ticks(position, *given):
+def ticks(position: int, *given: Tick) -> Stored:
     return Stored(TICKS, 0, position, TickFrame(1, "log", 1, position, 0, 0, [], list(given)))
 
 
-def test_a_stream_is_as_long_as_clients_expect_where_memory_allows():
+def test_a_stream_is_as_long_as_clients_expect_where_memory_allows() -> None:
     assert stream_lengths(50, {60: 7, 120: 7, 3600: 1}, budget_mb=2048) == {1: 12000, 60: 280, 120: 200, 3600: 200}
 
 
@@ -47,7 +50,9 @@ def test_a_stream_is_as_long_as_clients_expect_where_memory_allows():
     indicators=st.dictionaries(st.integers(5, 86_400), st.integers(0, 20), max_size=8),
     budget_mb=st.integers(64, 8192),
 )
-def test_all_streams_together_fit_the_budget_but_for_an_entry_each(instruments, indicators, budget_mb):
+def test_all_streams_together_fit_the_budget_but_for_an_entry_each(
+    instruments: int, indicators: dict[int, int], budget_mb: int
+) -> None:
     lengths = stream_lengths(instruments, indicators, budget_mb=budget_mb)
     streams = instruments * (1 + sum(1 + count for count in indicators.values()))
     entries = instruments * sum(length * (1 + indicators.get(seconds, 0)) for seconds, length in lengths.items())
@@ -56,7 +61,7 @@ def test_all_streams_together_fit_the_budget_but_for_an_entry_each(instruments, 
     assert entries <= budget_mb * ENTRIES_PER_MB + streams  # each keeps one at least
 
 
-def test_the_length_of_streams_follows_the_instruments_seen_and_those_of_other_partitions():
+def test_the_length_of_streams_follows_the_instruments_seen_and_those_of_other_partitions() -> None:
     streams = Streams(partitions=4, budget_mb=1)  # room for 5,000 entries
     rows = [candle(f"NSE:{number}", 1000) for number in range(10)]
     (*_, last) = streams.commands([candles(0, rows)], live=True)
@@ -66,7 +71,7 @@ def test_the_length_of_streams_follows_the_instruments_seen_and_those_of_other_p
     assert last.length == 5_000 // 20
 
 
-def test_final_rows_are_added_in_order_channel_by_channel_with_the_start_of_their_candle_as_id():
+def test_final_rows_are_added_in_order_channel_by_channel_with_the_start_of_their_candle_as_id() -> None:
     rows = [candle(NIFTY, 1000), candle(RELIANCE, 1000), candle(NIFTY, 2000)]
     commands = Streams(partitions=1, budget_mb=1).commands([candles(0, rows)], live=True)
 
@@ -77,7 +82,7 @@ def test_final_rows_are_added_in_order_channel_by_channel_with_the_start_of_thei
     ]
 
 
-def test_of_live_values_only_the_newest_is_said_and_none_when_they_have_waited():
+def test_of_live_values_only_the_newest_is_said_and_none_when_they_have_waited() -> None:
     frames = [candles(0, [], live=[candle(NIFTY, 1000, close=1)]), candles(1, [], live=[candle(NIFTY, 1000, close=2)])]
     streams = Streams(partitions=1, budget_mb=1)
     (said,) = streams.commands(frames, live=True)
@@ -89,7 +94,7 @@ def test_of_live_values_only_the_newest_is_said_and_none_when_they_have_waited()
     assert streams.commands(frames, live=False) == []
 
 
-def test_of_ticks_the_newest_of_each_instrument_is_set_also_when_an_older_one_comes_after_it():
+def test_of_ticks_the_newest_of_each_instrument_is_set_also_when_an_older_one_comes_after_it() -> None:
     (nifty, reliance) = Streams(partitions=1, budget_mb=1).commands(
         [
             ticks(7, Tick(NIFTY, 100, 1500), Tick(RELIANCE, 50, 1600)),
@@ -103,18 +108,18 @@ def test_of_ticks_the_newest_of_each_instrument_is_set_also_when_an_older_one_co
     assert b'"position":8' in nifty.data
 
 
-def timeframes(position, rows, *histories):
+def timeframes(position: int, rows: list[Candle], *histories: History) -> Stored:
     frame = TimeframeFrame(1, "log", 1, position, 0, [], "", rows, [], list(histories))
     return Stored(TIMEFRAMES, 0, position, frame)
 
 
-def minutes(count, revision, *, reset=False):
+def minutes(count: int, revision: int, *, reset: bool = False) -> History:
     """History of as many minutes; the close of each is its number."""
     told = [Candle(NIFTY, 60, 60_000 * at, 1, 1_000_000, 1, at + 1, 0, 0, BROKER) for at in range(count)]
     return History(NIFTY, 60, told, revision, reset)
 
 
-def test_what_history_fills_in_and_corrects_is_only_said_after_the_rows_of_its_frame():
+def test_what_history_fills_in_and_corrects_is_only_said_after_the_rows_of_its_frame() -> None:
     row = Candle(RELIANCE, 60, 60_000, 1, 2, 1, 2, 0, 3)
     frames = [timeframes(3, [row], minutes(2, 1), minutes(1, 0)), timeframes(4, [row])]
     commands = Streams(partitions=1, budget_mb=1).commands(frames, live=False)
@@ -132,7 +137,7 @@ def test_what_history_fills_in_and_corrects_is_only_said_after_the_rows_of_its_f
 
 
 @pytest.mark.parametrize("revision", [0, 1])
-def test_of_much_history_only_the_newest_is_said_and_none_where_it_starts_afresh(revision):
+def test_of_much_history_only_the_newest_is_said_and_none_where_it_starts_afresh(revision: int) -> None:
     frames = [timeframes(0, [], minutes(HISTORY_SAID + 2, revision), minutes(HISTORY_SAID + 1, revision, reset=True))]
     commands = Streams(partitions=1, budget_mb=1).commands(frames, live=True)
 
@@ -140,7 +145,7 @@ def test_of_much_history_only_the_newest_is_said_and_none_where_it_starts_afresh
     assert closes == list(range(3, HISTORY_SAID + 3))
 
 
-def test_history_that_starts_afresh_and_is_not_too_much_is_said():
+def test_history_that_starts_afresh_and_is_not_too_much_is_said() -> None:
     commands = Streams(partitions=1, budget_mb=1).commands(
         [timeframes(0, [], minutes(HISTORY_SAID, 0, reset=True))], live=True
     )
@@ -148,7 +153,7 @@ def test_history_that_starts_afresh_and_is_not_too_much_is_said():
     assert len(commands) == HISTORY_SAID
 
 
-def test_an_indicator_is_named_by_its_timeframe_too():
+def test_an_indicator_is_named_by_its_timeframe_too() -> None:
     value = IndicatorValue(NIFTY, "SMA_9", 60, 60_000, 1.5)
     frame = IndicatorFrame(1, "log", 1, 0, 0, [], "", [value], [])
     (command,) = Streams(partitions=1, budget_mb=1).commands([Stored(INDICATORS, 0, 0, frame)], live=True)
@@ -156,10 +161,10 @@ def test_an_indicator_is_named_by_its_timeframe_too():
     assert (command.name, command.id) == ("ind:SMA_9:60s", "60000-0")
 
 
-def everything():
+def everything() -> dict[str, list[Stored]]:
     """By stage, a frame or two with rows, history and live values of two instruments."""
     names = (NIFTY, RELIANCE)
-    head = (1, "log", 1, 0, 0, [], "")
+    head = (1, "log", 1, 0, 0, list[Configure](), "")
     bars = [Candle(name, 60, 60_000, 1, 2, 1, 2, 0, 3) for name in names]
     values = [IndicatorValue(name, kind, 60, 60_000, 1.5) for name in names for kind in ("SMA_9", "RSI_14")]
     seconds = [candle(name, 1000) for name in names]
@@ -171,15 +176,15 @@ def everything():
     }
 
 
-def commands_of(stage, *, watched=None):
+def commands_of(stage: str, *, watched: Watched | None = None) -> list[Command]:
     return Streams(partitions=1, budget_mb=1).commands(everything()[stage], live=True, watched=watched)
 
 
-def channel(command):
+def channel(command: Command) -> str:
     return f"pub:{command.name}:{command.instrument}"
 
 
-def is_live(command):
+def is_live(command: Command) -> bool:
     return b'"forming":true' in command.data or b'"live":true' in command.data
 
 
@@ -188,7 +193,9 @@ CHANNELS = sorted({channel(command) for stage in everything() for command in com
 
 @pytest.mark.parametrize("stage", everything())
 @given(channels=st.sets(st.sampled_from([*CHANNELS, "pub:", "pub:NSE", "pub:x:99926000", "pub:a:b:c:NSE:2885:d"])))
-def test_only_what_is_for_eyes_only_depends_on_what_is_watched_and_is_said_there_alone(stage, channels):
+def test_only_what_is_for_eyes_only_depends_on_what_is_watched_and_is_said_there_alone(
+    stage: str, channels: set[str]
+) -> None:
     assert commands_of(stage, watched=watched_on(channels)) == [
         command._replace(how="keep") if command.how == "set" and channel(command) not in channels else command
         for command in commands_of(stage)
@@ -196,7 +203,7 @@ def test_only_what_is_for_eyes_only_depends_on_what_is_watched_and_is_said_there
     ]
 
 
-def test_there_is_something_of_each_kind_to_be_watched():
+def test_there_is_something_of_each_kind_to_be_watched() -> None:
     assert CHANNELS == [
         "pub:candle:1s:NSE:2885",
         "pub:candle:1s:NSE:99926000",

@@ -13,7 +13,7 @@ NIFTY = "NSE:99926000"
 OPEN_MS = 1_669_088_700_000
 
 
-def test_a_tick_of_an_index_has_no_volume_and_quantity_zero():
+def test_a_tick_of_an_index_has_no_volume_and_quantity_zero() -> None:
     tick = Tick(NIFTY, 1824995, OPEN_MS + 250)
 
     assert tick_json(tick, None, position=7, partition=2) == (
@@ -21,7 +21,7 @@ def test_a_tick_of_an_index_has_no_volume_and_quantity_zero():
     )
 
 
-def test_a_tick_of_a_stock_has_the_volume_of_its_day():
+def test_a_tick_of_a_stock_has_the_volume_of_its_day() -> None:
     tick = Tick("NSE:2885", 255510, OPEN_MS, day_volume=1200, quantity=25)
 
     assert tick_json(tick, None, position=7, partition=2) == (
@@ -30,7 +30,7 @@ def test_a_tick_of_a_stock_has_the_volume_of_its_day():
     )
 
 
-def test_a_quote_travels_along_with_the_tick_or_alone():
+def test_a_quote_travels_along_with_the_tick_or_alone() -> None:
     tick = Tick("NSE:2885", 255510, OPEN_MS, day_volume=1200, quantity=25)
     quote = Quote("NSE:2885", OPEN_MS + 5, 255500, 1300, 255000, 256000, 254000, 253000, 255200, bid=255495, ask=255515)
     told = (
@@ -46,7 +46,7 @@ def test_a_quote_travels_along_with_the_tick_or_alone():
     )
 
 
-def test_every_field_of_a_quote_has_its_place():
+def test_every_field_of_a_quote_has_its_place() -> None:
     fields = [field.name for field in msgspec.structs.fields(Quote)]
     quote = Quote("NSE:2885", OPEN_MS, **{name: number for number, name in enumerate(fields[2:], 1)})
     shown = msgspec.json.decode(tick_json(None, quote, position=0, partition=0))
@@ -55,7 +55,7 @@ def test_every_field_of_a_quote_has_its_place():
     assert [shown.get(f"day_{name}") for name in ("open", "high", "low")] == [3, 4, 5]
 
 
-def test_a_candle_says_what_is_special_about_it():
+def test_a_candle_says_what_is_special_about_it() -> None:
     candle = Candle(NIFTY, 60, OPEN_MS, 1824995, 1825010, 1824990, 1825000, 30, 4, PARTIAL | EXTREME)
 
     assert candle_json(candle, forming=False, position=7, partition=2).endswith(
@@ -64,7 +64,7 @@ def test_a_candle_says_what_is_special_about_it():
 
 
 @pytest.mark.parametrize("revision", [0, 1])
-def test_a_candle_of_the_brokers_history_says_so_at_its_end(revision):
+def test_a_candle_of_the_brokers_history_says_so_at_its_end(revision: int) -> None:
     candle = Candle(NIFTY, 60, OPEN_MS, 1824995, 1825010, 1824990, 1825000, 30, 0, BROKER)
 
     assert candle_json(candle, forming=False, position=7, partition=2, revision=revision) == (
@@ -74,13 +74,13 @@ def test_a_candle_of_the_brokers_history_says_so_at_its_end(revision):
     )
 
 
-def test_a_candle_of_our_own_history_is_not_said_to_be_the_brokers():
+def test_a_candle_of_our_own_history_is_not_said_to_be_the_brokers() -> None:
     candle = Candle(NIFTY, 300, OPEN_MS, 1824995, 1825010, 1824990, 1825000, 30, 7)
     told = msgspec.json.decode(candle_json(candle, forming=False, position=7, partition=2, revision=0))
     assert (told["revision"], told["count"], "source" in told) == (0, 7, False)
 
 
-def test_a_second_candle_counts_its_ticks_as_ticks_count():
+def test_a_second_candle_counts_its_ticks_as_ticks_count() -> None:
     candle = Candle(NIFTY, 1, OPEN_MS, 1824995, 1825010, 1824990, 1825000, 0, 4)
 
     assert candle_json(candle, forming=False, position=7, partition=2) == (
@@ -89,7 +89,7 @@ def test_a_second_candle_counts_its_ticks_as_ticks_count():
     )
 
 
-def test_a_forming_candle_of_a_timeframe_says_so_and_has_a_count():
+def test_a_forming_candle_of_a_timeframe_says_so_and_has_a_count() -> None:
     candle = Candle(NIFTY, 60, OPEN_MS, 1824995, 1825010, 1824990, 1825000, 30, 4)
 
     assert candle_json(candle, forming=True, position=7, partition=2) == (
@@ -99,7 +99,7 @@ def test_a_forming_candle_of_a_timeframe_says_so_and_has_a_count():
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_an_indicator_value_is_ready_and_says_whether_it_is_live(live):
+def test_an_indicator_value_is_ready_and_says_whether_it_is_live(live: bool) -> None:
     value = IndicatorValue(NIFTY, "SMA_20", 60, OPEN_MS, 1855775.75)
 
     assert indicator_json(value, live=live, position=7, partition=2) == (
@@ -111,7 +111,7 @@ def test_an_indicator_value_is_ready_and_says_whether_it_is_live(live):
 @pytest.mark.parametrize(
     ("exact", "shown"), [(1855272.222222, 1855272.2222), (37.02504999, 37.0250), (0.00005, 0.0001)]
 )
-def test_an_indicator_value_is_shown_to_four_decimals(exact, shown):
+def test_an_indicator_value_is_shown_to_four_decimals(exact: float, shown: str) -> None:
     value = IndicatorValue(NIFTY, "RSI_14", 60, OPEN_MS, exact)
 
     assert msgspec.json.decode(indicator_json(value, live=False, position=0, partition=0))["value"] == shown

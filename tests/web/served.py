@@ -20,6 +20,7 @@ from faust.web.base import BlueprintManager
 
 from tests.log.chain import LOG, NSE, RUN, Chain, Made, records
 from tests.reference.brute_force import Row, indian_ms
+from tests.reference.generated import Batch
 from topology.embedded.loopback import LOOPBACK, free_port
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES, Configure, TickFrame, tick_frame
 from topology.log.frames import TICKS as TICKS_STAGE
@@ -53,7 +54,7 @@ def two_days() -> tuple[list[TickFrame], list[Made]]:
     Of the index there is a tick every 5 s; of the stock now and then, with quiet minutes.
     """
     chance = random.Random(7)
-    batches = []
+    batches = list[Batch]()
     for day in DAYS:
         opens, closes = indian_ms(day, "09:15:00"), indian_ms(day, "15:30:00")
         price, other, volume = 1_800_000, 250_000, 0

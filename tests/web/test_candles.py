@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from yarl import URL
 
 from tests.log.chain import NSE
 from tests.reference.brute_force import indian_ms
@@ -42,7 +43,7 @@ async def paged(client: Client, **query: Any) -> list[dict[str, Any]]:
         following = client.answer.links.get("next")
         if following is None:
             return found
-        query["before"] = following["url"].query["before"]
+        query["before"] = URL(following["url"]).query["before"]
 
 
 @pytest.mark.parametrize("timeframe_s", [1, 60, 300])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.web.served import NIFTY, TOKEN, Client, Stores, asked
@@ -9,7 +11,7 @@ from topology.embedded.loopback import free_port
 from web.guard import BURST, RATE_PER_S
 
 BODY = b'[{"TF":60}]'
-RIGHT = {"Authorization": f"Bearer {TOKEN}"}
+RIGHT: dict[str, Any] = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
+from yarl import URL
 
 from tests.log.chain import NSE, values_of
 from tests.reference.brute_force import indian_ms
@@ -21,7 +22,7 @@ from web.outside import Standing
 from web.rest import ENDPOINTS
 from web.rest.market import label, status_at
 
-AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
+AUTHORIZED: dict[str, Any] = {"Authorization": f"Bearer {TOKEN}"}
 
 
 async def test_values_of_an_indicator_come_in_pages_too(client: Client) -> None:
@@ -36,7 +37,7 @@ async def test_values_of_an_indicator_come_in_pages_too(client: Client) -> None:
         found += await client.get("/api/indicators/history", **query)
         if "next" not in client.answer.links:
             break
-        query["before"] = client.answer.links["next"]["url"].query["before"]
+        query["before"] = URL(client.answer.links["next"]["url"]).query["before"]
     assert [(row["ts"] * 1000, row["value"]) for row in found] == [
         (ts, pytest.approx(value, abs=5e-5)) for ts, value in sorted(wanted.items(), reverse=True)
     ]
@@ -63,7 +64,7 @@ async def test_a_chart_has_values_where_none_were_published(filled: Stores) -> N
     with closing(sqlite3.connect(filled.path)) as archive, archive:
         archive.execute("DELETE FROM indicators WHERE ts < ?", [published[30]["ts"]])
     async with asked(filled, log) as client:
-        query = {"name": "EMA_9", "tf": 300, "token": NIFTY, "fill": "computed"}
+        query: dict[str, Any] = {"name": "EMA_9", "tf": 300, "token": NIFTY, "fill": "computed"}
         found = await client.get("/api/indicators/history", **query, limit=50)
         older = await client.get("/api/indicators/history", **query, limit=20, before=found[29]["ts"])
     assert found[:31] == published[:31]
@@ -140,7 +141,9 @@ async def test_a_stretch_of_candles_comes_oldest_first(client: Client) -> None:
     found = await client.get("/candles", token="99926000", tf=60, **{"from": opens, "to": opens + 600})
     assert [row["ts"] for row in found] == list(range(opens, opens + 600, 60))
     assert (
-        await client.get("/candles", token=NIFTY, **{"from": "2022-11-22T09:15", "to": "2022-11-22T09:25:00+05:30"})
+        await client.get(
+            "/candles", token=NIFTY, **dict[str, Any]({"from": "2022-11-22T09:15", "to": "2022-11-22T09:25:00+05:30"})
+        )
         == found
     )
     assert await client.get("/candles", token=NIFTY, limit=3, **{"from": opens, "to": opens + 600}) == found[-3:]
@@ -219,7 +222,7 @@ async def test_every_endpoint_is_described_with_an_example_that_works(client: Cl
     assert described == {(one.method, one.path) for one in ENDPOINTS}
     for endpoint in ENDPOINTS:
         if endpoint.method == "GET":
-            query = dict(parse_qsl(endpoint.example))
+            query: dict[str, Any] = dict(parse_qsl(endpoint.example))
             if "name" in query:
                 query["name"] = "SMA_3"
             await client.get(endpoint.path, **query)

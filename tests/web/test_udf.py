@@ -11,6 +11,7 @@ import pytest
 
 from tests.log.chain import NSE, Chain, records
 from tests.reference.brute_force import Row, indian_ms
+from tests.reference.generated import Batch
 from tests.run.days import NIFTY_50, read_rows
 from tests.web.served import CONFIGURATION, DAYS, NIFTY, Client, Stores, asked, stored
 from tests.web.test_candles import candles
@@ -24,7 +25,9 @@ REAL_DAY = date(2022, 11, 22)
 async def real(stores: Stores, market_data: Path) -> AsyncIterator[tuple[Client, list[Row]]]:
     """A gateway that knows nothing but a recorded day of the index, and its rows."""
     rows = read_rows(market_data / f"{REAL_DAY}.csv")
-    cut = [(rows[start : start + 100], rows[start : start + 100][-1].time_ms) for start in range(0, len(rows), 100)]
+    cut: list[Batch] = [
+        (rows[start : start + 100], rows[start : start + 100][-1].time_ms) for start in range(0, len(rows), 100)
+    ]
     cut.append(([], indian_ms(REAL_DAY, "15:35:00")))
     made = Chain().run(records(cut, {0: CONFIGURATION}))
     await stores.archived(stored(made))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.checks.conftest import Serve
 from topology.cli.checks import Finding, Level
 from topology.cli.checks.account import clock, credentials, egress
 from topology.embedded.loopback import LOOPBACK, free_port
@@ -113,7 +114,7 @@ def test_everything_that_is_wrong_is_told_at_once(with_account: Accounts) -> Non
     ],
 )
 def test_the_clock_is_compared_with_the_middle_of_the_second_that_the_broker_tells(
-    ahead_s: float, level: Level, said: str, serve, with_account: Accounts
+    ahead_s: float, level: Level, said: str, serve: Serve, with_account: Accounts
 ) -> None:
     port = serve(date=formatdate(TIME_S, usegmt=True))
     finding = only(clock(with_account(api_url=f"http://{LOOPBACK}:{port}"), lambda: TIME_S + 0.5 + ahead_s))
@@ -121,14 +122,14 @@ def test_the_clock_is_compared_with_the_middle_of_the_second_that_the_broker_tel
     assert said in finding.found
 
 
-def test_half_the_way_of_request_and_answer_is_taken_into_account(serve, with_account: Accounts) -> None:
+def test_half_the_way_of_request_and_answer_is_taken_into_account(serve: Serve, with_account: Accounts) -> None:
     port = serve(date=formatdate(TIME_S, usegmt=True))
     times = iter([TIME_S + 0.5 - 3.0, TIME_S + 0.5 + 3.0])
     assert only(clock(with_account(api_url=f"http://{LOOPBACK}:{port}"), lambda: next(times))).level is Level.OK
 
 
 @pytest.mark.parametrize("date", ["", "yesterday"])
-def test_a_broker_that_tells_no_time_is_a_warning(date: str, serve, with_account: Accounts) -> None:
+def test_a_broker_that_tells_no_time_is_a_warning(date: str, serve: Serve, with_account: Accounts) -> None:
     assert only(clock(with_account(api_url=f"http://{LOOPBACK}:{serve(date=date)}"))).level is Level.WARN
 
 
@@ -145,7 +146,7 @@ def test_without_a_broker_the_clock_is_a_warning(url: str, with_account: Account
 
 
 @pytest.mark.parametrize("which", ["api", "feed", "master"])
-def test_a_server_that_answers_is_ok_with_a_path_and_without(which: str, serve, with_account: Accounts) -> None:
+def test_a_server_that_answers_is_ok_with_a_path_and_without(which: str, serve: Serve, with_account: Accounts) -> None:
     port = serve()
     for path in ("", "/a/b.json"):
         scheme = "ws" if which == "feed" else "http"
@@ -182,7 +183,7 @@ def test_an_address_with_a_password_in_it_is_not_shown(with_account: Accounts) -
     assert "geheim" not in str(finding)
 
 
-def test_a_server_that_speaks_no_tls_where_it_should_is_bad(serve, with_account: Accounts) -> None:
+def test_a_server_that_speaks_no_tls_where_it_should_is_bad(serve: Serve, with_account: Accounts) -> None:
     finding = only(egress(with_account(api_url=f"https://{LOOPBACK}:{serve()}"), "api"))
     assert finding.level is Level.BAD
     assert "certificate" in finding.found
@@ -193,7 +194,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for loopback that nobody trusts, with its key."""
     if (openssl := shutil.which("openssl")) is None:
         missing = "openssl, which makes a certificate for this test, is not installed"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
     path = tmp_path_factory.mktemp("tls") / "loopback.pem"
     made = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     made += ["-days", "2", "-subj", "/CN=loopback", "-addext", f"subjectAltName=IP:{LOOPBACK}"]
@@ -203,7 +206,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_certificate_is_ok_where_it_is_trusted_and_bad_where_it_is_not(
-    certificate: Path, serve, with_account: Accounts, monkeypatch: pytest.MonkeyPatch
+    certificate: Path, serve: Serve, with_account: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import topology.market
+from tests.cli.checks.conftest import Serve
 from topology import topics
 from topology.cli import doctor
 from topology.cli.main import main
@@ -27,7 +28,7 @@ ACCOUNT = {
 
 
 @pytest.fixture
-def well(kafka: Kafka, valkey: Valkey, serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def well(kafka: Kafka, valkey: Valkey, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Set up everything that the command looks at."""
     monkeypatch.chdir(tmp_path)
     # The names of the topics are those of the live namespace, which other tests may have made.

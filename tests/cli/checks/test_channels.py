@@ -6,6 +6,7 @@ from typing import Self
 
 import pytest
 
+from tests.cli.checks.conftest import Serve
 from topology.cli.checks import Level
 from topology.cli.checks.channels import notifiers
 from topology.embedded.loopback import LOOPBACK, free_port
@@ -36,14 +37,14 @@ def test_half_a_channel_is_bad_and_not_shown(settings: Settings) -> None:
     assert SECRET not in str(finding)
 
 
-def test_a_channel_is_not_used_unless_asked(hooked) -> None:
+def test_a_channel_is_not_used_unless_asked(hooked: Callable[[int], Settings]) -> None:
     (finding,) = notifiers(hooked(free_port()), notify=False, now_ms=0)
     assert finding.level is Level.OK
     assert "webhook set" in finding.found
 
 
 def test_a_message_that_does_not_come_through_is_bad_and_the_others_are_told(
-    hooked, serve, taken: list[bytes], monkeypatch: pytest.MonkeyPatch
+    hooked: Callable[[int], Settings], serve: Serve, taken: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Nowhere(Telegram):
         @classmethod

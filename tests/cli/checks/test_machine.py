@@ -3,11 +3,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import metadata
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
+from tests.cli.checks.conftest import Serve
 from topology.cli.checks import Level, machine
 from topology.cli.checks.machine import GB, disk, ports, room, versions
 from topology.embedded.loopback import LOOPBACK, free_port
@@ -42,27 +44,27 @@ def at(settings: Settings) -> Callable[[str, int], Settings]:
     return lambda host, port: replace(settings, metrics_addr=Address(host, port))
 
 
-def test_a_free_port_is_ok(at) -> None:
+def test_a_free_port_is_ok(at: Callable[[str, int], Settings]) -> None:
     finding, *_ = ports(at(LOOPBACK, free_port()))
     assert finding.level is Level.OK
     assert "is free" in finding.found
 
 
-def test_a_port_that_one_of_our_roles_holds_is_ok(at, serve) -> None:
+def test_a_port_that_one_of_our_roles_holds_is_ok(at: Callable[[str, int], Settings], serve: Serve) -> None:
     finding, *_ = ports(at("localhost", serve(b'{"role": "pipeline", "state": "running"}')))
     assert finding.level is Level.OK
     assert "one of ours" in finding.found
 
 
 @pytest.mark.parametrize("body", [b"", b"OK", b"[]", b"\xff{", b"{" * 70_000])
-def test_a_port_that_somebody_else_holds_is_bad(body: bytes, at, serve) -> None:
+def test_a_port_that_somebody_else_holds_is_bad(body: bytes, at: Callable[[str, int], Settings], serve: Serve) -> None:
     finding, *_ = ports(at(LOOPBACK, serve(body)))
     assert finding.level is Level.BAD
     assert "METRICS_ADDR" in finding.advice
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "[::ffff:192.0.2.1]"])
-def test_an_address_of_another_machine_is_bad(host: str, at) -> None:
+def test_an_address_of_another_machine_is_bad(host: str, at: Callable[[str, int], Settings]) -> None:
     finding, *_ = ports(at(host, free_port()))
     assert finding.level is Level.BAD
     assert "can't be listened on" in finding.found
@@ -83,7 +85,7 @@ def test_the_versions_that_are_installed_for_this_test_are_known() -> None:
 def test_a_package_of_another_version_or_none_is_bad(
     package: str, installed: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = machine.version
+    known = metadata.version
 
     def version(name: str) -> str:
         if name != package:

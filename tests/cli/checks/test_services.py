@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.cli.checks.conftest import Serve
 from topology import topics
 from topology.cli.checks import Level
 from topology.cli.checks.services import broker, memory_for_streams, redis
@@ -60,7 +61,7 @@ def test_no_broker_is_bad(settings: Settings) -> None:
     assert "BROKER_URL" in finding.advice
 
 
-def test_what_is_no_broker_is_bad(settings: Settings, serve) -> None:
+def test_what_is_no_broker_is_bad(settings: Settings, serve: Serve) -> None:
     (finding,) = broker(replace(settings, broker_url=f"kafka://{LOOPBACK}:{serve()}"))
     assert finding.level is Level.BAD
     assert finding.advice
@@ -93,7 +94,7 @@ def test_no_redis_is_bad(settings: Settings) -> None:
     assert "REDIS_ADDR" in finding.advice
 
 
-def test_what_is_no_redis_is_bad(settings: Settings, serve) -> None:
+def test_what_is_no_redis_is_bad(settings: Settings, serve: Serve) -> None:
     (finding,) = redis(replace(settings, redis_addr=Address(LOOPBACK, serve())))
     assert finding.level is Level.BAD
 

@@ -19,7 +19,6 @@ import pytest
 
 from tests.reference.brute_force import indian_ms
 from topology.feeds import Content
-from topology.feeds.angel import connection as connecting
 from topology.feeds.angel.backlog import Backlog
 from topology.feeds.angel.connection import Connection
 from topology.feeds.angel.feed import AngelFeed
@@ -297,7 +296,7 @@ class World:
 
         monkeypatch.setattr("topology.feeds.angel.feed.Connection", Counted)
         monkeypatch.setattr(stream._Socket, "flush", counted_flush)
-        monkeypatch.setattr(connecting.asyncio, "to_thread", counted_call)
+        monkeypatch.setattr(asyncio, "to_thread", counted_call)
 
 
 def by_second(candles: Sequence[Candle]) -> dict[tuple[str, int], Candle]:

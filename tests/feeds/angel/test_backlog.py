@@ -28,6 +28,11 @@ def fill(timeframe_s: int = 60, *, due_ms: int = NOW_MS, reset: bool = False) ->
     return Need(timeframe_s, NOW_MS - 90 * MINUTE_MS, NOW_MS, due_ms, int(reset), reset)
 
 
+def postpone_or_give_up(backlog: Backlog, instrument: str, need: Need, now_ms: int) -> None:
+    if not backlog.postpone(instrument, need, now_ms):
+        backlog.give_up(instrument, need, now_ms)
+
+
 def minutes(backlog: Backlog) -> set[tuple[str, int]]:
     """All minutes that are to be repaired, and of which timeframe's candles."""
     return {
@@ -80,7 +85,7 @@ def test_every_minute_of_every_gap_is_asked_for_until_it_is_there_also_over_rest
                     brought = range((need.from_ms - NOW_MS) // MINUTE_MS, (until_ms - NOW_MS) // MINUTE_MS)
                     lacking -= {(asked.instrument, minute) for minute in brought}
                 else:
-                    backlog.postpone(asked.instrument, need, NOW_MS) or backlog.give_up(asked.instrument, need, NOW_MS)
+                    postpone_or_give_up(backlog, asked.instrument, need, NOW_MS)
             assert minutes(backlog) == lacking
             assert (backlog.due(FAR_MS) is None) == (backlog.next_ms() is None) == (not lacking)
             assert len(backlog) == len({name for name, _ in lacking})
@@ -231,7 +236,7 @@ def test_a_repair_is_given_up_on_the_second_day_and_anything_after_thirty(path: 
         assert due is not None
         for need in due.needs:
             asked[need.repairs].append(now_ms)
-            backlog.postpone(ONE, need, now_ms) or backlog.give_up(ONE, need, now_ms)
+            postpone_or_give_up(backlog, ONE, need, now_ms)
     assert len(asked[True]) == 8
     assert OLDEST_MS < asked[False][-1] - NOW_MS < OLDEST_MS + ANOTHER_DAY_MS
 
@@ -260,5 +265,5 @@ def test_gaps_every_few_seconds_for_hours_pile_up_nothing() -> None:
             backlog.add(ONE, [repair(begin, begin + timeframe, timeframe_s=60 * timeframe, due_ms=due_ms)])
         now_ms = NOW_MS + second * 1000
         if (due := backlog.due(now_ms)) is not None and choose.random() < 0.1:
-            backlog.postpone(ONE, due.needs[0], now_ms) or backlog.give_up(ONE, due.needs[0], now_ms)
+            postpone_or_give_up(backlog, ONE, due.needs[0], now_ms)
         assert len(backlog._kept.needs[ONE]) <= 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from bisect import bisect_left
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -183,5 +184,5 @@ async def test_an_hour_of_history_stays_within_the_hour() -> None:
         ({"text": "Invalid Token", "code": "AG8001"}, False),
     ],
 )
-def test_a_refusal_is_known_by_body_code_or_status(answer: dict, refused: bool) -> None:
+def test_a_refusal_is_known_by_body_code_or_status(answer: dict[str, Any], refused: bool) -> None:
     assert is_refusal(**answer) == refused

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.feeds.angel.masters import LISTED, NIFTY, RELIANCE, future, index, keep, option, row
+from tests.feeds.angel.masters import LISTED, NIFTY, RELIANCE, Row, future, index, keep, option, row
 from topology.feeds import FeedError
-from topology.feeds.angel.listing import read_row
+from topology.feeds.angel.listing import Listing, read_row
 from topology.feeds.angel.listings import Listings, write
 from topology.market.instruments import Instrument
 
@@ -22,7 +23,9 @@ def classes(path: Path, rows: list[dict[str, str]]) -> dict[str, str]:
 
 
 @given(st.sampled_from(LISTED))
-def test_a_listing_is_kept_as_it_was_read_but_for_what_the_whole_master_tells_of_it(listings, given):
+def test_a_listing_is_kept_as_it_was_read_but_for_what_the_whole_master_tells_of_it(
+    listings: Listings, given: Row
+) -> None:
     read = read_row(given)
     kept = listings.get(read.instrument)
     assert kept is not None
@@ -33,7 +36,7 @@ def test_a_listing_is_kept_as_it_was_read_but_for_what_the_whole_master_tells_of
         assert kept == read
 
 
-def test_a_stock_with_derivatives_closes_with_an_auction_wherever_it_is_listed(tmp_path):
+def test_a_stock_with_derivatives_closes_with_an_auction_wherever_it_is_listed(tmp_path: Path) -> None:
     rows = [
         RELIANCE,
         row("BSE", "500325", "RELIANCE", "RELIANCE"),
@@ -62,18 +65,18 @@ def test_a_stock_with_derivatives_closes_with_an_auction_wherever_it_is_listed(t
     }
 
 
-def test_an_option_of_the_bse_makes_its_stock_one_with_derivatives_too(tmp_path):
+def test_an_option_of_the_bse_makes_its_stock_one_with_derivatives_too(tmp_path: Path) -> None:
     rows = [RELIANCE, option("BFO", "12", "RELIANCE", "24NOV2026", "1400CE")]
     assert classes(tmp_path / "instruments.db", rows)["NSE:2885"] == "equity_cas"
 
 
-def test_what_is_not_there_is_none(listings):
+def test_what_is_not_there_is_none(listings: Listings) -> None:
     assert listings.get(Instrument("NSE", "1")) is None
     assert listings.get(Instrument("BSE", "2885")) is None
     assert listings.named("ZOMATO") == []
 
 
-def test_a_copy_says_where_and_when_it_comes_from(tmp_path):
+def test_a_copy_says_where_and_when_it_comes_from(tmp_path: Path) -> None:
     path = tmp_path / "new" / "instruments.db"
     left_out = {"segment NCO": 3}
     count = write(
@@ -86,17 +89,17 @@ def test_a_copy_says_where_and_when_it_comes_from(tmp_path):
         assert listings.left_out == left_out
 
 
-def test_no_copy_is_none(tmp_path):
+def test_no_copy_is_none(tmp_path: Path) -> None:
     assert Listings.opened(tmp_path / "instruments.db") is None
 
 
-def test_the_first_listing_of_an_instrument_counts(tmp_path):
+def test_the_first_listing_of_an_instrument_counts(tmp_path: Path) -> None:
     with Listings(keep(tmp_path / "instruments.db", [RELIANCE, RELIANCE | {"symbol": "OTHER-EQ"}])) as listings:
         assert listings.count == 1
         assert [listing.symbol for listing in listings.search("2885")] == ["RELIANCE-EQ"]
 
 
-def test_a_listing_that_was_renamed_goes_by_its_new_name_only(tmp_path):
+def test_a_listing_that_was_renamed_goes_by_its_new_name_only(tmp_path: Path) -> None:
     path = keep(tmp_path / "instruments.db", [RELIANCE, NIFTY])
     with Listings(path) as before:
         keep(path, [RELIANCE | {"symbol": "JIO-EQ", "name": "JIO"}])
@@ -110,7 +113,7 @@ class BrokenError(Exception):
     pass
 
 
-def broken_rows():
+def broken_rows() -> Iterator[Listing]:
     yield read_row(RELIANCE)
     raise BrokenError
 
@@ -120,7 +123,9 @@ def refuse(_: Listings) -> None:
 
 
 @pytest.mark.parametrize(("rows", "accept"), [(broken_rows, print), (lambda: [read_row(RELIANCE)], refuse)])
-def test_whatever_goes_wrong_the_last_copy_stays_and_nothing_else(tmp_path, rows, accept):
+def test_whatever_goes_wrong_the_last_copy_stays_and_nothing_else(
+    tmp_path: Path, rows: Callable[[], Iterable[Listing]], accept: Callable[[Listings], None]
+) -> None:
     path = keep(tmp_path / "instruments.db", [NIFTY])
     before, files = path.read_bytes(), set(tmp_path.iterdir())
     with pytest.raises(BrokenError):
@@ -129,7 +134,7 @@ def test_whatever_goes_wrong_the_last_copy_stays_and_nothing_else(tmp_path, rows
     assert set(tmp_path.iterdir()) == files
 
 
-def test_what_an_update_left_that_was_killed_is_no_obstacle(tmp_path):
+def test_what_an_update_left_that_was_killed_is_no_obstacle(tmp_path: Path) -> None:
     path = tmp_path / "instruments.db"
     for suffix in (".new", ".rows"):
         path.with_suffix(suffix).write_bytes(b"half of it")
@@ -138,7 +143,7 @@ def test_what_an_update_left_that_was_killed_is_no_obstacle(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"instruments.db", "instruments.lock"}
 
 
-def test_two_updates_at_once_do_not_mix(tmp_path):
+def test_two_updates_at_once_do_not_mix(tmp_path: Path) -> None:
     path = keep(tmp_path / "instruments.db", [NIFTY])
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -165,7 +170,9 @@ def half_a_database(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [of_another_format, no_database, an_empty_file, half_a_database])
-def test_a_file_that_cannot_be_read_is_one_line_that_says_what_to_do(tmp_path, spoil):
+def test_a_file_that_cannot_be_read_is_one_line_that_says_what_to_do(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
     path = keep(tmp_path / "instruments.db", LISTED)
     spoil(path)
     with pytest.raises(FeedError, match="topology instruments update") as error, Listings(path) as listings:
@@ -174,13 +181,13 @@ def test_a_file_that_cannot_be_read_is_one_line_that_says_what_to_do(tmp_path, s
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_an_index_hides_what_only_repeats_its_name(listings):
+def test_an_index_hides_what_only_repeats_its_name(listings: Listings) -> None:
     assert [str(listing.instrument) for listing in listings.named("NIFTY")] == ["NSE:99926000"]
     assert [str(listing.instrument) for listing in listings.named("nifty-50")] == ["NSE:99926000"]
     assert [str(listing.instrument) for listing in listings.named("NIFTY", "CDE")] == ["CDE:2"]
     assert [str(listing.instrument) for listing in listings.named("SENSEX")] == ["BSE:99919000"]
 
 
-def test_an_index_of_another_segment_is_not_one_of_the_cash_segment(tmp_path):
+def test_an_index_of_another_segment_is_not_one_of_the_cash_segment(tmp_path: Path) -> None:
     with Listings(keep(tmp_path / "instruments.db", [index("CDS", "2", "NIFTY", "NIFTY")])) as listings:
         assert [str(listing.instrument) for listing in listings.named("NIFTY")] == ["CDE:2"]

@@ -33,7 +33,7 @@ class Broker:
 
     def __init__(self) -> None:
         self.body: Callable[[], Iterator[bytes]] = lambda: iter([b""])
-        self.status, self.headers = 200, {}
+        self.status, self.headers = 200, dict[str, str]()
         broker = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -83,7 +83,7 @@ def encoded(rows: list[Row]) -> bytes:
     return json.dumps(rows).encode()
 
 
-def test_a_good_master_is_kept_with_what_is_known_of_it(broker, path):
+def test_a_good_master_is_kept_with_what_is_known_of_it(broker: Broker, path: Path) -> None:
     broker.serves(encoded(SMALL))
     left_out = {"segment NCO": 1, "token that is no number": 1}
     assert fetch(broker, path) == Update(count=len(LISTED), count_before=None, left_out=left_out)
@@ -95,7 +95,7 @@ def test_a_good_master_is_kept_with_what_is_known_of_it(broker, path):
         assert kept.search("reliance")[0].instrument_class == "equity_cas"
 
 
-def test_a_new_master_takes_the_place_of_the_last_one(broker, path):
+def test_a_new_master_takes_the_place_of_the_last_one(broker: Broker, path: Path) -> None:
     broker.serves(encoded(LISTED))
     fetch(broker, path)
     broker.serves(encoded([*LISTED, EXPIRED]))
@@ -103,13 +103,13 @@ def test_a_new_master_takes_the_place_of_the_last_one(broker, path):
     assert (done.count, done.count_before) == (len(LISTED) + 1, len(LISTED))
 
 
-def test_a_packed_answer_is_unpacked(broker, path):
-    broker.serves(gzip.compress(encoded(LISTED)), **{"Content-Encoding": "gzip"})
+def test_a_packed_answer_is_unpacked(broker: Broker, path: Path) -> None:
+    broker.serves(gzip.compress(encoded(LISTED)), 200, **{"Content-Encoding": "gzip"})
     assert fetch(broker, path).count == len(LISTED)
 
 
-def test_rows_that_are_none_are_left_out_and_counted(broker, path):
-    rows = [NIFTY, None, 7, "NSE", [], {}, RELIANCE | {"strike": "?"}, RELIANCE]
+def test_rows_that_are_none_are_left_out_and_counted(broker: Broker, path: Path) -> None:
+    rows: list[object] = [NIFTY, None, 7, "NSE", [], {}, RELIANCE | {"strike": "?"}, RELIANCE]
     broker.serves(json.dumps(rows).encode())
     done = fetch(broker, path)
     assert done.count == 2
@@ -137,7 +137,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("body", "status", "told"), BROKEN.values(), ids=BROKEN)
-def test_of_a_broken_master_one_line_tells_and_the_last_copy_stays(broker, path, body, status, told):
+def test_of_a_broken_master_one_line_tells_and_the_last_copy_stays(
+    broker: Broker, path: Path, body: bytes, status: int, told: str
+) -> None:
     broker.serves(whole)
     fetch(broker, path)
     kept = path.read_bytes()
@@ -153,7 +155,7 @@ def test_of_a_broken_master_one_line_tells_and_the_last_copy_stays(broker, path,
 
 
 @pytest.mark.parametrize("name", [name for name in BROKEN if name != "much_smaller"])
-def test_a_broken_master_is_no_first_copy(broker, path, name):
+def test_a_broken_master_is_no_first_copy(broker: Broker, path: Path, name: str) -> None:
     body, status, told = BROKEN[name]
     broker.serves(body, status)
     with pytest.raises(FeedError, match="there is no copy yet") as error:
@@ -162,21 +164,23 @@ def test_a_broken_master_is_no_first_copy(broker, path, name):
     assert not path.exists()
 
 
-def test_a_connection_that_breaks_off_is_seen(broker, path):
-    broker.serves(whole[:500], **{"Content-Length": str(len(whole))})
+def test_a_connection_that_breaks_off_is_seen(broker: Broker, path: Path) -> None:
+    broker.serves(whole[:500], 200, **{"Content-Length": str(len(whole))})
     with pytest.raises(FeedError, match=r"can't be had|was cut"):
         fetch(broker, path)
     assert not path.exists()
 
 
-def test_a_server_that_is_not_there_is_one_line(path):
+def test_a_server_that_is_not_there_is_one_line(path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}/master.json"
     with pytest.raises(FeedError, match=r"can't be had \(Connection refused\)") as error:
         update(url, path, before=None, wanted=[], now=NOW)
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_server_that_falls_silent_is_not_waited_for_for_ever(broker, path, monkeypatch):
+def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
+    broker: Broker, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(master, "SILENCE_S", 0.2)
     done = threading.Event()
 
@@ -190,7 +194,7 @@ def test_a_server_that_falls_silent_is_not_waited_for_for_ever(broker, path, mon
     done.set()
 
 
-def test_a_master_without_end_is_given_up(broker, path, monkeypatch):
+def test_a_master_without_end_is_given_up(broker: Broker, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(master, "LARGEST_BYTES", 1_000_000)
     row = json.dumps(RELIANCE).encode() + b","
 
@@ -204,7 +208,7 @@ def test_a_master_without_end_is_given_up(broker, path, monkeypatch):
         fetch(broker, path)
 
 
-def test_a_subscribed_instrument_that_is_gone_is_a_reason_to_keep_the_last_copy(broker, path):
+def test_a_subscribed_instrument_that_is_gone_is_a_reason_to_keep_the_last_copy(broker: Broker, path: Path) -> None:
     broker.serves(encoded([*LISTED, EXPIRED]))
     fetch(broker, path)
     broker.serves(encoded([row for row in LISTED if row is not RELIANCE]))
@@ -213,14 +217,14 @@ def test_a_subscribed_instrument_that_is_gone_is_a_reason_to_keep_the_last_copy(
     assert fetch(broker, path, "NSE:99926000").count == len(LISTED) - 1
 
 
-def test_one_that_has_expired_or_was_never_there_may_be_missing(broker, path):
+def test_one_that_has_expired_or_was_never_there_may_be_missing(broker: Broker, path: Path) -> None:
     broker.serves(encoded([*LISTED, EXPIRED]))
     fetch(broker, path, "NFO:60009", "NSE:777")
     broker.serves(encoded(LISTED))
     assert fetch(broker, path, "NFO:60009", "NSE:777").count == len(LISTED)
 
 
-def test_one_that_expires_today_must_still_be_there(broker, path):
+def test_one_that_expires_today_must_still_be_there(broker: Broker, path: Path) -> None:
     broker.serves(encoded(LISTED))
     fetch(broker, path)
     broker.serves(encoded([row for row in LISTED if row["token"] != "60002"]))
@@ -229,7 +233,7 @@ def test_one_that_expires_today_must_still_be_there(broker, path):
 
 
 @pytest.mark.parametrize("kept", ["nothing of it", "half of it", "a hole in it"])
-def test_a_copy_that_cannot_be_read_is_replaced(broker, path, kept):
+def test_a_copy_that_cannot_be_read_is_replaced(broker: Broker, path: Path, kept: str) -> None:
     broker.serves(whole)
     fetch(broker, path)
     data = path.read_bytes()
@@ -260,7 +264,7 @@ def in_a_process_of_its_own(broker: Broker, path: Path) -> tuple[int, int]:
     return count, memory_kb
 
 
-def test_a_master_of_the_real_size_is_never_in_memory_as_a_whole(broker, path):
+def test_a_master_of_the_real_size_is_never_in_memory_as_a_whole(broker: Broker, path: Path) -> None:
     broker.serves(whole)
     _, little_kb = in_a_process_of_its_own(broker, path)
     body = json.dumps(list(large())).encode()

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from topology.embedded import free_port
-from topology.feeds.angel import KNOWN_SMARTAPI, sdk
+from topology.feeds.angel import KNOWN_SMARTAPI
 from topology.feeds.angel.answers import UnreachableError
 from topology.feeds.angel.sdk import TOKENS_A_MESSAGE, Rest, Socket
 from topology.settings import Account, Settings
@@ -144,4 +144,4 @@ def test_two_sockets_share_nothing() -> None:
         for _ in range(2)
     ]
     assert made[0].input_request_dict is not made[1].input_request_dict
-    assert sdk.smartWebSocketV2.SmartWebSocketV2.input_request_dict == {}
+    assert sys.modules["SmartApi.smartWebSocketV2"].SmartWebSocketV2.input_request_dict == {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.feeds.angel.masters import LISTED
+from tests.feeds.angel.masters import LISTED, Row
+from topology.feeds.angel.listings import Listings
 from topology.feeds.angel.search import key_of
 
 TYPED = [
@@ -66,37 +69,43 @@ TYPED = [
 
 
 @pytest.mark.parametrize(("typed", "expected"), TYPED, ids=[typed or "nothing" for typed, _ in TYPED])
-def test_what_a_trader_types_finds_what_is_meant_first(listings, typed, expected):
+def test_what_a_trader_types_finds_what_is_meant_first(listings: Listings, typed: str, expected: list[str]) -> None:
     found = [listing.symbol for listing in listings.search(typed)]
     assert found[: len(expected)] == expected
     assert bool(found) == bool(expected)
 
 
 @pytest.mark.parametrize(("typed", "expected"), [("NIFTY", "NSE:99926000"), ("reliance", "NSE:2885")])
-def test_of_listings_with_the_same_symbol_the_one_with_a_feed_comes_first(listings, typed, expected):
+def test_of_listings_with_the_same_symbol_the_one_with_a_feed_comes_first(
+    listings: Listings, typed: str, expected: str
+) -> None:
     assert str(listings.search(typed)[0].instrument) == expected
 
 
 @given(st.sampled_from(LISTED), st.sampled_from([str.upper, str.lower, str.title]))
-def test_every_listing_is_found_by_its_own_symbol_and_its_own_token(listings, row, written):
+def test_every_listing_is_found_by_its_own_symbol_and_its_own_token(
+    listings: Listings, row: Row, written: Callable[[str], str]
+) -> None:
     for typed in (written(row["symbol"]), row["token"], row["symbol"].replace("-", " ")):
         assert row["symbol"] in [listing.symbol for listing in listings.search(typed, limit=6)]
 
 
 @given(st.text(st.sampled_from("NIFTYREL 0258-CE&"), min_size=1, max_size=12), st.integers(1, 10))
-def test_a_smaller_limit_cuts_the_end_off_and_nothing_is_found_twice(listings, typed, limit):
+def test_a_smaller_limit_cuts_the_end_off_and_nothing_is_found_twice(
+    listings: Listings, typed: str, limit: int
+) -> None:
     everything = listings.search(typed, limit=100)
     assert listings.search(typed, limit=limit) == everything[:limit]
     assert len({listing.instrument for listing in everything}) == len(everything)
 
 
-def test_a_long_text_is_cut_and_not_an_error(listings):
+def test_a_long_text_is_cut_and_not_an_error(listings: Listings) -> None:
     assert listings.search("nifty " * 10_000)
     assert listings.search("qx " * 10_000) == []
     assert listings.nearest("qwertz" * 10_000) == []
 
 
 @given(st.text())
-def test_any_text_can_be_searched_for(listings, typed):
+def test_any_text_can_be_searched_for(listings: Listings, typed: str) -> None:
     assert isinstance(listings.search(typed, limit=3), list)
     assert key_of(key_of(typed)) == key_of(typed)

@@ -56,7 +56,7 @@ class Broker:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[Session, Broker, list[str]]]:
     def make(*answers: Exception | None, **env: str) -> tuple[Session, Broker, list[str]]:
-        broker, told = Broker(list(answers)), []
+        broker, told = Broker(list(answers)), list[str]()
 
         async def sleep(seconds: float) -> None:
             broker.now_s += max(seconds, 0.001)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.feeds.angel.masters import LISTED, keep
+from tests.feeds.angel.masters import LISTED, Row, keep
 from topology.feeds.angel.listing import SEGMENTS
+from topology.feeds.angel.listings import Listings
 from topology.feeds.angel.symbols import resolve, resolve_at
 from topology.market.instruments import EXCHANGES, Instrument, InstrumentError
 
@@ -15,20 +19,24 @@ listed = st.sampled_from([row for row in LISTED if row["token"] not in REPEATED]
 
 
 @given(listed, st.sampled_from([str, str.lower]))
-def test_exchange_and_symbol_of_a_listing_give_it_back(listings, row, written):
+def test_exchange_and_symbol_of_a_listing_give_it_back(
+    listings: Listings, row: Row, written: Callable[[str], str]
+) -> None:
     exchange = SEGMENTS[row["exch_seg"]]
     for before in (exchange, NUMBERS[exchange]):
         assert resolve(written(f"{before}:{row['symbol']}"), listings) == Instrument(exchange, row["token"])
 
 
 @given(listed)
-def test_a_symbol_that_is_the_only_one_gives_its_listing_back(listings, row):
+def test_a_symbol_that_is_the_only_one_gives_its_listing_back(listings: Listings, row: Row) -> None:
     assume(row["symbol"] not in {"RELIANCE", "NIFTY", "GOLD"})
     assert resolve(row["symbol"], listings) == Instrument(SEGMENTS[row["exch_seg"]], row["token"])
 
 
 @given(st.sampled_from(sorted(EXCHANGES.values())), st.from_regex(r"[0-9]{1,25}", fullmatch=True), st.booleans())
-def test_a_token_is_taken_as_it_is_with_a_master_or_without(listings, exchange, token, with_master):
+def test_a_token_is_taken_as_it_is_with_a_master_or_without(
+    listings: Listings, exchange: str, token: str, with_master: bool
+) -> None:
     for before in (exchange, NUMBERS[exchange]):
         assert resolve(f"{before}:{token}", listings if with_master else None) == Instrument(exchange, token)
 
@@ -50,7 +58,7 @@ def test_a_token_is_taken_as_it_is_with_a_master_or_without(listings, exchange, 
         ("M&M", "NSE:2031"),
     ],
 )
-def test_symbols_as_people_write_them(listings, text, expected):
+def test_symbols_as_people_write_them(listings: Listings, text: str, expected: str) -> None:
     assert str(resolve(text, listings)) == expected
 
 
@@ -70,7 +78,7 @@ def test_symbols_as_people_write_them(listings, text, expected):
         (":", ["exchanges: NSE or 1"]),
     ],
 )
-def test_what_cannot_be_resolved_is_one_line_that_helps(listings, text, told):
+def test_what_cannot_be_resolved_is_one_line_that_helps(listings: Listings, text: str, told: list[str]) -> None:
     with pytest.raises(InstrumentError) as error:
         resolve(text, listings)
     assert len(str(error.value).splitlines()) == 1
@@ -78,13 +86,17 @@ def test_what_cannot_be_resolved_is_one_line_that_helps(listings, text, told):
         assert part in str(error.value)
 
 
-def test_without_a_master_a_symbol_is_refused_with_what_to_run(tmp_path):
-    for attempt in (lambda: resolve("SBIN", None), lambda: resolve_at("SBIN", tmp_path / "instruments.db")):
+def test_without_a_master_a_symbol_is_refused_with_what_to_run(tmp_path: Path) -> None:
+    attempts: list[Callable[[], object]] = [
+        lambda: resolve("SBIN", None),
+        lambda: resolve_at("SBIN", tmp_path / "instruments.db"),
+    ]
+    for attempt in attempts:
         with pytest.raises(InstrumentError, match=r"'SBIN'.*topology instruments update"):
             attempt()
 
 
-def test_a_kept_master_resolves_and_a_token_needs_none(tmp_path):
+def test_a_kept_master_resolves_and_a_token_needs_none(tmp_path: Path) -> None:
     path = keep(tmp_path / "instruments.db", LISTED)
     assert str(resolve_at("sbin-eq", path)) == "NSE:3045"
     path.write_bytes(b"broken")

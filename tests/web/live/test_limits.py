@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -160,7 +161,7 @@ async def test_what_was_pushed_can_be_asked_for_again(client: Listening, gateway
     for _ in range(3):
         await market.run(30, live=True)
         await market.run(30, live=True)
-    pushed = []
+    pushed = list[dict[str, Any]]()
     while len(pushed) < 3:
         push = await client.until(channel=CANDLES_60)
         if not push["data"]["forming"]:

@@ -22,7 +22,7 @@ def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:  # type: ignore[misc] # it 
     """One of our own, to be killed."""
     server = Valkey(tmp_path / "valkey", free_port())
     server.start()
-    yield server  # type: ignore[misc]
+    yield server
     server.kill()
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, ViewportSize, async_playwright
 
-DESKTOP = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
+DESKTOP: ViewportSize = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MISSING = "no browser: set CHROMIUM, or install it (Debian, Ubuntu: apt install chromium; macOS: brew install chromium)"
 PATIENCE_S = 60.0
@@ -57,10 +57,11 @@ class Seen:
         self.page, self.url, self.pictures = page, url, pictures
         self.complaints: list[str] = []
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", lambda message: message.type == "error" and self._complain(message.text))
+        page.on("console", self._complain)
 
-    def _complain(self, text: str) -> None:
-        if not text.startswith(("Failed to load resource", "WebSocket connection to")):
+    def _complain(self, message: ConsoleMessage) -> None:
+        text = message.text
+        if message.type == "error" and not text.startswith(("Failed to load resource", "WebSocket connection to")):
             self.complaints.append(text)
 
     async def open(self, path: str) -> None:

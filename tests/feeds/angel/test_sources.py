@@ -283,6 +283,6 @@ def test_a_source_that_dies_is_replaced(apart_ms: list[int], delays_ms: list[int
     steady = [min(after_ms, 1_000) for after_ms in apart_ms]
     dead = brought(steady, delays_ms, 0, [Silence(dies_ms, FAR, noticed=False)])
     taken, left = played(*dead, *brought(steady, delays_ms, 1, []))
-    first_ms = min(*(one.time_ms for one in taken), *(one.time_ms for one in left))
+    first_ms = min([one.time_ms for one in taken] + [one.time_ms for one in left])
     replaced_ms = max(dies_ms, first_ms) + SILENT_MS + 2 * 1_000 + 2 * 400
     assert all(one.time_ms <= replaced_ms for one in left)

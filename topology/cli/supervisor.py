@@ -40,6 +40,7 @@ class Process:
     def start(self) -> None:
         """Start the process. A guard between us ends it when we die."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.ask_to_stop()  # closes the pipe to one that has ended
         with self.log.open("ab") as log:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard.__file__, *self._command],
@@ -83,7 +84,7 @@ class Process:
 
     def ask_to_stop(self) -> None:
         """Tell the process to stop; it saves first."""
-        if self._guard is not None and self._guard.stdin is not None and self._guard.poll() is None:
+        if self._guard is not None and self._guard.stdin is not None:
             self._guard.stdin.close()
 
     def wait(self) -> None:

@@ -44,6 +44,7 @@ class Child:
         """Start the command and wait until ``answers()``. Raises `EmbeddedError` if it ends instead, or never does."""
         with self.log.open("ab") as log:
             self._lock(log)
+            self._close_pipe()  # of one that has ended: the lock is free
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard.__file__, *command],
                 stdin=subprocess.PIPE,
@@ -54,6 +55,7 @@ class Child:
         deadline = time.monotonic() + timeout_s
         while not answers():
             if not self.running:
+                self._close_pipe()
                 raise EmbeddedError(f"{self.name} ended while it started; see {self.log}")
             if time.monotonic() > deadline:
                 self.kill()
@@ -83,3 +85,8 @@ class Child:
             self._guard.wait()
             with self.log.open("rb") as log:
                 fcntl.flock(log, fcntl.LOCK_EX)  # waits for the end of the command itself, which isn't our child
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        if self._guard is not None and self._guard.stdin is not None:
+            self._guard.stdin.close()

@@ -82,6 +82,7 @@ def roles(tmp_path: Path) -> Iterator[Roles]:
         if role._guard is not None and role._guard.poll() is None:
             os.killpg(role.pid, signal.SIGKILL)
             role._guard.wait()
+        role.ask_to_stop()  # closes the pipe
 
 
 def until(holds: Callable[[], object], timeout_s: float = 30) -> None:

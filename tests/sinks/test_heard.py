@@ -80,9 +80,13 @@ async def test_a_server_that_dies_is_noticed_and_one_that_refuses_is_an_error(tm
 
 async def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heard_module, "ANSWERS_WITHIN_S", 0.05)
-    async with await asyncio.start_server(lambda reader, writer: None, LOOPBACK, 0) as server:
+    writers: list[asyncio.StreamWriter] = []
+    async with await asyncio.start_server(lambda _, writer: writers.append(writer), LOOPBACK, 0) as server:
         with pytest.raises(MirrorAwayError, match="silent"):
             await hear(LOOPBACK, server.sockets[0].getsockname()[1], password=None, take=print)
+        for writer in writers:
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_half_a_run_is_dropped_when_the_connection_ends() -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -160,7 +161,7 @@ class Client:
 
     async def post(self, path: str, body: bytes, *, status: int = 200, **headers: str) -> Any:
         """Post bytes, and return the JSON of the answer."""
-        async with self.session.post(f"{self.url}{path}", data=body, headers=self.headers | headers) as answer:
+        async with self.session.post(f"{self.url}{path}", data=BytesIO(body), headers=self.headers | headers) as answer:
             self.answer = answer
             told = await answer.json(content_type=None)
             assert answer.status == status, told

@@ -53,7 +53,7 @@ def two_days() -> tuple[list[TickFrame], list[Made]]:
     Of the index there is a tick every 5 s; of the stock now and then, with quiet minutes.
     """
     chance = random.Random(7)
-    batches = []
+    batches: list[tuple[list[Row], int | None]] = []
     for day in DAYS:
         opens, closes = indian_ms(day, "09:15:00"), indian_ms(day, "15:30:00")
         price, other, volume = 1_800_000, 250_000, 0

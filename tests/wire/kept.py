@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 
 from redis import Redis
 
-from tests.crash.cluster import Process
+from tests.crash.cluster import PLAIN, Process
 from tests.wire.inside import (
     LIVE,
     Content,
     Gap,
+    Instrument,
     Kafka,
+    Listing,
     Log,
     Settings,
     Tick,
@@ -42,6 +44,7 @@ PARTITIONS = 2
 INDEX, STOCK, OTHER = "NSE:99926000", "NSE:11536", "BSE:500325"
 SLICE_MS = 2_000
 TOKEN = "the-token-of-a-folder-that-was-packed"  # of nobody's gateway
+WITH_WEB = PLAIN[:-1]
 VARIABLES = {
     "TOPOLOGY_NAMESPACE": LIVE,
     "TOPIC_PARTITIONS": str(PARTITIONS),
@@ -87,14 +90,14 @@ class Place:
         self.folder = folder
         self.kafka = Kafka(folder / "kafka", free_port())
         self.valkey = Valkey(folder / "valkey", free_port())
-        self.gateway_port = free_port()
+        self.gateway_port, self.pipeline_port = free_port(), free_port()
         self.variables = {
             **VARIABLES,
             "BROKER_URL": self.kafka.url,
             "REDIS_ADDR": f"127.0.0.1:{self.valkey.port}",
             "DATA_DIR": str(folder),
             "SQLITE_PATH": str(folder / "candles.db"),
-            "METRICS_ADDR": f":{free_port()}",
+            "METRICS_ADDR": f":{self.pipeline_port}",
             "DASHBOARD_ADDR": f":{self.gateway_port}",
             "GATEWAY_ADDR": f":{free_port()}",
         }
@@ -124,9 +127,9 @@ class Place:
             self.kafka.stop()
 
     def start(self) -> None:
-        """Start the roles."""
+        """Start the roles; the pipeline shows its pages."""
         for role in self.roles:
-            role.start()
+            role.start(WITH_WEB if role is self.roles[0] else PLAIN)
 
     async def write(self, slices: Sequence[Slice], gaps: dict[int, Gap]) -> None:
         """Write slices into the tick log as a feed does, and the gaps before the slices of these clocks."""
@@ -246,6 +249,15 @@ async def until(holds: Callable[[], bool], timeout_s: float = 90) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"not within {timeout_s} s"
         await asyncio.sleep(0.05)
+
+
+def listing(instrument: str, symbol: str, name: str, kind: str) -> Listing:
+    """Make a listing of the instrument master."""
+    known = {"AMXIDX": "index", "FUTIDX": "derivative"}
+    return Listing(
+        instrument=Instrument.parse(instrument), symbol=symbol, name=name, expiry=None, strike=None, lot_size=1,
+        tick_size=5, instrument_type=kind, price_divisor=100, instrument_class=known.get(kind, "equity"),
+    )  # fmt: skip
 
 
 def unpack(folder: Path) -> Path:

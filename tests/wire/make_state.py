@@ -28,8 +28,6 @@ from tests.wire import kept
 from tests.wire.inside import (
     Backlog,
     FeedEvent,
-    Instrument,
-    Listing,
     Need,
     TickLogWriter,
     Warmup,
@@ -83,7 +81,7 @@ async def begin(place: Place) -> None:
     at_ms = indian_ms(DAY, "08:30:00")
     for listings in (LISTINGS, LISTINGS[:-1]):  # a contract was seen, and is gone
         write_listings(
-            folder / "instruments.db", [_listing(*one) for one in listings], left_out={}, fetched_at_ms=at_ms,
+            folder / "instruments.db", [kept.listing(*one) for one in listings], left_out={}, fetched_at_ms=at_ms,
             source="made up", accept=lambda _: None,
         )  # fmt: skip
         subscriptions_of(settings)
@@ -96,14 +94,6 @@ async def begin(place: Place) -> None:
     backlog.begin_gap([STOCK], at_ms)
     backlog.save()
     settings.token_path.write_text(kept.TOKEN + "\n")
-
-
-def _listing(instrument: str, symbol: str, name: str, kind: str) -> Listing:
-    known = {"AMXIDX": "index", "FUTIDX": "derivative"}
-    return Listing(
-        instrument=Instrument.parse(instrument), symbol=symbol, name=name, expiry=None, strike=None, lot_size=1,
-        tick_size=5, instrument_type=kind, price_divisor=100, instrument_class=known.get(kind, "equity"),
-    )  # fmt: skip
 
 
 async def fed(folder: Path, slices: list[kept.Slice], gaps_from: list[kept.Slice]) -> dict[str, object]:

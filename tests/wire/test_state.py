@@ -18,11 +18,13 @@ import aiohttp
 import pytest
 
 from tests.wire import kept
-from tests.wire.inside import Backlog, Stretch, read_events, subscriptions_of
-from tests.wire.kept import INDEX, OTHER, STOCK, Place
+from tests.wire.inside import Backlog, Stretch, last_record_of, read_events, subscriptions_of
+from tests.wire.kept import INDEX, OTHER, STOCK, WITH_WEB, Place
+from tests.wire.written import check as check_list
+from tests.wire.written import shape
 
+TABLES = ("candles", "timeframes", "indicators")
 DERIVED = ("candles_1s", "candles_tf", "indicators")
-WITH_WEB = ("-m", "faust", "-A", "topology", "worker")
 
 
 @pytest.fixture
@@ -69,6 +71,8 @@ async def test_the_day_goes_on_where_it_was_left(place: Place, expected: dict[st
         await go_on(place)
         await check(place, expected)
         await gateway_answers(place, expected)
+        await pipeline_answers(place)
+        await records_are_keyed(place)
         event = (await read_events(place.kafka.bootstrap, place.log))[0]
         assert (event.kind, event.socket, event.detail, event.to_ms, event.instruments) == (
             "gap",
@@ -110,11 +114,39 @@ async def gateway_answers(place: Place, expected: dict[str, Any]) -> None:
         gateway.kill()
 
 
+async def pipeline_answers(place: Place) -> None:
+    """A worker shows its health and metrics."""
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{place.pipeline_port}") as session:
+        health = await _get(session, "/health")
+        lines: list[str] = []
+        async with asyncio.timeout(60):
+            while sum(line.startswith("mdengine_checkpoint_offset{") for line in lines) < 3 * kept.PARTITIONS:
+                async with session.get("/metrics") as answer:
+                    kind, lines = answer.content_type, (await answer.text()).splitlines()
+                await asyncio.sleep(0.05)
+    shown = sorted({line.rpartition(" ")[0] for line in lines if line.startswith("mdengine")})
+    told = [name for name in shown if "_created" not in name and "_bucket" not in name]
+    readers = [f"{one['stage']} {one['partition']}" for one in health["readers"]]
+    check_list("worker", {"health": shape(health), "readers": readers, "content type": kind, "metrics": told})
+
+
+async def records_are_keyed(place: Place) -> None:
+    """What the stages write has no key, a row of a table that of its partition; all have the time of the market."""
+    found: dict[str, Any] = {}
+    for topic in (*(f"live.{stage}" for stage in DERIVED), *(f"live.pipeline-{name}-changelog" for name in TABLES)):
+        record = await last_record_of(place.kafka.bootstrap, topic, partition=1)
+        of_market = record.timestamp == kept.recording(place.folder.parent / "recording.csv")[-1].clock_ms
+        key = None if record.key is None else record.key.decode()
+        found[topic] = {"key": key, "headers": list(record.headers), "dated by the market": of_market}
+    check_list("keys", found)
+
+
 async def _healthy(session: aiohttp.ClientSession) -> None:
     while True:
         try:
-            if (await _get(session, "/health"))["redis"]:
-                return
+            health = await _get(session, "/health")
+            if health["redis"]:
+                return check_list("health", shape(health))
         except aiohttp.ClientConnectorError:
             pass
         await asyncio.sleep(0.05)

@@ -24,6 +24,7 @@ from topology.log.frames import (
     TICKS,
     TIMEFRAMES,
     CandleFrame,
+    Configure,
     IndicatorFrame,
     IndicatorValue,
     TickFrame,
@@ -90,7 +91,7 @@ class Market:
         first = self._seconds
         self._seconds += seconds
         clock_ms = OPEN_MS + self._seconds * 1000
-        head = (1, LOG, RUN, self.position, clock_ms, [], "")
+        head: tuple[int, str, int, int, int, list[Configure], str] = (1, LOG, RUN, self.position, clock_ms, [], "")
         numbers = range(first, self._seconds)
         rows = [_candle(name, 1, number) for number in numbers for name in of]
         minutes = [number // 60 for number in numbers if number % 60 == 59]

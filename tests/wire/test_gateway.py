@@ -202,7 +202,8 @@ async def test_messages_of_the_socket_are_those_that_are_written(
     found: dict[str, Any] = {}
     market = Market(own_valkey.port, tmp_path / "candles.db")
     await market.run(4, seconds=60)
-    async with served(market, clock=Clock(lambda: NOW_MS, _hurried)) as gateway, gateway.client_of() as client:
+    hurried = Clock(lambda: NOW_MS, _hurried)
+    async with asyncio.timeout(60), served(market, clock=hurried) as gateway, gateway.client_of() as client:
         found["first of all"] = shape(await client.next())
         await _subscribe(client, market, found)
         gateway.start_news()

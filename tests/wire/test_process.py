@@ -108,7 +108,7 @@ def test_exit_codes_are_those_that_are_written(capsys: pytest.CaptureFixture[str
     for words in ([], ["nothing"], ["run"], ["tail", "nothing"], ["topics", "nothing"], ["calendar", "--date", "x"]):
         with pytest.raises(SystemExit) as left:
             command_line(words)
-        choices = capsys.readouterr().err.partition("choose from ")[2].partition(")")[0]
+        choices = capsys.readouterr().err.partition("choose from ")[2].partition(")")[0].replace("'", "")
         found[" ".join(["topology", *words])] = {"exit": left.value.code, **({"choices": choices} if choices else {})}
     for day in ("1990-01-01", "2022-11-22"):
         found[f"topology calendar --date {day}"] = {"exit": command_line(["calendar", "--date", day])}
@@ -159,8 +159,13 @@ def _extras(tree: ast.AST) -> Iterator[str]:
 
 
 def test_words_that_others_look_for_are_still_said() -> None:
-    said = {node.value for tree in _sources() for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    nodes = [node for tree in _sources() for node in ast.walk(tree)]
+    written = {node.value for node in nodes if isinstance(node, ast.Constant)}
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    told = {one.value for call in calls for one in call.args[:2] if isinstance(one, ast.Constant)}
     for kind, words in json.loads((LISTS / "words.json").read_text()).items():
+        # An event is told by a call; who only compares with its name goes on doing so when it is called otherwise.
+        said = told if kind == "kinds of feed_events" else written
         assert [word for word in words if word not in said] == [], kind
 
 

@@ -144,29 +144,43 @@ async def test_paths_parameters_and_fields_are_those_that_are_written(stores: St
         reached = await client.get("/api/config")
     assert reached
     schemas = document["components"]["schemas"]
-    found: dict[str, Any] = {"security": document["components"]["securitySchemes"], "paths": {}, "schemas": {}}
+    found: dict[str, Any] = {"security": document["components"]["securitySchemes"], "paths": {}}
     for path, methods in sorted(document["paths"].items()):
         for method, of in methods.items():
-            parameters = {one["name"]: _schema(one["schema"], one["required"]) for one in of.get("parameters", ())}
+            parameters = {_field(one["name"], one["required"]): _shape(one["schema"], schemas) for one in _queried(of)}
             told = {"operationId": of["operationId"], "parameters": parameters}
             if "requestBody" in of:
-                told["body"] = _content(of["requestBody"])
-            told |= {status: _content(answer) for status, answer in of["responses"].items()}
+                told["body"] = _content(of["requestBody"], schemas)
+            told |= {status: _content(answer, schemas) for status, answer in of["responses"].items()}
             found["paths"][f"{method.upper()} {path}"] = told
-    for name, of in sorted(schemas.items()):
-        fields, required = of.get("properties", {}), of.get("required", ())
-        found["schemas"][name] = {field: _schema(one, field in required) for field, one in fields.items()}
     check("rest", found)
 
 
-def _content(of: dict[str, Any]) -> dict[str, str]:
-    return {kind: _schema(one["schema"], True) for kind, one in of["content"].items()}
+def _queried(operation: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(operation.get("parameters", ()))
 
 
-def _schema(schema: dict[str, Any], required: bool) -> str:
-    """Write a schema on one line, without its words for people."""
-    told = msgspec.json.encode(_plain(schema)).decode().replace("#/components/schemas/", "")
-    return f"{told} required" if required else told
+def _content(of: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    return {kind: _shape(one["schema"], schemas) for kind, one in of["content"].items()}
+
+
+def _shape(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """Return what a schema says of JSON: not what its types are called, nor its words for people."""
+    if "$ref" in schema:
+        of = schemas[schema["$ref"].rpartition("/")[2]]
+        if "properties" not in of:
+            return _shape(of, schemas)
+        required = of.get("required", ())
+        return {_field(name, name in required): _shape(one, schemas) for name, one in of["properties"].items()}
+    if "items" in schema:
+        return [_shape(schema["items"], schemas)]
+    if "anyOf" in schema:
+        return {"any of": [_shape(one, schemas) for one in schema["anyOf"]]}
+    return msgspec.json.encode(_plain(schema)).decode()
+
+
+def _field(name: str, required: bool) -> str:
+    return f"{name} (required)" if required else name
 
 
 def _plain(value: Any) -> Any:
@@ -258,8 +272,10 @@ def _requests() -> dict[str, Any]:
     """Return what a client may ask for, and the channels that there are."""
     (_, components) = msgspec.json.schema_components([Request], ref_template="{name}")
     texts = ("pub:tick:NSE:1", "pub:candle:1s:NSE:1", "pub:candle:60s:NSE:1", "pub:ind:SMA_20:60s:NSE:1", "pub:x:NSE:1")
-    fields = {name: {f: _schema(s, False) for f, s in of["properties"].items()} for name, of in components.items()}
-    return {"fields": fields, "channels": {text: channel_of(text) is not None for text in texts}}
+    return {
+        "request": _shape({"$ref": "Request"}, components),
+        "channels": {text: channel_of(text) is not None for text in texts},
+    }
 
 
 async def _hurried(seconds: float) -> None:

@@ -1,0 +1,216 @@
+"""All that these tests take from inside the project, in one place: a renaming touches this file and no other here."""
+
+from __future__ import annotations
+
+import pytest
+from aiokafka import ConsumerRecord, TopicPartition
+
+import agents
+import tables
+import topology
+import topology.assembly
+import web
+import web.live.socket
+from agents.lifeline import REFUSED, RESTART
+from tables.state import CandlesRow, IndicatorsRow, Row, TimeframesRow
+from topology.assembly import build
+from topology.assembly.feed import _subscriptions as subscriptions_of
+from topology.cli.doctor import Diagnosis
+from topology.cli.main import FAILED, INTERRUPTED, PIPE_CLOSED
+from topology.cli.main import main as command_line
+from topology.cli.run import STRICT, Outcome
+from topology.configuration import from_settings as configuration_of
+from topology.embedded import Kafka, Valkey, free_port
+from topology.feeds import Content
+from topology.feeds.angel.backlog import Backlog, Need
+from topology.feeds.angel.listing import Listing
+from topology.feeds.angel.listings import write as write_listings
+from topology.feeds.angel.refusals import Refusals
+from topology.feeds.clock import SYSTEM, Clock
+from topology.feeds.writer import TickLogWriter
+from topology.log.candles import CandlesCore
+from topology.log.closes import ClosesState
+from topology.log.frames import (
+    FEED_EVENTS,
+    Backfill,
+    CandleFrame,
+    Configure,
+    DeadLetter,
+    FeedEvent,
+    Format,
+    IndicatorFrame,
+    IndicatorValue,
+    LogHeader,
+    TickFrame,
+    TimeframeFrame,
+    Warmup,
+    encode,
+)
+from topology.log.indicators import SeriesState as ClosesOfSeries
+from topology.log.position import partition_of
+from topology.log.stage import StageState
+from topology.logs import JsonLines
+from topology.market.candle import Candle
+from topology.market.forming import FormingCandle
+from topology.market.gaps import Baseline, Gap
+from topology.market.history import History, Stretch
+from topology.market.instruments import Instrument
+from topology.market.quotes import Quote
+from topology.market.seconds import LateTick, SecondsState
+from topology.market.series import OpenCandle, SeriesState
+from topology.market.ticks import Tick
+from topology.market.timeframes import Arrival, TimeframesState
+from topology.notifiers.notice import Kind, Notice
+from topology.notifiers.telegram import Telegram
+from topology.notifiers.webhook import Webhook
+from topology.settings import LIVE, SIM, Settings, SettingsError
+from topology.sinks.applied import Stored
+from topology.sinks.breaker import Breaker
+from topology.sinks.mirrored import MirrorReader
+from topology.sinks.redis import Mirror, hold_channels
+from topology.sinks.redis import connect as connect_redis
+from topology.sinks.sqlite import Archive
+from topology.sinks.streams import Streams, stream_lengths
+from topology.topics import Log, last_record
+from topology.topics import admin as kafka_admin
+from topology.topics import command as append_command
+from topology.topics import consumer as reading
+from topology.topics import create as create_log
+from topology.topics import ends as topic_ends
+from topology.topics import read as read_log
+from topology.topics import records as records_of
+from web.live.client import GOES_AWAY, TOO_SLOW
+from web.live.names import channel as channel_of
+from web.live.news import News
+from web.live.requests import Request
+from web.live.socket import GONE, STORM
+
+__all__ = [
+    "FAILED",
+    "FEED_EVENTS",
+    "GOES_AWAY",
+    "GONE",
+    "INTERRUPTED",
+    "LIVE",
+    "PACKAGES",
+    "PIPE_CLOSED",
+    "REFUSED",
+    "RESTART",
+    "SIM",
+    "STORM",
+    "STRICT",
+    "SYSTEM",
+    "TOO_SLOW",
+    "UNDECIDED",
+    "Archive",
+    "Arrival",
+    "Backfill",
+    "Backlog",
+    "Baseline",
+    "Breaker",
+    "Candle",
+    "CandleFrame",
+    "CandlesCore",
+    "CandlesRow",
+    "Clock",
+    "ClosesOfSeries",
+    "ClosesState",
+    "Configure",
+    "ConsumerRecord",
+    "Content",
+    "DeadLetter",
+    "Diagnosis",
+    "FeedEvent",
+    "Format",
+    "FormingCandle",
+    "Gap",
+    "History",
+    "IndicatorFrame",
+    "IndicatorValue",
+    "IndicatorsRow",
+    "Instrument",
+    "JsonLines",
+    "Kafka",
+    "Kind",
+    "LateTick",
+    "Listing",
+    "Log",
+    "LogHeader",
+    "Mirror",
+    "MirrorReader",
+    "Need",
+    "News",
+    "Notice",
+    "OpenCandle",
+    "Outcome",
+    "Quote",
+    "Refusals",
+    "Request",
+    "Row",
+    "SecondsState",
+    "SeriesState",
+    "Settings",
+    "SettingsError",
+    "StageState",
+    "Stored",
+    "Streams",
+    "Stretch",
+    "Telegram",
+    "Tick",
+    "TickFrame",
+    "TickLogWriter",
+    "TimeframeFrame",
+    "TimeframesRow",
+    "TimeframesState",
+    "TopicPartition",
+    "Valkey",
+    "Warmup",
+    "Webhook",
+    "append_command",
+    "build",
+    "channel_of",
+    "command_line",
+    "configuration_of",
+    "connect_redis",
+    "create_log",
+    "encode",
+    "free_port",
+    "hold_channels",
+    "kafka_admin",
+    "last_record",
+    "last_record_of",
+    "partition_of",
+    "read_events",
+    "read_log",
+    "reading",
+    "records_of",
+    "stream_lengths",
+    "subscriptions_of",
+    "topic_ends",
+    "wait_shorter",
+    "write_listings",
+]
+
+PACKAGES = (agents, tables, topology, web)
+UNDECIDED = "UNDECIDED_S"
+
+
+def wait_shorter(monkeypatch: pytest.MonkeyPatch, name: str, seconds: float) -> None:
+    """Let the socket wait for another time before it gives a client everything."""
+    monkeypatch.setattr(web.live.socket, name, seconds)
+
+
+async def read_events(bootstrap: str, log: Log) -> list[FeedEvent]:
+    """Return all that the log tells of the feed."""
+    place = TopicPartition(log.topic(FEED_EVENTS), 0)
+    async with reading(bootstrap) as reader:
+        end = (await reader.end_offsets([place]))[place]
+        return [Format(FeedEvent).decode(record.value) async for record in records_of(reader, place, 0, end)]
+
+
+async def last_record_of(bootstrap: str, topic: str, *, partition: int) -> ConsumerRecord:
+    """Return the newest record of a partition."""
+    async with reading(bootstrap) as reader:
+        record = await last_record(reader, TopicPartition(topic, partition))
+    assert record is not None
+    return record

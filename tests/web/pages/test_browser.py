@@ -47,7 +47,6 @@ class System(Up):
         self.redis = Valkey(folder / "redis", free_port())
         self.env |= {
             "REDIS_ADDR": f"127.0.0.1:{self.redis.port}",
-            "TICK_SERVER_ADDR": f":{free_port()}",
             "ENABLED_TFS": "5,60,300",
             "INDICATOR_CONFIGS": "SMA:9,SMA:200,RSI:14",
         }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
+from datetime import date
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ from topology.feeds.clock import Clock, now_ms
 from topology.log.frames import BACKFILL, WARMUP, Backfill, Configure, TickFrame, Warmup, encode
 from topology.log.position import partition_of
 from topology.market import Candle, SecondCandles
+from topology.market.calendar import indian_day
 from topology.market.gaps import Baseline
 from topology.market.history import History
 from topology.market.ticks import Tick
@@ -273,23 +275,26 @@ async def test_history_in_commands_comes_once_however_often_the_feed_is_killed_m
 
 
 def assert_volume_is_whole(frames: list[TickFrame]) -> None:
-    """Candles, gaps and what was traded before the first word together are the day volume as it was told last."""
-    seconds, volumes, first = SecondCandles(ALWAYS), dict[str, int](), dict[str, int]()
+    """Candles, gaps and what was traded before the first word together are the day volume as it was told last.
+
+    All of the newest day: volumes begin anew at midnight.
+    """
+    seconds, candles = SecondCandles(ALWAYS), list[Candle]()
+    first, in_gaps = dict[str, tuple[date, int]](), Counter[str]()
     for frame in frames:
         for gap in frame.gaps:
             seconds.interrupt(gap)
         tellers: list[Baseline | Tick] = [*frame.baselines, *frame.ticks]
         for told in tellers:
-            if told.day_volume is not None:
-                first.setdefault(told.instrument, told.day_volume)
+            day = indian_day(told.time_ms)
+            if told.day_volume is not None and day > first.get(told.instrument, (date.min, 0))[0]:
+                first[told.instrument], in_gaps[told.instrument] = (day, told.day_volume), 0
         for baseline in frame.baselines:
             seconds.rebase(baseline)
-        for candle in seconds.apply(frame.ticks, frame.clock_ms)[0]:
-            volumes[candle.instrument] = volumes.get(candle.instrument, 0) + candle.volume
-        for instrument, volume in seconds.gap_volumes().items():
-            volumes[instrument] = volumes.get(instrument, 0) + volume
-    for candle in seconds.forming(seconds.series):
-        volumes[candle.instrument] = volumes.get(candle.instrument, 0) + candle.volume
+        candles += seconds.apply(frame.ticks, frame.clock_ms)[0]
+        in_gaps.update(seconds.gap_volumes())
+    candles += seconds.forming(seconds.series)
     assert first
-    for instrument, start in first.items():
-        assert start + volumes.get(instrument, 0) == seconds.series[instrument].volume
+    for instrument, (day, start) in first.items():
+        own = [one.volume for one in candles if one.instrument == instrument and indian_day(one.start_ms) == day]
+        assert start + sum(own) + in_gaps[instrument] == seconds.series[instrument].volume

@@ -156,7 +156,8 @@ def test_every_error_that_is_explained_exists() -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
-    writer = "import sys; from topology.cli.main import main; sys.stdin.read(); sys.exit(main(['calendar']))"
+    command = ["calendar", "--date", "2026-11-08"]
+    writer = f"import sys; from topology.cli.main import main; sys.stdin.read(); sys.exit(main({command}))"
     process = subprocess.Popen(
         [sys.executable, "-c", writer], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

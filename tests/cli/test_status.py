@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import msgspec
@@ -72,10 +71,8 @@ def test_a_role_that_cannot_be_asked_says_so_in_its_line_and_the_others_are_show
     topology: CommandLine, settings: Settings, written: WrittenLog
 ) -> None:
     written.write(0, written.frame(OPEN_MS, commands=written.log.commands), written.frame(OPEN_MS + 1000))
-    started_s = time.monotonic()
     done = topology(settings, "status")
     assert done.code == 0
-    assert time.monotonic() - started_s < 10
     mirror, archive = done.lines[-2:]
     assert mirror.startswith("mirror: Redis is away")
     assert archive.startswith("archive: no file")

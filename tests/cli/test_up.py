@@ -27,7 +27,10 @@ from topology.log.frames import CANDLE_FRAME, CANDLES, TICK_FRAME, TICKS, Candle
 from topology.settings import SIM
 
 PARTITIONS = 2
-COMMAND = (sys.executable, "-m", "topology.cli.main", "up")
+# The ports that roles have where nobody says another are tried and then taken: two that start at a time take the same.
+ANY_PORTS = """import sys; from topology.cli import up; from topology.cli.main import main
+up.WEB_PORTS = dict.fromkeys(up.WEB_PORTS, 0); sys.exit(main())"""
+COMMAND = (sys.executable, "-c", ANY_PORTS, "up")
 ROLES = ("feed-0", "pipeline-0", "mirror-0", "archive-0", "gateway-0")
 
 
@@ -45,6 +48,7 @@ class Up:
             "METRICS_ADDR": f":{free_port()}",
             "DASHBOARD_ADDR": f":{free_port()}",
             "GATEWAY_ADDR": f":{free_port()}",
+            "TICK_SERVER_ADDR": f":{free_port()}",
             "DATA_DIR": str(folder / "data"),
             "TOPIC_PARTITIONS": str(PARTITIONS),
             "SESSION_TIMEOUT_S": "4",

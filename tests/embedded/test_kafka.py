@@ -63,7 +63,7 @@ async def test_a_record_may_carry_the_time_of_any_day(kafka: Kafka, timestamp_ms
 
 
 async def test_a_topic_is_not_made_by_using_it(kafka: Kafka) -> None:
-    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, request_timeout_ms=1_000) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, request_timeout_ms=5_000) as producer:
         with pytest.raises(UnknownTopicOrPartitionError):
             await producer.send_and_wait("never-made", b"tick")
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from heapq import heappop, heappush
 from importlib.resources import files
@@ -31,7 +31,7 @@ from topology.feeds.subscriptions import Subscription, spread
 from topology.log.frames import Configure
 from topology.market import Calendar, Candle, Instrument, SecondCandles
 from topology.market.history import History
-from topology.settings import Account, Settings
+from topology.settings import Settings
 from topology.simulator import DEMONSTRATION, Simulator, Walk, catalogue, stream
 from topology.simulator.source import Source
 
@@ -44,6 +44,7 @@ FAULTS = (
     "delay:for=20s,by=400ms", "wrong-sequence:for=30s", "garbage:for=20s", "truncate:for=20s", "oversize:for=20s",
     "volume-reset:for=20s", "clock-jump:for=15s", "expire-session", "rate-limit:for=30s,answer=429",
 )  # fmt: skip
+HEAR = stream.Streams._hear  # as it is, however many worlds a test makes
 STABLE = 4  # turns of the event loop in which nothing happens any more
 
 
@@ -173,8 +174,9 @@ class World:
             now_ms=self.clock.now_ms,
             missed=self.history.missed,
         )
-        self._connections: list[Connection] = []
-        self._sent = self._received = self._calls = 0
+        self._connections: list[_Counted] = []
+        self._far_ends: dict[int, _FarEnd] = {}  # by the port of the feed's end
+        self._calls = 0
         self._watch(monkeypatch)
 
     async def __aenter__(self) -> Self:
@@ -249,8 +251,17 @@ class World:
 
     def _busy(self) -> bool:
         opening = any(not (one.opened or one.ended) for one in self._connections)
-        taking = any(one.packets for one in self._connections if not one.ended)
-        return bool(self._calls) or opening or taking or self._received < self._sent
+        ending = any(one.ended and not one.closed for one in self._connections)
+        up = [one for one in self._connections if one.opened and not one.ended]
+        coming = any(one.packets or one.received < self._far_ends[one.port].sent for one in up)
+        return bool(self._calls) or opening or ending or coming or self._at_odds(up)
+
+    def _at_odds(self, up: Sequence[_Counted]) -> bool:
+        """Whether a socket is up at one end only, or the broker hasn't heard all that the feed has said on one."""
+        streams = self.simulator._streams
+        cut_off = {_port(socket) for socket in streams._cut_off}  # the feed can't know
+        at_broker = {port: self._far_ends[port].heard for port in map(_port, streams._sockets.values())}
+        return at_broker != {one.port: one.said for one in up if one.port not in cut_off}
 
     def _note(self, kind: str, detail: str = "", **about: Any) -> None:
         bounds = about.get("from_ms"), about.get("to_ms")
@@ -262,30 +273,19 @@ class World:
         """Count what is sent and what has come, and the calls in threads."""
         world, to_thread = self, asyncio.to_thread
 
-        class Counted(Connection):
-            def __init__(self, account: Account, tokens: Any, *, now_ms: Callable[[], int]) -> None:
-                super().__init__(account, tokens, now_ms=now_ms)
+        class Known(_Counted):
+            def __init__(self, *about: Any, **named: Any) -> None:
+                super().__init__(*about, **named)
                 world._connections.append(self)
 
-            def _packet(self, data: bytes) -> None:
-                super()._packet(data)
-                world._received += 1
+        class KnownFarEnd(_FarEnd):
+            def __init__(self, *about: Any) -> None:
+                super().__init__(*about)
+                world._far_ends[_port(self)] = self
 
-            def _state(self, state: str, why: str) -> None:
-                super()._state(state, why)
-                if state != "open":
-                    world._received = world._sent  # what was on its way is lost
-
-            def close(self) -> None:
-                super().close()
-                world._received = world._sent
-
-        flush = stream._Socket.flush
-
-        def counted_flush(socket: Any) -> None:
-            if not socket.transport.is_closing():
-                world._sent += len(socket.line.waiting)
-            flush(socket)
+        async def counted_hear(streams: Any, socket: _FarEnd, text: str) -> None:
+            await HEAR(streams, socket, text)
+            socket.heard += 1
 
         async def counted_call(*work: Any, **named: Any) -> Any:
             world._calls += 1
@@ -294,9 +294,53 @@ class World:
             finally:
                 world._calls -= 1
 
-        monkeypatch.setattr("topology.feeds.angel.feed.Connection", Counted)
-        monkeypatch.setattr(stream._Socket, "flush", counted_flush)
+        monkeypatch.setattr("topology.feeds.angel.feed.Connection", Known)
+        monkeypatch.setattr(stream, "_Socket", KnownFarEnd)
+        monkeypatch.setattr(stream.Streams, "_hear", counted_hear)
         monkeypatch.setattr(asyncio, "to_thread", counted_call)
+
+
+class _Counted(Connection):
+    """A connection that counts what comes and what it says. ``port`` is that of this end."""
+
+    port = received = said = 0
+    closed = False
+
+    def close(self) -> None:
+        super().close()
+        self.closed = True
+
+    def _packet(self, data: bytes) -> None:
+        super()._packet(data)
+        self.received += 1
+
+    def _state(self, state: str, why: str) -> None:
+        if state == "open":
+            app: Any = self._socket.wsapp  # open by now
+            self.port, send = app.sock.sock.getsockname()[1], app.send
+
+            def counted(*what: Any) -> None:
+                self.said += 1
+                send(*what)
+
+            app.send = counted
+        super()._state(state, why)
+
+
+class _FarEnd(stream._Socket):
+    """The broker's end of a connection: counts what it sends, and the texts that it has heard."""
+
+    sent = heard = 0
+
+    def flush(self) -> None:
+        if not self.transport.is_closing():
+            self.sent += len(self.line.waiting)
+        super().flush()
+
+
+def _port(socket: stream._Socket) -> int:
+    """Return the port of the other end, the feed's."""
+    return int(socket.transport.get_extra_info("peername")[1])
 
 
 def by_second(candles: Sequence[Candle]) -> dict[tuple[str, int], Candle]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.arrow import Arrow
+from agents.stage_runner import StageRunner
 from agents.stages import Worker
 from tables.state import CandlesRow, IndicatorsRow, TimeframesRow
 from topology.log.candles import CandlesCore, CandleStage
@@ -12,19 +12,19 @@ from topology.log.timeframes import TimeframeStage
 from topology.market.timeframes import TimeframesState
 
 
-def candles(worker: Worker) -> Arrow[CandlesCore]:
+def candles(worker: Worker) -> StageRunner[CandlesCore]:
     """Attach the first stage: the tick log to closed 1-second candles."""
     return worker.attach("candles", source=TICKS, output=CANDLES, stage=CandleStage, decode=None, row=CandlesRow)
 
 
-def timeframes(worker: Worker) -> Arrow[TimeframesState | None]:
+def timeframes(worker: Worker) -> StageRunner[TimeframesState | None]:
     """Attach the second stage: 1-second candles to candles of every timeframe."""
     return worker.attach(
         "timeframes", source=CANDLES, output=TIMEFRAMES, stage=TimeframeStage, decode=CANDLE_FRAME, row=TimeframesRow
     )
 
 
-def indicators(worker: Worker) -> Arrow[list[SeriesState]]:
+def indicators(worker: Worker) -> StageRunner[list[SeriesState]]:
     """Attach the third stage: closed candles to the values of indicators."""
     return worker.attach(
         "indicators", source=TIMEFRAMES, output=INDICATORS, stage=IndicatorStage, decode=TIMEFRAME_FRAME,

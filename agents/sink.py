@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 
 from faust.types import TP, EventT
 
-from agents.arrow import HOLD_S
 from agents.lifeline import REFUSED, StallGuard, end
 from agents.measures import StageMeasures
+from agents.stage_runner import HOLD_S
 from topology.log.frames import DERIVED, TICKS, FrameError, Poison, TickFrame, tick_frame
 from topology.log.position import Order, order
 from topology.sinks.applied import AnyFrame, Applied, Source, Stored

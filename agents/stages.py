@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import faust
 from faust.types import TP, EventT, StreamT
 
-from agents.arrow import Arrow
 from agents.lifeline import StallGuard, or_end
 from agents.outbox import Outbox
+from agents.stage_runner import StageRunner
 from tables.state import StateTable
 from topology.log.frames import DEAD_LETTERS, Format
 from topology.log.stage import Stage
@@ -45,9 +45,9 @@ class Worker:
         stage: type[Stage[Any, Any, Core]],
         decode: Format[Any] | None,
         row: Any,
-    ) -> Arrow[Core]:
+    ) -> StageRunner[Core]:
         """Attach a stage to its topic. ``row`` is the type of its table's rows."""
-        arrow: Arrow[Core] = Arrow(
+        runner: StageRunner[Core] = StageRunner(
             name=name,
             output=self.topic(output),
             dead_letters=self.topic(DEAD_LETTERS),
@@ -61,8 +61,8 @@ class Worker:
             live_s=self.live_ms / 1000,
         )
 
-        attach(self.app, name, [self.topic(source)], arrow.take)
-        return arrow
+        attach(self.app, name, [self.topic(source)], runner.take)
+        return runner
 
     def topic(self, stage: str) -> str:
         """Return the name of a stage's topic on the broker."""

@@ -23,7 +23,14 @@ ROOT = Path(__file__).parents[1]
 
 def line_of(message: str = "a message", *, exc_info: Any = None, **extra: object) -> dict[str, Any]:
     record = logging.makeLogRecord(
-        {"name": "agents.arrow", "levelname": "INFO", "levelno": 20, "msg": message, "exc_info": exc_info, **extra}
+        {
+            "name": "agents.stage_runner",
+            "levelname": "INFO",
+            "levelno": 20,
+            "msg": message,
+            "exc_info": exc_info,
+            **extra,
+        }
     )
     line = JsonLines("pipeline").format(record)
     assert "\n" not in line
@@ -43,7 +50,7 @@ def test_a_line_tells_who_says_what() -> None:
     told = ("level", "message", "role", "worker", "logger", "partition", "position")
     assert {name: found[name] for name in told} == {
         "level": "INFO", "message": "partition taken up", "role": "pipeline", "worker": os.getpid(),
-        "logger": "agents.arrow", "partition": 3, "position": None,
+        "logger": "agents.stage_runner", "partition": 3, "position": None,
     }  # fmt: skip
     assert set(found) == {"time", "level", "message", "role", "worker", "logger", "partition", "position"}
 
@@ -74,7 +81,16 @@ logging.config.dictConfig(logging_config(Settings.from_env({{"LOG_LEVEL": {level
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
-SPEAKERS = ("topology.feeds", "agents.arrow", "tables.state", "web.health", "aiokafka", "faust.app", "mode", "asyncio")
+SPEAKERS = (
+    "topology.feeds",
+    "agents.stage_runner",
+    "tables.state",
+    "web.health",
+    "aiokafka",
+    "faust.app",
+    "mode",
+    "asyncio",
+)
 EVERY_LEVEL = f"""
 for name in {SPEAKERS}:
     for level in ("debug", "info", "warning"):

@@ -4,7 +4,7 @@ A tick's way, file by file:
 
     topology/feeds/     a source's ticks, written into the tick log as frames       feeds/writer.py
     topology/log/       the format of the frames, the position, the stages: pure    log/frames.py, log/candles.py
-    agents/             the arrows: read a frame, one pure call, send               agents/arrow.py
+    agents/             the arrows: read a frame, one pure call, send               agents/stage_runner.py
     topology/market/    candles, timeframes, sessions: pure                         market/seconds.py
     topology/indicators one file each: pure
     tables/             the row of each stage and partition that survives           tables/state.py

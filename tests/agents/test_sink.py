@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import agents.sink
-from agents.arrow import HOLD_S
 from agents.lifeline import REFUSED, RESTART, StallGuard
 from agents.sink import BATCH_ROWS, BATCH_S, MAX_BATCH, MAX_PENDING, SinkArrow
+from agents.stage_runner import HOLD_S
 from topology.log.frames import CANDLES, TICKS, VERSION, CandleFrame, TickFrame, encode
 from topology.market.candle import Candle
 from topology.sinks.applied import NOTHING, Applied, Source, Stored, news
@@ -76,18 +76,18 @@ class Sink:
         message = SimpleNamespace(topic=topic, partition=0, offset=offset, value=value)
         return SimpleNamespace(message=message, ack=lambda: self.acked.append(offset))
 
-    def arrow(self, *, batch_s: float = 0.0) -> SinkArrow:
-        arrow = SinkArrow(
+    def runner(self, *, batch_s: float = 0.0) -> SinkArrow:
+        runner = SinkArrow(
             "archive", prefix="sim", positions=self.positions, write=self.write, guard=StallGuard(NEVER),
             behind=lambda *_: 0, batch_s=batch_s,
         )  # fmt: skip
-        arrow.log = LOG
-        return arrow
+        runner.log = LOG
+        return runner
 
-    async def read(self, arrow: SinkArrow, *positions: int, first_offset: int = 0, rows: int = 0) -> None:
+    async def read(self, runner: SinkArrow, *positions: int, first_offset: int = 0, rows: int = 0) -> None:
         """Let the arrow read these frames, from an offset on."""
         for offset, position in enumerate(positions, first_offset):
-            await arrow.take(self.event(offset, record(position, rows)))
+            await runner.take(self.event(offset, record(position, rows)))
 
 
 def record(position: int, rows: int = 0) -> bytes:
@@ -102,8 +102,8 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def running(arrow: SinkArrow) -> AsyncIterator[None]:
-    task = asyncio.create_task(arrow.run())
+async def running(runner: SinkArrow) -> AsyncIterator[None]:
+    task = asyncio.create_task(runner.run())
     try:
         yield
     finally:
@@ -146,19 +146,19 @@ def test_repeats_gaps_and_deaths_change_nothing_in_the_sink(again: list[int], st
 
 async def _model(topic: list[int], steps: list[tuple[str, int]]) -> None:
     sink = Sink()
-    arrow = sink.arrow()
-    following = _after(await arrow.open(SOURCE, len(topic)))
+    runner = sink.runner()
+    following = _after(await runner.open(SOURCE, len(topic)))
     for step, number in [*steps, ("read", len(topic))]:
         if step == "read":
-            async with running(arrow):
+            async with running(runner):
                 some = topic[following : following + number]
-                await sink.read(arrow, *some, first_offset=following)
+                await sink.read(runner, *some, first_offset=following)
                 following += len(some)
-                await arrow.close()
+                await runner.close()
         else:
-            arrow.drop(SOURCE)
-            arrow = sink.arrow() if step == "die" else arrow
-            following = _after(await arrow.open(SOURCE, len(topic)))
+            runner.drop(SOURCE)
+            runner = sink.runner() if step == "die" else runner
+            following = _after(await runner.open(SOURCE, len(topic)))
     assert sink.rows == list(range(FRAMES))
 
 
@@ -168,35 +168,35 @@ def _after(used: int | None) -> int:
 
 async def test_reading_starts_where_the_sink_is(sink: Sink) -> None:
     sink.applied[CANDLES, 0] = Applied(position=4, offset=9)
-    arrow = sink.arrow()
-    assert await arrow.open(SOURCE, 100) == 9
-    async with running(arrow):
-        await sink.read(arrow, 4, 5, first_offset=10)
-        await arrow.close()
+    runner = sink.runner()
+    assert await runner.open(SOURCE, 100) == 9
+    async with running(runner):
+        await sink.read(runner, 4, 5, first_offset=10)
+        await runner.close()
     assert sink.rows == [5]
     assert sink.applied[CANDLES, 0] == Applied(5, 11, 1000)
 
 
 async def test_an_empty_sink_starts_at_the_first_record(sink: Sink) -> None:
-    assert await sink.arrow().open(SOURCE, 100) is None
+    assert await sink.runner().open(SOURCE, 100) is None
 
 
 async def test_a_sink_that_is_ahead_of_the_log_is_refused(sink: Sink) -> None:
     sink.applied[CANDLES, 0] = Applied(position=4, offset=9)
     with pytest.raises(Ended, match="up to offset 9, but it ends at 8: the broker has lost records") as ended:
-        await sink.arrow().open(SOURCE, 9)
+        await sink.runner().open(SOURCE, 9)
     assert ended.value.code == REFUSED
 
 
 async def test_frames_ahead_wait_and_are_written_in_order_once_the_missing_ones_come(sink: Sink) -> None:
-    arrow = sink.arrow()
-    await arrow.open(SOURCE, 100)
-    async with running(arrow):
-        await sink.read(arrow, 0, 3, 2)
-        await arrow.close()
+    runner = sink.runner()
+    await runner.open(SOURCE, 100)
+    async with running(runner):
+        await sink.read(runner, 0, 3, 2)
+        await runner.close()
         assert (sink.rows, sink.acked) == ([0], [0])
-        await sink.read(arrow, 1, first_offset=3)
-        await arrow.close()
+        await sink.read(runner, 1, first_offset=3)
+        await runner.close()
     assert sink.rows == [0, 1, 2, 3]
     assert sorted(sink.acked) == [0, 1, 2, 3]
 
@@ -209,11 +209,11 @@ async def test_a_frame_that_is_missing_for_too_long_ends_the_role(
 
     original = asyncio.sleep
     monkeypatch.setattr(asyncio, "sleep", at_once)
-    arrow = sink.arrow()
-    await arrow.open(SOURCE, 100)
-    await sink.read(arrow, 0, 2)
+    runner = sink.runner()
+    await runner.open(SOURCE, 100)
+    await sink.read(runner, 0, 2)
     clock.now_s += HOLD_S
-    watching = asyncio.create_task(arrow.watch())
+    watching = asyncio.create_task(runner.watch())
     looks = clock.looks
     await until(lambda: clock.looks > looks + 2)
     assert not watching.done()
@@ -223,10 +223,10 @@ async def test_a_frame_that_is_missing_for_too_long_ends_the_role(
 
 
 async def test_a_batch_waits_until_its_first_frame_is_old_enough(sink: Sink, clock: Clock) -> None:
-    arrow = sink.arrow(batch_s=BATCH_S)
-    await arrow.open(SOURCE, 100)
-    async with running(arrow):
-        await sink.read(arrow, 0, 1)
+    runner = sink.runner(batch_s=BATCH_S)
+    await runner.open(SOURCE, 100)
+    async with running(runner):
+        await sink.read(runner, 0, 1)
         clock.now_s += BATCH_S - 0.001
         looks = clock.looks
         await until(lambda: clock.looks > looks + 2)
@@ -237,27 +237,27 @@ async def test_a_batch_waits_until_its_first_frame_is_old_enough(sink: Sink, clo
 
 
 async def test_a_batch_that_is_large_enough_does_not_wait(sink: Sink, clock: Clock) -> None:
-    arrow = sink.arrow(batch_s=BATCH_S)
-    await arrow.open(SOURCE, 100)
-    async with running(arrow):
-        await sink.read(arrow, 0, rows=BATCH_ROWS - 1)
+    runner = sink.runner(batch_s=BATCH_S)
+    await runner.open(SOURCE, 100)
+    async with running(runner):
+        await sink.read(runner, 0, rows=BATCH_ROWS - 1)
         looks = clock.looks
         await until(lambda: clock.looks > looks + 2)
         assert sink.batches == []
-        await sink.read(arrow, 1, first_offset=1, rows=1)
+        await sink.read(runner, 1, first_offset=1, rows=1)
         await until(lambda: sink.acked == [0, 1])
     assert sink.batches == [[0, 1]]
 
 
 async def test_nothing_is_acknowledged_before_it_is_written(sink: Sink) -> None:
-    arrow = sink.arrow()
-    await arrow.open(SOURCE, 100)
+    runner = sink.runner()
+    await runner.open(SOURCE, 100)
     sink.shut()
-    async with running(arrow):
-        await sink.read(arrow, 0, 1)
+    async with running(runner):
+        await sink.read(runner, 0, 1)
         await sink.writing.wait()
         assert sink.acked == []
-        closing = asyncio.create_task(arrow.close())
+        closing = asyncio.create_task(runner.close())
         await asyncio.sleep(0)
         assert not closing.done()
         sink.may_write.set()
@@ -270,79 +270,79 @@ async def test_a_write_that_fails_acknowledges_nothing_and_ends_the_role(sink: S
         raise OSError("the disk is full")
 
     sink.write = full  # type: ignore[method-assign]
-    arrow = sink.arrow()
-    await arrow.open(SOURCE, 100)
-    await sink.read(arrow, 0)
+    runner = sink.runner()
+    await runner.open(SOURCE, 100)
+    await sink.read(runner, 0)
     with pytest.raises(OSError, match="full"):
-        await asyncio.wait_for(arrow.run(), 10)
+        await asyncio.wait_for(runner.run(), 10)
     assert sink.acked == []
 
 
 async def test_reading_pauses_while_too_much_waits_and_goes_on_in_batches(sink: Sink) -> None:
-    arrow = sink.arrow()
-    await arrow.open(SOURCE, 10**6)
+    runner = sink.runner()
+    await runner.open(SOURCE, 10**6)
     sink.shut()
-    async with running(arrow):
-        reading = asyncio.create_task(sink.read(arrow, *range(2 * MAX_PENDING)))
-        await until(lambda: not arrow._room.is_set())
+    async with running(runner):
+        reading = asyncio.create_task(sink.read(runner, *range(2 * MAX_PENDING)))
+        await until(lambda: not runner._room.is_set())
         assert not reading.done()
-        assert len(arrow._pending) == MAX_PENDING
+        assert len(runner._pending) == MAX_PENDING
         sink.may_write.set()
         await reading
-        await arrow.close()
+        await runner.close()
     assert sink.rows == list(range(2 * MAX_PENDING))
     assert max(map(len, sink.batches)) <= MAX_BATCH
 
 
 async def test_a_source_that_was_revoked_is_forgotten_with_what_waited(sink: Sink) -> None:
-    arrow = sink.arrow(batch_s=NEVER)
+    runner = sink.runner(batch_s=NEVER)
     other = TP(SOURCE.topic, 1)
-    await arrow.open(SOURCE, 100)
-    await sink.read(arrow, 0, 1)
-    assert await arrow.open(other, 100) is None
-    arrow.drop(SOURCE)
-    assert arrow._pending == []
-    await sink.read(arrow, 2, first_offset=2)
-    assert arrow._pending == []
+    await runner.open(SOURCE, 100)
+    await sink.read(runner, 0, 1)
+    assert await runner.open(other, 100) is None
+    runner.drop(SOURCE)
+    assert runner._pending == []
+    await sink.read(runner, 2, first_offset=2)
+    assert runner._pending == []
 
 
 async def test_reading_goes_on_when_what_it_waited_for_was_revoked(sink: Sink) -> None:
-    arrow = sink.arrow()
-    await arrow.open(SOURCE, 10**6)
-    reading = asyncio.create_task(sink.read(arrow, *range(MAX_PENDING)))
-    await until(lambda: not arrow._room.is_set())
-    arrow.drop(SOURCE)
-    async with running(arrow):
+    runner = sink.runner()
+    await runner.open(SOURCE, 10**6)
+    reading = asyncio.create_task(sink.read(runner, *range(MAX_PENDING)))
+    await until(lambda: not runner._room.is_set())
+    runner.drop(SOURCE)
+    async with running(runner):
         await asyncio.wait_for(reading, 10)
-        await arrow.close()
+        await runner.close()
     assert (sink.rows, sink.acked) == ([], [])
 
 
 async def test_a_source_that_is_opened_again_starts_anew_where_the_sink_is(sink: Sink) -> None:
-    arrow = sink.arrow()
-    await arrow.open(SOURCE, 100)
-    await sink.read(arrow, 0, 1, 3)
-    assert await arrow.open(SOURCE, 100) is None
-    async with running(arrow):
-        await sink.read(arrow, 0, 1, 2, 3)
-        await arrow.close()
+    runner = sink.runner()
+    await runner.open(SOURCE, 100)
+    await sink.read(runner, 0, 1, 3)
+    assert await runner.open(SOURCE, 100) is None
+    async with running(runner):
+        await sink.read(runner, 0, 1, 2, 3)
+        await runner.close()
     assert sink.rows == sink.acked == [0, 1, 2, 3]
 
 
 async def test_a_tick_frame_that_cannot_be_read_keeps_its_position_without_rows(sink: Sink) -> None:
-    arrow = sink.arrow()
+    runner = sink.runner()
     ticks = TP(f"sim.{TICKS}", 0)
-    await arrow.open(ticks, 100)
+    await runner.open(ticks, 100)
     foreign = encode(TickFrame(VERSION, "other", 1, 1, 5, 1, [], []))
-    async with running(arrow):
+    async with running(runner):
         for offset, value in enumerate((b"\xc1", foreign)):
-            await arrow.take(sink.event(offset, value, ticks.topic))
-        await arrow.close()
+            await runner.take(sink.event(offset, value, ticks.topic))
+        await runner.close()
     assert sink.applied[TICKS, 0] == Applied(1, 1, 0)
 
 
 async def test_a_derived_frame_that_cannot_be_read_ends_the_role_with_its_place(sink: Sink) -> None:
-    arrow = sink.arrow()
-    await arrow.open(SOURCE, 100)
+    runner = sink.runner()
+    await runner.open(SOURCE, 100)
     with pytest.raises(Ended, match="candles_1s partition 0 offset 7: not a CandleFrame"):
-        await arrow.take(sink.event(7, b"\xc1"))
+        await runner.take(sink.event(7, b"\xc1"))

@@ -7,8 +7,8 @@ from typing import Any
 from faust.types import TP
 
 from agents import pipeline
-from agents.arrow import Arrow
 from agents.outbox import Outbox
+from agents.stage_runner import StageRunner
 from agents.stages import Worker
 from topology import topics, upstream
 from topology.assembly.base import Companions, RoleApp, health_of
@@ -34,28 +34,28 @@ class PipelineRole:
             checkpoint_ms=settings.checkpoint_ms,
             live_ms=settings.live_interval_ms,
         )
-        self._arrows: dict[str, Arrow[Any]] = {
+        self._runners: dict[str, StageRunner[Any]] = {
             worker.topic(TICKS): pipeline.candles(worker),
             worker.topic(CANDLES): pipeline.timeframes(worker),
             worker.topic(TIMEFRAMES): pipeline.indicators(worker),
         }
-        upstream.install(app, dict.fromkeys(self._arrows, self._open))
+        upstream.install(app, dict.fromkeys(self._runners, self._open))
         app.on_partitions_revoked.connect(self._revoked)  # type: ignore[arg-type] # its type hides the arguments
         health.add(app, self._health)
 
     async def start(self, log: topics.Log) -> None:
         """Take over which log this is, and connect."""
         self._log = log.header.log
-        for arrow in self._arrows.values():
-            arrow.log = self._log
+        for runner in self._runners.values():
+            runner.log = self._log
         await self._outbox.start()
-        watching = (arrow.watch() for arrow in self._arrows.values())
+        watching = (runner.watch() for runner in self._runners.values())
         self._companions.start([upstream.watch_recovery(self._app), *watching])
 
     async def close(self) -> None:
         """Save every partition."""
-        for arrow in self._arrows.values():
-            await arrow.close()
+        for runner in self._runners.values():
+            await runner.close()
 
     async def stop(self) -> None:
         """Deliver what is left, and disconnect."""
@@ -63,13 +63,13 @@ class PipelineRole:
         await self._outbox.stop()
 
     async def _open(self, tp: TP, log_end: int) -> int | None:
-        return self._arrows[tp.topic].open(tp.partition, log_end)
+        return self._runners[tp.topic].open(tp.partition, log_end)
 
     async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         for tp in revoked:
-            if tp.topic in self._arrows:
-                self._arrows[tp.topic].drop(tp.partition)
+            if tp.topic in self._runners:
+                self._runners[tp.topic].drop(tp.partition)
 
     def _health(self) -> health.Health:
-        readers = [line for arrow in self._arrows.values() for line in arrow.measures.progress()]
+        readers = [line for runner in self._runners.values() for line in runner.measures.progress()]
         return health_of(self._app, self._log, readers)

@@ -29,7 +29,7 @@ class SinkRole(ABC):
         self._app = app
         self._log = ""
         self._companions = Companions(settings)
-        self._arrow = SinkArrow(
+        self._runner = SinkArrow(
             self.name,
             prefix=settings.namespace,
             positions=self.positions,
@@ -38,8 +38,8 @@ class SinkRole(ABC):
             behind=lambda stage, partition, offset: records_behind(app, self._topic(stage), partition, offset),
             batch_s=self.batch_s,
         )
-        attach(app, self.name, map(self._topic, self.stages), self._arrow.take)
-        upstream.install(app, {self._topic(stage): self._arrow.open for stage in self.stages})
+        attach(app, self.name, map(self._topic, self.stages), self._runner.take)
+        upstream.install(app, {self._topic(stage): self._runner.open for stage in self.stages})
         app.on_partitions_revoked.connect(self._revoked)  # type: ignore[arg-type] # its type hides the arguments
         health.add(app, self._health)
 
@@ -65,13 +65,13 @@ class SinkRole(ABC):
 
     async def start(self, log: topics.Log) -> None:
         """Take over which log this is, and open the sink."""
-        self._log = self._arrow.log = log.header.log
+        self._log = self._runner.log = log.header.log
         await self.connect(log)
-        self._companions.start([self._arrow.run(), self._arrow.watch(), *self.beside()])
+        self._companions.start([self._runner.run(), self._runner.watch(), *self.beside()])
 
     async def close(self) -> None:
         """Write what has been read."""
-        await self._arrow.close()
+        await self._runner.close()
 
     async def stop(self) -> None:
         """Close the sink."""
@@ -83,8 +83,8 @@ class SinkRole(ABC):
 
     async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         for tp in revoked:
-            self._arrow.drop(tp)
+            self._runner.drop(tp)
 
     def _health(self) -> health.Health:
-        readers = [line for measures in self._arrow.measures.values() for line in measures.progress()]
+        readers = [line for measures in self._runner.measures.values() for line in measures.progress()]
         return health_of(self._app, self._log, readers)

@@ -47,7 +47,7 @@ class Lane(Generic[Core]):
         self.live_s = 0.0
 
 
-class Arrow(Generic[Core]):
+class StageRunner(Generic[Core]):
     """A stage between two topics. ``decode`` reads its input; None for the tick log, where offsets are positions."""
 
     def __init__(

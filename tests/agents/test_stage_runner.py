@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import agents.arrow
-from agents.arrow import HOLD_S, NEAR_END, Arrow
+import agents.stage_runner
 from agents.lifeline import REFUSED, RESTART, StallGuard
+from agents.stage_runner import HOLD_S, NEAR_END, StageRunner
 from tables.state import Row, StateTable
 from topology.log.candles import CandlesCore, CandleStage
 from topology.log.frames import CANDLE_FRAME, VERSION, CandleFrame, DeadLetter, Frame, encode
@@ -150,17 +150,19 @@ class World:
         frames = [CANDLE_FRAME.decode(value) for topic, p, value, _ in self.sent if (topic, p) == (OUT, partition)]
         return [(frame.position, frame.accepted) for frame in frames]
 
-    def arrow(self, *, checkpoint_s: float = NEVER, decode: Any = CANDLE_FRAME, stage: Any = Totals) -> Arrow[Any]:
+    def runner(
+        self, *, checkpoint_s: float = NEVER, decode: Any = CANDLE_FRAME, stage: Any = Totals
+    ) -> StageRunner[Any]:
         """A worker as it starts: hot state is gone, the world is as it was."""
         row = Row[int] if stage is Totals else Row[CandlesCore]
         table: StateTable[Any] = StateTable(self, "stage", row, partitions=2)  # type: ignore[arg-type]
-        arrow = Arrow(
+        runner = StageRunner(
             name="stage", output=OUT, dead_letters=LETTERS, decode=decode, stage=stage, table=table,
             outbox=self, guard=StallGuard(NEVER), behind=lambda _, offset: self.log_end - 1 - offset,  # type: ignore[arg-type]
             checkpoint_s=checkpoint_s, live_s=LIVE_S,
         )  # fmt: skip
-        arrow.log, arrow.run = LOG, RUN
-        return arrow
+        runner.log, runner.run = LOG, RUN
+        return runner
 
 
 def row_of(record: bytes) -> Any:
@@ -177,10 +179,10 @@ def straight(frames: int) -> list[tuple[int, int]]:
     return [(position, stage.apply(position, frame(position), live=False).accepted) for position in range(frames)]
 
 
-async def take(arrow: Arrow[Any], world: World, *positions: int, first_offset: int = 0) -> None:
+async def take(runner: StageRunner[Any], world: World, *positions: int, first_offset: int = 0) -> None:
     """Let the arrow read these frames, from an offset on."""
     for offset, position in enumerate(positions, first_offset):
-        await arrow.take(world.event(offset, frame(position)))
+        await runner.take(world.event(offset, frame(position)))
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -195,14 +197,14 @@ def _end_raises() -> Iterator[None]:
         raise Ended(reason, code=code)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agents.arrow, "end", end)
+        patch.setattr(agents.stage_runner, "end", end)
         yield
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(agents.arrow, "time", clock)
+    monkeypatch.setattr(agents.stage_runner, "time", clock)
     return clock
 
 
@@ -230,43 +232,43 @@ def test_repeats_gaps_rewinds_and_older_rows_change_nothing_that_comes_out(
 async def _model(topic: list[int], steps: list[tuple[str, int]]) -> None:
     world = World()
     world.log_end = len(topic)
-    arrow = world.arrow()
-    following = _opened(arrow, world)
+    runner = world.runner()
+    following = _opened(runner, world)
     for step, number in [*steps, ("read", len(topic)), ("save", 0)]:
         if step == "read":
             for offset in range(following, min(following + number, len(topic))):
-                await arrow.take(world.event(offset, frame(topic[offset])))
-                _passes_no_held_record(arrow)
+                await runner.take(world.event(offset, frame(topic[offset])))
+                _passes_no_held_record(runner)
             following = min(following + number, len(topic))
         elif step == "save":
-            await arrow.checkpoint(arrow.lanes[0])
+            await runner.checkpoint(runner.lanes[0])
         else:
-            await _interrupt(arrow, world, step, number)
-            arrow = world.arrow() if step != "revoke" else arrow
-            following = _opened(arrow, world)
+            await _interrupt(runner, world, step, number)
+            runner = world.runner() if step != "revoke" else runner
+            following = _opened(runner, world)
     found = world.outputs()
     assert sorted(set(found)) == straight(FRAMES)
     assert sorted(world.acked())[-1] == len(topic) - 1
-    assert not arrow.lanes[0].unacked
+    assert not runner.lanes[0].unacked
 
 
-def _opened(arrow: Arrow[Any], world: World) -> int:
-    used = arrow.open(0, world.log_end)
+def _opened(runner: StageRunner[Any], world: World) -> int:
+    used = runner.open(0, world.log_end)
     return 0 if used is None else used + 1
 
 
-async def _interrupt(arrow: Arrow[Any], world: World, how: str, number: int) -> None:
+async def _interrupt(runner: StageRunner[Any], world: World, how: str, number: int) -> None:
     if how == "stop":
-        await arrow.close()
+        await runner.close()
     elif how == "older row" and world.rows:
         world.stores[0] = {b"0": encode(world.rows[number % len(world.rows)])}
     elif how == "wipe":
         world.stores[0].clear()
-    arrow.drop(0)
+    runner.drop(0)
 
 
-def _passes_no_held_record(arrow: Arrow[Any]) -> None:
-    lane = arrow.lanes[0]
+def _passes_no_held_record(runner: StageRunner[Any]) -> None:
+    lane = runner.lanes[0]
     assert all(lane.offset < event.message.offset for event, _ in lane.held.values())
 
 
@@ -274,52 +276,52 @@ def _passes_no_held_record(arrow: Arrow[Any]) -> None:
 
 
 async def test_each_frame_becomes_one_frame_at_its_position_and_with_its_clock(world: World) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
-    await take(arrow, world, 0, 1, 2)
+    runner = world.runner()
+    runner.open(0, world.log_end)
+    await take(runner, world, 0, 1, 2)
     assert world.outputs() == straight(3)
     assert [time_ms for *_, time_ms in world.sent] == [0, 1000, 2000]
 
 
 async def test_a_duplicate_is_dropped_and_counted(world: World) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
-    before = arrow.measures.duplicates._value.get()
-    await take(arrow, world, 0, 1, 0, 1, 1, 2)
+    runner = world.runner()
+    runner.open(0, world.log_end)
+    before = runner.measures.duplicates._value.get()
+    await take(runner, world, 0, 1, 0, 1, 1, 2)
     assert world.outputs() == straight(3)
-    assert arrow.measures.duplicates._value.get() - before == 3
+    assert runner.measures.duplicates._value.get() - before == 3
 
 
 async def test_frames_ahead_wait_unacknowledged_and_follow_in_order_once_the_missing_ones_come(world: World) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
-    await take(arrow, world, 0, 3, 2, 4)
-    await arrow.checkpoint(arrow.lanes[0])
+    runner = world.runner()
+    runner.open(0, world.log_end)
+    await take(runner, world, 0, 3, 2, 4)
+    await runner.checkpoint(runner.lanes[0])
     assert world.outputs() == straight(1)
-    assert arrow.lanes[0].offset == 0
+    assert runner.lanes[0].offset == 0
     assert world.acked() == [0]
-    await take(arrow, world, 1, 2, first_offset=4)
-    await arrow.checkpoint(arrow.lanes[0])
+    await take(runner, world, 1, 2, first_offset=4)
+    await runner.checkpoint(runner.lanes[0])
     assert world.outputs() == straight(5)
     assert world.acked() == [0, 1, 2, 3, 4, 5]
 
 
 async def test_a_record_that_is_used_after_a_held_one_is_not_acknowledged_before_it(world: World) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
-    await take(arrow, world, 0, 2, 0, 4, 1)  # 4 waits for 3, at offset 3; what follows it has been used
-    await arrow.checkpoint(arrow.lanes[0])
+    runner = world.runner()
+    runner.open(0, world.log_end)
+    await take(runner, world, 0, 2, 0, 4, 1)  # 4 waits for 3, at offset 3; what follows it has been used
+    await runner.checkpoint(runner.lanes[0])
     assert world.outputs() == straight(3)
     assert world.rows[-1].offset == 2
     assert world.acked() == [0, 1, 2]
 
 
 async def test_a_frame_that_is_missing_for_too_long_ends_the_worker(world: World, clock: Clock) -> None:
-    arrow = world.arrow(checkpoint_s=0.001)
-    arrow.open(0, world.log_end)
-    await take(arrow, world, 0, 2)
+    runner = world.runner(checkpoint_s=0.001)
+    runner.open(0, world.log_end)
+    await take(runner, world, 0, 2)
     clock.now_s += HOLD_S
-    watching = asyncio.create_task(arrow.watch())
+    watching = asyncio.create_task(runner.watch())
     await until(lambda: world.acked() == [0])
     assert not watching.done()
     clock.now_s += 0.001
@@ -329,41 +331,41 @@ async def test_a_frame_that_is_missing_for_too_long_ends_the_worker(world: World
 
 
 async def test_when_a_missing_frame_comes_the_others_have_all_their_time_again(world: World, clock: Clock) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
-    await take(arrow, world, 0, 2, 4)
+    runner = world.runner()
+    runner.open(0, world.log_end)
+    await take(runner, world, 0, 2, 4)
     clock.now_s += HOLD_S - 1
-    await take(arrow, world, 1, first_offset=3)
-    assert arrow.lanes[0].held_since_s == clock.now_s
-    await take(arrow, world, 3, first_offset=4)
-    assert arrow.lanes[0].held_since_s == 0.0
+    await take(runner, world, 1, first_offset=3)
+    assert runner.lanes[0].held_since_s == clock.now_s
+    await take(runner, world, 3, first_offset=4)
+    assert runner.lanes[0].held_since_s == 0.0
 
 
 async def test_partitions_have_nothing_to_do_with_each_other(world: World) -> None:
-    arrow = world.arrow()
+    runner = world.runner()
     for partition in (0, 1):
-        arrow.open(partition, world.log_end)
-    await arrow.take(world.event(0, frame(0)))
-    await arrow.take(world.event(0, frame(0), partition=1))
-    await arrow.take(world.event(1, frame(2), partition=1))
-    await arrow.take(world.event(1, frame(1)))
+        runner.open(partition, world.log_end)
+    await runner.take(world.event(0, frame(0)))
+    await runner.take(world.event(0, frame(0), partition=1))
+    await runner.take(world.event(1, frame(2), partition=1))
+    await runner.take(world.event(1, frame(1)))
     assert world.outputs(0) == straight(2)
     assert world.outputs(1) == straight(1)
 
 
 async def test_records_of_a_partition_that_is_not_ours_are_left_alone(world: World) -> None:
-    arrow = world.arrow(checkpoint_s=0)
-    await take(arrow, world, 0)
+    runner = world.runner(checkpoint_s=0)
+    await take(runner, world, 0)
     assert world.journal == []
 
 
 async def test_a_frame_of_another_run_is_passed_over(world: World) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
-    await take(arrow, world, 0)
-    await arrow.take(world.event(1, msgspec.structs.replace(frame(1, run=RUN - 1), accepted=0)))
-    await take(arrow, world, 1, first_offset=2)
-    await arrow.checkpoint(arrow.lanes[0])
+    runner = world.runner()
+    runner.open(0, world.log_end)
+    await take(runner, world, 0)
+    await runner.take(world.event(1, msgspec.structs.replace(frame(1, run=RUN - 1), accepted=0)))
+    await take(runner, world, 1, first_offset=2)
+    await runner.checkpoint(runner.lanes[0])
     assert world.outputs() == straight(2)
     assert world.acked() == [0, 1, 2]
 
@@ -374,18 +376,18 @@ async def test_a_frame_of_another_run_is_passed_over(world: World) -> None:
 async def test_a_frame_that_no_stage_of_this_log_has_made_ends_the_worker_for_good(
     world: World, record: bytes, said: str
 ) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
+    runner = world.runner()
+    runner.open(0, world.log_end)
     with pytest.raises(Ended, match=said) as ended:
-        await arrow.take(world.event(0, record))
+        await runner.take(world.event(0, record))
     assert ended.value.code == REFUSED
     assert world.journal == []
 
 
 async def test_a_tick_frame_that_cannot_be_read_becomes_an_empty_frame_and_a_dead_letter(world: World) -> None:
-    arrow = world.arrow(decode=None, stage=CandleStage)
-    arrow.open(0, world.log_end)
-    await arrow.take(world.event(0, b"\xc1 spoilt"))
+    runner = world.runner(decode=None, stage=CandleStage)
+    runner.open(0, world.log_end)
+    await runner.take(world.event(0, b"\xc1 spoilt"))
     (_, _, output, _), (topic, partition, letter, _) = world.sent
     made = CANDLE_FRAME.decode(output)
     assert (made.position, made.rows) == (0, [])
@@ -398,23 +400,23 @@ async def test_a_tick_frame_that_cannot_be_read_becomes_an_empty_frame_and_a_dea
 
 
 async def test_live_values_come_at_most_every_interval(world: World, clock: Clock) -> None:
-    arrow = world.arrow()
+    runner = world.runner()
     world.log_end = 6
-    arrow.open(0, world.log_end)
+    runner.open(0, world.log_end)
     for offset, step_s in enumerate([0, 0.1, 0.14, 0.01, 0.249, 0.25]):
         clock.now_s += step_s
-        await arrow.take(world.event(offset, frame(offset)))
+        await runner.take(world.event(offset, frame(offset)))
     lively = [bool(CANDLE_FRAME.decode(value).live) for _, _, value, _ in world.sent]
     assert lively == [True, False, False, True, False, True]
 
 
 async def test_far_from_the_end_there_are_no_live_values(world: World, clock: Clock) -> None:
-    arrow = world.arrow()
+    runner = world.runner()
     world.log_end = NEAR_END + 3
-    arrow.open(0, world.log_end)
+    runner.open(0, world.log_end)
     for offset in range(4):
         clock.now_s += 10
-        await arrow.take(world.event(offset, frame(offset)))
+        await runner.take(world.event(offset, frame(offset)))
     lively = [bool(CANDLE_FRAME.decode(value).live) for _, _, value, _ in world.sent]
     assert lively == [False, False, True, True]
 
@@ -423,11 +425,11 @@ async def test_far_from_the_end_there_are_no_live_values(world: World, clock: Cl
 
 
 async def test_a_checkpoint_delivers_then_puts_then_saves_then_acknowledges(world: World) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
+    runner = world.runner()
+    runner.open(0, world.log_end)
     world.delivering.shut()
-    await take(arrow, world, 0, 1)
-    saving = asyncio.create_task(arrow.checkpoint(arrow.lanes[0]))
+    await take(runner, world, 0, 1)
+    saving = asyncio.create_task(runner.checkpoint(runner.lanes[0]))
     await until(world.delivering.passing.is_set)
     world.saving.shut()
     world.delivering.open.set()
@@ -440,23 +442,23 @@ async def test_a_checkpoint_delivers_then_puts_then_saves_then_acknowledges(worl
 
 
 async def test_a_checkpoint_is_made_when_its_time_has_come(world: World, clock: Clock) -> None:
-    arrow = world.arrow(checkpoint_s=5)
-    arrow.open(0, world.log_end)
-    await take(arrow, world, 0, 1)
+    runner = world.runner(checkpoint_s=5)
+    runner.open(0, world.log_end)
+    await take(runner, world, 0, 1)
     assert world.acked() == []
     clock.now_s += 5
-    await take(arrow, world, 2, first_offset=2)
+    await take(runner, world, 2, first_offset=2)
     assert world.acked() == [0, 1, 2]
-    await take(arrow, world, 3, first_offset=3)
+    await take(runner, world, 3, first_offset=3)
     assert world.acked() == [0, 1, 2]
 
 
 async def test_a_partition_that_went_idle_is_saved_too(world: World, clock: Clock) -> None:
-    arrow = world.arrow(checkpoint_s=0.001)
-    arrow.open(0, world.log_end)
-    await take(arrow, world, 0)
+    runner = world.runner(checkpoint_s=0.001)
+    runner.open(0, world.log_end)
+    await take(runner, world, 0)
     clock.now_s += 1
-    watching = asyncio.create_task(arrow.watch())
+    watching = asyncio.create_task(runner.watch())
     await until(lambda: world.acked() == [0])
     watching.cancel()
     with suppress(asyncio.CancelledError):
@@ -468,23 +470,23 @@ GATES = ("delivering", "putting", "saving")
 
 @pytest.mark.parametrize("gate", GATES)
 async def test_a_crash_in_the_middle_acknowledges_nothing_and_loses_nothing(world: World, gate: str) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
-    await take(arrow, world, 0, 1)
+    runner = world.runner()
+    runner.open(0, world.log_end)
+    await take(runner, world, 0, 1)
     getattr(world, gate).breaks = True
     with pytest.raises(Crash):
-        await arrow.checkpoint(arrow.lanes[0])
+        await runner.checkpoint(runner.lanes[0])
     assert world.acked() == []
     await _goes_on(world, gate)
 
 
 @pytest.mark.parametrize("gate", ["delivering", "saving"])
 async def test_a_death_while_a_checkpoint_waits_acknowledges_nothing_and_loses_nothing(world: World, gate: str) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
+    runner = world.runner()
+    runner.open(0, world.log_end)
     getattr(world, gate).shut()
-    await take(arrow, world, 0, 1)
-    saving = asyncio.create_task(arrow.checkpoint(arrow.lanes[0]))
+    await take(runner, world, 0, 1)
+    saving = asyncio.create_task(runner.checkpoint(runner.lanes[0]))
     await until(getattr(world, gate).passing.is_set)
     saving.cancel()
     with suppress(asyncio.CancelledError):
@@ -496,7 +498,7 @@ async def test_a_death_while_a_checkpoint_waits_acknowledges_nothing_and_loses_n
 async def _goes_on(world: World, gate: str) -> None:
     """A worker that takes over reads from what has survived, and ends where the first one would have."""
     setattr(world, gate, Gate())
-    successor = world.arrow()
+    successor = world.runner()
     following = _opened(successor, world)
     await take(successor, world, *range(following, 4), first_offset=following)
     assert sorted(set(world.outputs())) == straight(4)
@@ -507,15 +509,15 @@ async def _goes_on(world: World, gate: str) -> None:
 async def test_a_partition_that_is_revoked_in_a_checkpoint_is_not_acknowledged(
     world: World, gate: str, again: bool
 ) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
+    runner = world.runner()
+    runner.open(0, world.log_end)
     getattr(world, gate).shut()
-    await take(arrow, world, 0, 1)
-    saving = asyncio.create_task(arrow.checkpoint(arrow.lanes[0]))
+    await take(runner, world, 0, 1)
+    saving = asyncio.create_task(runner.checkpoint(runner.lanes[0]))
     await until(getattr(world, gate).passing.is_set)
-    arrow.drop(0)
+    runner.drop(0)
     if again:
-        arrow.open(0, world.log_end)
+        runner.open(0, world.log_end)
     rows = len(world.rows)
     getattr(world, gate).open.set()
     await saving
@@ -524,13 +526,13 @@ async def test_a_partition_that_is_revoked_in_a_checkpoint_is_not_acknowledged(
 
 
 async def test_what_is_read_while_a_checkpoint_waits_is_not_acknowledged_with_it(world: World) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
-    await take(arrow, world, 0, 1)
+    runner = world.runner()
+    runner.open(0, world.log_end)
+    await take(runner, world, 0, 1)
     world.saving.shut()
-    saving = asyncio.create_task(arrow.checkpoint(arrow.lanes[0]))
+    saving = asyncio.create_task(runner.checkpoint(runner.lanes[0]))
     await until(world.saving.passing.is_set)
-    reading = asyncio.create_task(take(arrow, world, 2, first_offset=2))
+    reading = asyncio.create_task(take(runner, world, 2, first_offset=2))
     await asyncio.sleep(0)
     world.saving.open.set()
     await asyncio.gather(saving, reading)
@@ -540,20 +542,20 @@ async def test_what_is_read_while_a_checkpoint_waits_is_not_acknowledged_with_it
 
 @pytest.mark.parametrize("by", ["checkpoint", "watch", "close"])
 async def test_no_checkpoint_falls_between_a_frame_and_its_output(world: World, clock: Clock, by: str) -> None:
-    arrow = world.arrow(checkpoint_s=0.001)
-    arrow.open(0, world.log_end)
-    await take(arrow, world, 0)
+    runner = world.runner(checkpoint_s=0.001)
+    runner.open(0, world.log_end)
+    await take(runner, world, 0)
     world.sending.shut()
-    reading = asyncio.create_task(take(arrow, world, 1, first_offset=1))
+    reading = asyncio.create_task(take(runner, world, 1, first_offset=1))
     await until(world.sending.passing.is_set)
     clock.now_s += 1
     savers: dict[str, Callable[[], Awaitable[None]]] = {
-        "checkpoint": lambda: arrow.checkpoint(arrow.lanes[0]),
-        "watch": arrow.watch,
-        "close": arrow.close,
+        "checkpoint": lambda: runner.checkpoint(runner.lanes[0]),
+        "watch": runner.watch,
+        "close": runner.close,
     }
     saving = asyncio.ensure_future(savers[by]())
-    await until(lambda: arrow._turn._waiters is not None and len(arrow._turn._waiters) > 0)
+    await until(lambda: runner._turn._waiters is not None and len(runner._turn._waiters) > 0)
     assert world.rows == []
     world.sending.open.set()
     await reading
@@ -564,14 +566,14 @@ async def test_no_checkpoint_falls_between_a_frame_and_its_output(world: World, 
 
 
 async def test_a_stop_saves_every_partition_and_leaves_later_records_to_the_next_owner(world: World) -> None:
-    arrow = world.arrow()
+    runner = world.runner()
     for partition in (0, 1):
-        arrow.open(partition, world.log_end)
-        await arrow.take(world.event(10 + partition, frame(0), partition=partition))
-    await arrow.close()
+        runner.open(partition, world.log_end)
+        await runner.take(world.event(10 + partition, frame(0), partition=partition))
+    await runner.close()
     assert world.acked() == [10, 11]
     journal = list(world.journal)
-    await arrow.take(world.event(12, frame(1)))
+    await runner.take(world.event(12, frame(1)))
     assert world.journal == journal
 
 
@@ -579,22 +581,22 @@ async def test_a_stop_saves_every_partition_and_leaves_later_records_to_the_next
 
 
 async def test_a_worker_goes_on_where_the_row_says(world: World) -> None:
-    arrow = world.arrow()
-    assert arrow.open(0, world.log_end) is None
-    await take(arrow, world, 0, 1, 2)
-    await arrow.close()
-    successor = world.arrow()
+    runner = world.runner()
+    assert runner.open(0, world.log_end) is None
+    await take(runner, world, 0, 1, 2)
+    await runner.close()
+    successor = world.runner()
     assert successor.open(0, world.log_end) == 2
     await take(successor, world, 1, 2, 3, first_offset=3)
     assert world.outputs() == straight(4)
 
 
 async def test_the_state_of_another_run_is_left_behind(world: World) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
-    await take(arrow, world, 0, 1)
-    await arrow.close()
-    rebuilt = world.arrow()
+    runner = world.runner()
+    runner.open(0, world.log_end)
+    await take(runner, world, 0, 1)
+    await runner.close()
+    rebuilt = world.runner()
     rebuilt.run = RUN + 1
     assert rebuilt.open(0, world.log_end) is None
     assert rebuilt.lanes[0].stage.position is None
@@ -602,11 +604,11 @@ async def test_the_state_of_another_run_is_left_behind(world: World) -> None:
 
 @pytest.mark.parametrize(("log", "log_end"), [("other", 100), (LOG, 2)], ids=["of another log", "ahead of the log"])
 async def test_state_that_does_not_belong_to_this_log_is_refused(world: World, log: str, log_end: int) -> None:
-    arrow = world.arrow()
-    arrow.open(0, world.log_end)
-    await take(arrow, world, 0, 1, 2)
-    await arrow.close()
-    successor = world.arrow()
+    runner = world.runner()
+    runner.open(0, world.log_end)
+    await take(runner, world, 0, 1, 2)
+    await runner.close()
+    successor = world.runner()
     successor.log = log
     with pytest.raises(Ended, match="delete the data folder of this worker and the topics named") as ended:
         successor.open(0, log_end)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from faust.types import TP
 
-from agents.sink import SinkArrow
+from agents.sink_runner import SinkRunner
 from agents.stages import attach, records_behind
 from topology import topics, upstream
 from topology.assembly.base import Companions, RoleApp, health_of
@@ -29,7 +29,7 @@ class SinkRole(ABC):
         self._app = app
         self._log = ""
         self._companions = Companions(settings)
-        self._runner = SinkArrow(
+        self._runner = SinkRunner(
             self.name,
             prefix=settings.namespace,
             positions=self.positions,

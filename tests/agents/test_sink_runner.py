@@ -13,9 +13,9 @@ from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import agents.sink
+import agents.sink_runner
 from agents.lifeline import REFUSED, RESTART, StallGuard
-from agents.sink import BATCH_ROWS, BATCH_S, MAX_BATCH, MAX_PENDING, SinkArrow
+from agents.sink_runner import BATCH_ROWS, BATCH_S, MAX_BATCH, MAX_PENDING, SinkRunner
 from agents.stage_runner import HOLD_S
 from topology.log.frames import CANDLES, TICKS, VERSION, CandleFrame, TickFrame, encode
 from topology.market.candle import Candle
@@ -76,15 +76,15 @@ class Sink:
         message = SimpleNamespace(topic=topic, partition=0, offset=offset, value=value)
         return SimpleNamespace(message=message, ack=lambda: self.acked.append(offset))
 
-    def runner(self, *, batch_s: float = 0.0) -> SinkArrow:
-        runner = SinkArrow(
+    def runner(self, *, batch_s: float = 0.0) -> SinkRunner:
+        runner = SinkRunner(
             "archive", prefix="sim", positions=self.positions, write=self.write, guard=StallGuard(NEVER),
             behind=lambda *_: 0, batch_s=batch_s,
         )  # fmt: skip
         runner.log = LOG
         return runner
 
-    async def read(self, runner: SinkArrow, *positions: int, first_offset: int = 0, rows: int = 0) -> None:
+    async def read(self, runner: SinkRunner, *positions: int, first_offset: int = 0, rows: int = 0) -> None:
         """Let the arrow read these frames, from an offset on."""
         for offset, position in enumerate(positions, first_offset):
             await runner.take(self.event(offset, record(position, rows)))
@@ -102,7 +102,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def running(runner: SinkArrow) -> AsyncIterator[None]:
+async def running(runner: SinkRunner) -> AsyncIterator[None]:
     task = asyncio.create_task(runner.run())
     try:
         yield
@@ -118,14 +118,14 @@ def _end_raises() -> Iterator[None]:
         raise Ended(reason, code=code)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agents.sink, "end", end)
+        patch.setattr(agents.sink_runner, "end", end)
         yield
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(agents.sink, "time", clock)
+    monkeypatch.setattr(agents.sink_runner, "time", clock)
     return clock
 
 

@@ -28,7 +28,7 @@ MAX_PENDING = 500  # frames that wait to be written before reading pauses
 MAX_BATCH = 200  # frames in a batch while catching up
 
 
-class _Reader:
+class _SourceState:
     """One source as this process reads it: the position read, and frames ahead of one that is missing."""
 
     def __init__(self, applied: Applied | None) -> None:
@@ -38,7 +38,7 @@ class _Reader:
         self.held_since_s = 0.0
 
 
-class SinkArrow:
+class SinkRunner:
     """Feeds a sink from its topics. ``positions`` and ``write`` are the sink's; ``prefix`` is that of the topics."""
 
     def __init__(
@@ -61,7 +61,7 @@ class SinkArrow:
             guard,
             batch_s,
         )
-        self._readers: dict[Source, _Reader] = {}
+        self._readers: dict[Source, _SourceState] = {}
         self._pending: list[tuple[Event, Stored]] = []
         self._since_s = 0.0
         self._news, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -78,7 +78,7 @@ class SinkArrow:
         stage = self._stage(tp.topic)
         applied = (await self._positions()).get((stage, tp.partition))
         self._pending = [kept for kept in self._pending if kept[1].source != (stage, tp.partition)]
-        self._readers[stage, tp.partition] = _Reader(applied)
+        self._readers[stage, tp.partition] = _SourceState(applied)
         offset = None if applied is None else applied.offset
         if offset is not None and offset >= log_end:
             end(
@@ -123,7 +123,7 @@ class SinkArrow:
         except FrameError as error:
             end(f"{event.message.topic} partition {event.message.partition} offset {event.message.offset}: {error}")
 
-    def _place(self, reader: _Reader, event: Event, stored: Stored) -> None:
+    def _place(self, reader: _SourceState, event: Event, stored: Stored) -> None:
         match order(reader.position, stored.position):
             case Order.DUPLICATE:
                 self._queue(event, stored)  # the sink drops it, and notes that it was read

@@ -33,7 +33,7 @@ Core = TypeVar("Core")
 Event = EventT[bytes]
 
 
-class Lane(Generic[Core]):
+class PartitionState(Generic[Core]):
     """The hot state of one partition."""
 
     def __init__(self, partition: int, stage: Stage[Any, Frame[Any], Core], offset: int) -> None:
@@ -67,7 +67,7 @@ class StageRunner(Generic[Core]):
     ) -> None:
         self.name = name
         self.log, self.run = "", 0  # known once the worker has seen the log, before the first frame
-        self.lanes: dict[int, Lane[Core]] = {}
+        self.partitions: dict[int, PartitionState[Core]] = {}
         self.measures = StageMeasures(name, behind)
         self._output, self._dead_letters = output, dead_letters
         self._decode, self._stage, self._table = decode, stage, table
@@ -95,8 +95,8 @@ class StageRunner(Generic[Core]):
         if row is not None and row.state.run == self.run:
             stage.restore(row.state)
             used = row.offset
-        lane = self.lanes[partition] = Lane(partition, stage, -1 if used is None else used)
-        self.measures.opened(partition, stage.position, lane.offset)
+        state = self.partitions[partition] = PartitionState(partition, stage, -1 if used is None else used)
+        self.measures.opened(partition, stage.position, state.offset)
         logger.info(
             "partition taken up", extra={"stage": self.name, "partition": partition, "position": stage.position}
         )
@@ -104,43 +104,43 @@ class StageRunner(Generic[Core]):
 
     def drop(self, partition: int) -> None:
         """Forget a partition that was revoked. Nothing of it is acknowledged."""
-        self.lanes.pop(partition, None)
+        self.partitions.pop(partition, None)
         self.measures.closed(partition)
 
     async def take(self, event: Event) -> None:
         """Use one record: apply its frame, drop it as a duplicate, or hold it until the one before it comes."""
-        lane = self.lanes.get(event.message.partition)
-        if lane is None or self._closing:
+        state = self.partitions.get(event.message.partition)
+        if state is None or self._closing:
             return
         self._guard.check()
         # A checkpoint in the middle of this would save a state whose output nobody has been given yet.
         async with self._turn:
-            lane.unacked.append(event)
-            clock_ms = await self._place(lane, event)
-            if lane.held:
-                lane.offset = max(lane.offset, min(held.message.offset for held, _ in lane.held.values()) - 1)
+            state.unacked.append(event)
+            clock_ms = await self._place(state, event)
+            if state.held:
+                state.offset = max(state.offset, min(held.message.offset for held, _ in state.held.values()) - 1)
             else:
-                lane.offset = event.message.offset
-            self.measures.read(lane.partition, lane.offset, lane.stage.position, clock_ms)
-            if time.monotonic() - lane.saved_s >= self._checkpoint_s:
-                await self._save(lane)
+                state.offset = event.message.offset
+            self.measures.read(state.partition, state.offset, state.stage.position, clock_ms)
+            if time.monotonic() - state.saved_s >= self._checkpoint_s:
+                await self._save(state)
 
-    async def _place(self, lane: Lane[Core], event: Event) -> int:
+    async def _place(self, state: PartitionState[Core], event: Event) -> int:
         """Put a record where it belongs. Return the clock of its frame, 0 where that is not known."""
         position, frame = self._read(event)
         if frame is None:
             return 0
-        match order(lane.stage.position, position):
+        match order(state.stage.position, position):
             case Order.DUPLICATE:
                 self.measures.duplicates.inc()
             case Order.AHEAD:
-                lane.held.setdefault(position, (event, frame))
-                lane.held_since_s = lane.held_since_s or time.monotonic()
+                state.held.setdefault(position, (event, frame))
+                state.held_since_s = state.held_since_s or time.monotonic()
             case Order.NEXT:
-                await self._apply(lane, event, position, frame)
-                while (following := lane.held.pop(position := position + 1, None)) is not None:
-                    await self._apply(lane, following[0], position, following[1])
-                lane.held_since_s = time.monotonic() if lane.held else 0.0
+                await self._apply(state, event, position, frame)
+                while (following := state.held.pop(position := position + 1, None)) is not None:
+                    await self._apply(state, following[0], position, following[1])
+                state.held_since_s = time.monotonic() if state.held else 0.0
         return getattr(frame, "clock_ms", 0)
 
     def _read(self, event: Event) -> tuple[int, Any]:
@@ -156,63 +156,63 @@ class StageRunner(Generic[Core]):
             end(f"{message.topic} holds a frame of log {frame.log}, not of {self.log}", code=REFUSED)
         return frame.position, frame if frame.run == self.run else None
 
-    async def _apply(self, lane: Lane[Core], event: Event, position: int, frame: Any) -> None:
-        output = lane.stage.apply(position, frame, live=self._wants_live(lane, event))
-        await self._send(lane, self._output, encode(output), output.clock_ms)
+    async def _apply(self, state: PartitionState[Core], event: Event, position: int, frame: Any) -> None:
+        output = state.stage.apply(position, frame, live=self._wants_live(state, event))
+        await self._send(state, self._output, encode(output), output.clock_ms)
         self.measures.applied(output)
         if output.gap and self._decode is None:
-            letter = DeadLetter(VERSION, self.log, lane.partition, position, output.gap, event.message.value or b"")
-            await self._send(lane, self._dead_letters, encode(letter), output.clock_ms)
+            letter = DeadLetter(VERSION, self.log, state.partition, position, output.gap, event.message.value or b"")
+            await self._send(state, self._dead_letters, encode(letter), output.clock_ms)
 
-    async def _send(self, lane: Lane[Core], topic: str, record: bytes, time_ms: int) -> None:
-        lane.sent[topic] = await self._outbox.send(topic, record, partition=lane.partition, time_ms=time_ms)
+    async def _send(self, state: PartitionState[Core], topic: str, record: bytes, time_ms: int) -> None:
+        state.sent[topic] = await self._outbox.send(topic, record, partition=state.partition, time_ms=time_ms)
 
-    def _wants_live(self, lane: Lane[Core], event: Event) -> bool:
+    def _wants_live(self, state: PartitionState[Core], event: Event) -> bool:
         now_s = time.monotonic()
-        if now_s - lane.live_s < self._live_s or self._behind(lane.partition, event.message.offset) > NEAR_END:
+        if now_s - state.live_s < self._live_s or self._behind(state.partition, event.message.offset) > NEAR_END:
             return False
-        lane.live_s = now_s
+        state.live_s = now_s
         return True
 
-    async def checkpoint(self, lane: Lane[Core]) -> None:
+    async def checkpoint(self, state: PartitionState[Core]) -> None:
         """Save the state of a partition between two records."""
         async with self._turn:
-            await self._save(lane)
+            await self._save(state)
 
-    async def _save(self, lane: Lane[Core]) -> None:
+    async def _save(self, state: PartitionState[Core]) -> None:
         """Save the state of a partition, in the one order that loses nothing."""
-        lane.saved_s = time.monotonic()
-        if lane.stage.position is None:
+        state.saved_s = time.monotonic()
+        if state.stage.position is None:
             return
-        row = Row(VERSION, lane.offset, lane.stage.state())
-        for delivery in lane.sent.values():
+        row = Row(VERSION, state.offset, state.stage.state())
+        for delivery in state.sent.values():
             await delivery
-        if self.lanes.get(lane.partition) is not lane:
+        if self.partitions.get(state.partition) is not state:
             return  # revoked meanwhile: the row is no longer ours to write
         self._guard.check()
-        await self._table.save(lane.partition, row, self._outbox.deliver)
-        if self.lanes.get(lane.partition) is not lane:
+        await self._table.save(state.partition, row, self._outbox.deliver)
+        if self.partitions.get(state.partition) is not state:
             return
-        while lane.unacked and lane.unacked[0].message.offset <= row.offset:
-            lane.unacked.popleft().ack()
-        self.measures.saved(lane.partition, row.offset)
+        while state.unacked and state.unacked[0].message.offset <= row.offset:
+            state.unacked.popleft().ack()
+        self.measures.saved(state.partition, row.offset)
 
     async def close(self) -> None:
         """Save every partition at a clean stop; records that still arrive are left for the next owner."""
         self._closing = True
-        for lane in list(self.lanes.values()):
-            await self.checkpoint(lane)
+        for state in list(self.partitions.values()):
+            await self.checkpoint(state)
 
     async def watch(self) -> None:
         """Save partitions that went idle, and end the worker when a missing frame doesn't come."""
         while not self._closing:
             await asyncio.sleep(min(1.0, self._checkpoint_s))
-            for lane in list(self.lanes.values()):
-                if lane.held_since_s and time.monotonic() - lane.held_since_s > HOLD_S:
+            for state in list(self.partitions.values()):
+                if state.held_since_s and time.monotonic() - state.held_since_s > HOLD_S:
                     end(
-                        f"{self.name} partition {lane.partition}: the frame after position {lane.stage.position} has "
-                        f"been missing for {HOLD_S:.0f} s while {len(lane.held)} later ones wait: is the stage before "
+                        f"{self.name} partition {state.partition}: the frame after position {state.stage.position} has "
+                        f"been missing for {HOLD_S:.0f} s while {len(state.held)} later ones wait: is the stage before "
                         "this one running?"
                     )
-                if lane.unacked and time.monotonic() - lane.saved_s >= self._checkpoint_s:
-                    await self.checkpoint(lane)
+                if state.unacked and time.monotonic() - state.saved_s >= self._checkpoint_s:
+                    await self.checkpoint(state)

@@ -241,7 +241,7 @@ async def _model(topic: list[int], steps: list[tuple[str, int]]) -> None:
                 _passes_no_held_record(runner)
             following = min(following + number, len(topic))
         elif step == "save":
-            await runner.checkpoint(runner.lanes[0])
+            await runner.checkpoint(runner.partitions[0])
         else:
             await _interrupt(runner, world, step, number)
             runner = world.runner() if step != "revoke" else runner
@@ -249,7 +249,7 @@ async def _model(topic: list[int], steps: list[tuple[str, int]]) -> None:
     found = world.outputs()
     assert sorted(set(found)) == straight(FRAMES)
     assert sorted(world.acked())[-1] == len(topic) - 1
-    assert not runner.lanes[0].unacked
+    assert not runner.partitions[0].unacked
 
 
 def _opened(runner: StageRunner[Any], world: World) -> int:
@@ -268,8 +268,8 @@ async def _interrupt(runner: StageRunner[Any], world: World, how: str, number: i
 
 
 def _passes_no_held_record(runner: StageRunner[Any]) -> None:
-    lane = runner.lanes[0]
-    assert all(lane.offset < event.message.offset for event, _ in lane.held.values())
+    state = runner.partitions[0]
+    assert all(state.offset < event.message.offset for event, _ in state.held.values())
 
 
 # Order
@@ -296,12 +296,12 @@ async def test_frames_ahead_wait_unacknowledged_and_follow_in_order_once_the_mis
     runner = world.runner()
     runner.open(0, world.log_end)
     await take(runner, world, 0, 3, 2, 4)
-    await runner.checkpoint(runner.lanes[0])
+    await runner.checkpoint(runner.partitions[0])
     assert world.outputs() == straight(1)
-    assert runner.lanes[0].offset == 0
+    assert runner.partitions[0].offset == 0
     assert world.acked() == [0]
     await take(runner, world, 1, 2, first_offset=4)
-    await runner.checkpoint(runner.lanes[0])
+    await runner.checkpoint(runner.partitions[0])
     assert world.outputs() == straight(5)
     assert world.acked() == [0, 1, 2, 3, 4, 5]
 
@@ -310,7 +310,7 @@ async def test_a_record_that_is_used_after_a_held_one_is_not_acknowledged_before
     runner = world.runner()
     runner.open(0, world.log_end)
     await take(runner, world, 0, 2, 0, 4, 1)  # 4 waits for 3, at offset 3; what follows it has been used
-    await runner.checkpoint(runner.lanes[0])
+    await runner.checkpoint(runner.partitions[0])
     assert world.outputs() == straight(3)
     assert world.rows[-1].offset == 2
     assert world.acked() == [0, 1, 2]
@@ -336,9 +336,9 @@ async def test_when_a_missing_frame_comes_the_others_have_all_their_time_again(w
     await take(runner, world, 0, 2, 4)
     clock.now_s += HOLD_S - 1
     await take(runner, world, 1, first_offset=3)
-    assert runner.lanes[0].held_since_s == clock.now_s
+    assert runner.partitions[0].held_since_s == clock.now_s
     await take(runner, world, 3, first_offset=4)
-    assert runner.lanes[0].held_since_s == 0.0
+    assert runner.partitions[0].held_since_s == 0.0
 
 
 async def test_partitions_have_nothing_to_do_with_each_other(world: World) -> None:
@@ -365,7 +365,7 @@ async def test_a_frame_of_another_run_is_passed_over(world: World) -> None:
     await take(runner, world, 0)
     await runner.take(world.event(1, msgspec.structs.replace(frame(1, run=RUN - 1), accepted=0)))
     await take(runner, world, 1, first_offset=2)
-    await runner.checkpoint(runner.lanes[0])
+    await runner.checkpoint(runner.partitions[0])
     assert world.outputs() == straight(2)
     assert world.acked() == [0, 1, 2]
 
@@ -429,7 +429,7 @@ async def test_a_checkpoint_delivers_then_puts_then_saves_then_acknowledges(worl
     runner.open(0, world.log_end)
     world.delivering.shut()
     await take(runner, world, 0, 1)
-    saving = asyncio.create_task(runner.checkpoint(runner.lanes[0]))
+    saving = asyncio.create_task(runner.checkpoint(runner.partitions[0]))
     await until(world.delivering.passing.is_set)
     world.saving.shut()
     world.delivering.open.set()
@@ -475,7 +475,7 @@ async def test_a_crash_in_the_middle_acknowledges_nothing_and_loses_nothing(worl
     await take(runner, world, 0, 1)
     getattr(world, gate).breaks = True
     with pytest.raises(Crash):
-        await runner.checkpoint(runner.lanes[0])
+        await runner.checkpoint(runner.partitions[0])
     assert world.acked() == []
     await _goes_on(world, gate)
 
@@ -486,7 +486,7 @@ async def test_a_death_while_a_checkpoint_waits_acknowledges_nothing_and_loses_n
     runner.open(0, world.log_end)
     getattr(world, gate).shut()
     await take(runner, world, 0, 1)
-    saving = asyncio.create_task(runner.checkpoint(runner.lanes[0]))
+    saving = asyncio.create_task(runner.checkpoint(runner.partitions[0]))
     await until(getattr(world, gate).passing.is_set)
     saving.cancel()
     with suppress(asyncio.CancelledError):
@@ -513,7 +513,7 @@ async def test_a_partition_that_is_revoked_in_a_checkpoint_is_not_acknowledged(
     runner.open(0, world.log_end)
     getattr(world, gate).shut()
     await take(runner, world, 0, 1)
-    saving = asyncio.create_task(runner.checkpoint(runner.lanes[0]))
+    saving = asyncio.create_task(runner.checkpoint(runner.partitions[0]))
     await until(getattr(world, gate).passing.is_set)
     runner.drop(0)
     if again:
@@ -530,7 +530,7 @@ async def test_what_is_read_while_a_checkpoint_waits_is_not_acknowledged_with_it
     runner.open(0, world.log_end)
     await take(runner, world, 0, 1)
     world.saving.shut()
-    saving = asyncio.create_task(runner.checkpoint(runner.lanes[0]))
+    saving = asyncio.create_task(runner.checkpoint(runner.partitions[0]))
     await until(world.saving.passing.is_set)
     reading = asyncio.create_task(take(runner, world, 2, first_offset=2))
     await asyncio.sleep(0)
@@ -550,7 +550,7 @@ async def test_no_checkpoint_falls_between_a_frame_and_its_output(world: World, 
     await until(world.sending.passing.is_set)
     clock.now_s += 1
     savers: dict[str, Callable[[], Awaitable[None]]] = {
-        "checkpoint": lambda: runner.checkpoint(runner.lanes[0]),
+        "checkpoint": lambda: runner.checkpoint(runner.partitions[0]),
         "watch": runner.watch,
         "close": runner.close,
     }
@@ -599,7 +599,7 @@ async def test_the_state_of_another_run_is_left_behind(world: World) -> None:
     rebuilt = world.runner()
     rebuilt.run = RUN + 1
     assert rebuilt.open(0, world.log_end) is None
-    assert rebuilt.lanes[0].stage.position is None
+    assert rebuilt.partitions[0].stage.position is None
 
 
 @pytest.mark.parametrize(("log", "log_end"), [("other", 100), (LOG, 2)], ids=["of another log", "ahead of the log"])

@@ -14,7 +14,7 @@ from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka
 from topology.feeds import Content
-from topology.feeds.writer import DAY_MS, MAX_ROWS, StaleSourceError, TickLogWriter, _Lane
+from topology.feeds.writer import DAY_MS, MAX_ROWS, StaleSourceError, TickLogWriter, _PartitionState
 from topology.log.candles import CandleStage
 from topology.log.frames import TICK_FRAME, TICKS, Backfill, Configure, TickFrame
 from topology.log.position import partition_of
@@ -250,10 +250,10 @@ async def test_history_comes_once_into_each_partition_wherever_the_writer_was_ki
     async with await log.writer() as writer:
         send, sent = writer._send, 0
 
-        async def killed(partition: int, lane: _Lane, content: Content) -> None:
+        async def killed(partition: int, state: _PartitionState, content: Content) -> None:
             nonlocal sent
             if sent < frames:
-                await send(partition, lane, content)
+                await send(partition, state, content)
             sent += 1
 
         writer._send = killed  # type: ignore[method-assign] # all that is sent after the kill is lost

@@ -43,7 +43,7 @@ class StaleSourceError(Exception):
     """The source is older than what the log already holds."""
 
 
-class _Lane:
+class _PartitionState:
     """What the writer knows of one partition: clock, commands it has been given and waits for, the next frame's number.
 
     Commands go into frames one after the other: the newest that has gone is ``commanded``.
@@ -87,7 +87,7 @@ class TickLogWriter:
             max_batch_size=512 * 1024,
         )
         self._epoch = 0
-        self._lanes: list[_Lane] = []
+        self._partitions: list[_PartitionState] = []
         self._sent: dict[int, asyncio.Future[RecordMetadata]] = {}
         self._told_delivered = delivered
         self._failure: BaseException | None = None  # of the first record that was not delivered
@@ -98,12 +98,14 @@ class TickLogWriter:
         async with topics.consumer(self._bootstrap) as reader:
             for partition in range(log.header.partitions):
                 last = await topics.last_record(reader, TopicPartition(self._topic, partition))
-                self._lanes.append(_Lane(None if last is None else TICK_FRAME.decode(last.value), log.commands))
-            copied = min(lane.commanded for lane in self._lanes)
+                self._partitions.append(
+                    _PartitionState(None if last is None else TICK_FRAME.decode(last.value), log.commands)
+                )
+            copied = min(state.commanded for state in self._partitions)
             backfills = [await topics.backfill(reader, log, number) for number in log.backfills if number > copied]
         # The time of day too, since an older writer that woke up may have left the tail with its own, lower epoch.
-        self._epoch = max(now_ms(), 1 + max(lane.epoch for lane in self._lanes))
-        self.clock_ms = max(lane.clock_ms for lane in self._lanes)
+        self._epoch = max(now_ms(), 1 + max(state.epoch for state in self._partitions))
+        self.clock_ms = max(state.clock_ms for state in self._partitions)
         self.command(sorted([*log.commands, *backfills], key=lambda command: command.id))
         await self._producer.start()
         return self
@@ -115,13 +117,13 @@ class TickLogWriter:
     @property
     def whole_until_ms(self) -> int:
         """Up to when every partition has been written; ticks that were on their way then may be missing."""
-        return min(lane.clock_ms for lane in self._lanes)
+        return min(state.clock_ms for state in self._partitions)
 
     def command(self, commands: Iterable[Configure | Backfill]) -> None:
         """Copy new commands into every partition, in their order: with its next frame, or history one before each."""
         for command in commands:
-            for lane in self._lanes:
-                lane.give(command)
+            for state in self._partitions:
+                state.give(command)
 
     def refuse_older(self, first_ms: int) -> None:
         """Raise StaleSourceError for a source that starts before the log's clock: its ticks would all be late."""
@@ -135,61 +137,63 @@ class TickLogWriter:
         """Write ticks, in order, and then the clock: to their partitions, or with ``everywhere`` to all."""
         rows: dict[int, list[Tick]] = {}
         for tick in ticks:
-            rows.setdefault(partition_of(tick.instrument, len(self._lanes)), []).append(tick)
-        for partition in range(len(self._lanes)) if everywhere else rows:
+            rows.setdefault(partition_of(tick.instrument, len(self._partitions)), []).append(tick)
+        for partition in range(len(self._partitions)) if everywhere else rows:
             await self.write_partition(partition, Content(rows.get(partition, [])), clock_ms)
 
     async def write_partition(self, partition: int, content: Content, clock_ms: int | None) -> None:
         """Write what one partition is to hold; clock, quotes and history with the last of its frames."""
-        lane = self._lanes[partition]
-        await self._follow(partition, lane)
+        state = self._partitions[partition]
+        await self._follow(partition, state)
         remaining = iter(content.ticks)
         frame = Content(list(islice(remaining, MAX_ROWS)), gaps=content.gaps, baselines=content.baselines)
         frame.received_ms = content.received_ms
         while following := list(islice(remaining, MAX_ROWS)):
-            await self._send(partition, lane, frame)
+            await self._send(partition, state, frame)
             frame = Content(following, received_ms=content.received_ms)
         if clock_ms is not None:
-            lane.clock_ms = max(lane.clock_ms, clock_ms)
+            state.clock_ms = max(state.clock_ms, clock_ms)
             self.clock_ms = max(self.clock_ms, clock_ms)
         frame.quotes, frame.history = content.quotes, content.history
-        await self._send(partition, lane, frame)
+        await self._send(partition, state, frame)
 
-    async def _follow(self, partition: int, lane: _Lane) -> None:
+    async def _follow(self, partition: int, state: _PartitionState) -> None:
         """Take over the commands that wait, up to the first with history for this partition: that is written.
 
         It is one frame at a time, since stages take long over it, and by itself: what is wrong with it harms no tick
         and no configuration.
         """
-        while lane.waiting:
-            command = lane.waiting.popleft()
+        while state.waiting:
+            command = state.waiting.popleft()
             if isinstance(command, Configure):
-                lane.commanded, lane.configuration = command.id, command
-                lane.commands.append(command)
+                state.commanded, state.configuration = command.id, command
+                state.commands.append(command)
                 continue
-            history = [told for told in command.history if partition_of(told.instrument, len(self._lanes)) == partition]
-            if history and lane.commands:
-                await self._send(partition, lane, Content())
-            lane.commanded = command.id
+            history = [
+                told for told in command.history if partition_of(told.instrument, len(self._partitions)) == partition
+            ]
+            if history and state.commands:
+                await self._send(partition, state, Content())
+            state.commanded = command.id
             if history:
-                await self._send(partition, lane, Content(history=history))
+                await self._send(partition, state, Content(history=history))
                 return
 
-    async def _send(self, partition: int, lane: _Lane, content: Content) -> None:
-        day = lane.clock_ms // DAY_MS
-        if day != lane.day:
+    async def _send(self, partition: int, state: _PartitionState, content: Content) -> None:
+        day = state.clock_ms // DAY_MS
+        if day != state.day:
             # A log that is pruned to here starts with this frame: it must hold the configuration again.
-            lane.day = day
-            if lane.configuration is not None and lane.configuration not in lane.commands:
-                lane.commands.append(lane.configuration)
+            state.day = day
+            if state.configuration is not None and state.configuration not in state.commands:
+                state.commands.append(state.configuration)
         frame = TickFrame(
             VERSION,
             self.log.header.log,
             self._epoch,
-            lane.sequence,
-            lane.clock_ms,
-            lane.commanded,
-            lane.commands,
+            state.sequence,
+            state.clock_ms,
+            state.commanded,
+            state.commands,
             content.ticks,
             list(content.quotes.values()),
             content.gaps,
@@ -198,11 +202,11 @@ class TickLogWriter:
         )
         if self._failure is not None:
             raise self._failure  # an earlier frame is lost: the log must not go on without it
-        sent = await self._producer.send(self._topic, encode(frame), partition=partition, timestamp_ms=lane.clock_ms)
+        sent = await self._producer.send(self._topic, encode(frame), partition=partition, timestamp_ms=state.clock_ms)
         sent.add_done_callback(partial(self._delivered, received_ms=content.received_ms))
         self._sent[partition] = sent
-        lane.sequence += 1
-        lane.commands = []
+        state.sequence += 1
+        state.commands = []
         self.frames += 1
 
     async def event(self, event: FeedEvent) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agents.stage_runner import StageRunner
-from agents.stages import Worker
+from agents.stage_wiring import StageWiring
 from tables.state import CandlesRow, IndicatorsRow, TimeframesRow
 from topology.log.candles import CandlesCore, CandleStage
 from topology.log.frames import CANDLE_FRAME, CANDLES, INDICATORS, TICKS, TIMEFRAME_FRAME, TIMEFRAMES
@@ -12,21 +12,21 @@ from topology.log.timeframes import TimeframeStage
 from topology.market.timeframes import TimeframesState
 
 
-def candles(worker: Worker) -> StageRunner[CandlesCore]:
+def candles(wiring: StageWiring) -> StageRunner[CandlesCore]:
     """Attach the first stage: the tick log to closed 1-second candles."""
-    return worker.attach("candles", source=TICKS, output=CANDLES, stage=CandleStage, decode=None, row=CandlesRow)
+    return wiring.attach("candles", source=TICKS, output=CANDLES, stage=CandleStage, decode=None, row=CandlesRow)
 
 
-def timeframes(worker: Worker) -> StageRunner[TimeframesState | None]:
+def timeframes(wiring: StageWiring) -> StageRunner[TimeframesState | None]:
     """Attach the second stage: 1-second candles to candles of every timeframe."""
-    return worker.attach(
+    return wiring.attach(
         "timeframes", source=CANDLES, output=TIMEFRAMES, stage=TimeframeStage, decode=CANDLE_FRAME, row=TimeframesRow
     )
 
 
-def indicators(worker: Worker) -> StageRunner[list[SeriesState]]:
+def indicators(wiring: StageWiring) -> StageRunner[list[SeriesState]]:
     """Attach the third stage: closed candles to the values of indicators."""
-    return worker.attach(
+    return wiring.attach(
         "indicators", source=TIMEFRAMES, output=INDICATORS, stage=IndicatorStage, decode=TIMEFRAME_FRAME,
         row=IndicatorsRow,
     )  # fmt: skip

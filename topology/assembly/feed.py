@@ -16,7 +16,7 @@ from prometheus_client import Gauge, Histogram
 
 from agents.lifeline import REFUSED, end
 from agents.measures import Progress
-from agents.stages import attach
+from agents.stage_wiring import attach
 from topology import topics, upstream
 from topology.assembly.base import Companions, RoleApp
 from topology.assembly.happenings import Happenings

@@ -9,7 +9,7 @@ from faust.types import TP
 from agents import pipeline
 from agents.outbox import Outbox
 from agents.stage_runner import StageRunner
-from agents.stages import Worker
+from agents.stage_wiring import StageWiring
 from topology import topics, upstream
 from topology.assembly.base import Companions, RoleApp, health_of
 from topology.log.frames import CANDLES, TICKS, TIMEFRAMES
@@ -25,7 +25,7 @@ class PipelineRole:
         self._log = ""
         self._outbox = Outbox(settings.bootstrap)
         self._companions = Companions(settings)
-        worker = Worker(
+        worker = StageWiring(
             app,
             prefix=settings.namespace,
             partitions=settings.topic_partitions,

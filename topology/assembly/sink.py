@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from faust.types import TP
 
 from agents.sink_runner import SinkRunner
-from agents.stages import attach, records_behind
+from agents.stage_wiring import attach, records_behind
 from topology import topics, upstream
 from topology.assembly.base import Companions, RoleApp, health_of
 from topology.settings import Settings

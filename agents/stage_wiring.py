@@ -18,7 +18,7 @@ from topology.log.stage import Stage
 Core = TypeVar("Core")
 
 
-class Worker:
+class StageWiring:
     """A pipeline worker: its app, its producer, and how often each stage saves and shows live values."""
 
     def __init__(

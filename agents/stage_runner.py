@@ -16,9 +16,9 @@ from typing import Any, Generic, TypeVar
 
 from faust.types import EventT
 
+from agents.frame_producer import Delivery, FrameProducer
 from agents.lifeline import REFUSED, StallGuard, end
 from agents.measures import StageMeasures
-from agents.outbox import Delivery, Outbox
 from tables.state import Row, StateTable
 from topology.log.frames import VERSION, DeadLetter, Format, Frame, FrameError, encode, tick_frame
 from topology.log.position import Order, order
@@ -59,7 +59,7 @@ class StageRunner(Generic[Core]):
         decode: Format[Any] | None,
         stage: Callable[[str, int], Stage[Any, Frame[Any], Core]],
         table: StateTable[Core],
-        outbox: Outbox,
+        producer: FrameProducer,
         guard: StallGuard,
         behind: Callable[[int, int], int],
         checkpoint_s: float,
@@ -71,7 +71,7 @@ class StageRunner(Generic[Core]):
         self.measures = StageMeasures(name, behind)
         self._output, self._dead_letters = output, dead_letters
         self._decode, self._stage, self._table = decode, stage, table
-        self._outbox, self._guard, self._behind = outbox, guard, behind
+        self._producer, self._guard, self._behind = producer, guard, behind
         self._checkpoint_s, self._live_s = checkpoint_s, live_s
         self._turn = asyncio.Lock()
         self._closing = False
@@ -165,7 +165,7 @@ class StageRunner(Generic[Core]):
             await self._send(state, self._dead_letters, encode(letter), output.clock_ms)
 
     async def _send(self, state: PartitionState[Core], topic: str, record: bytes, time_ms: int) -> None:
-        state.sent[topic] = await self._outbox.send(topic, record, partition=state.partition, time_ms=time_ms)
+        state.sent[topic] = await self._producer.send(topic, record, partition=state.partition, time_ms=time_ms)
 
     def _wants_live(self, state: PartitionState[Core], event: Event) -> bool:
         now_s = time.monotonic()
@@ -190,7 +190,7 @@ class StageRunner(Generic[Core]):
         if self.partitions.get(state.partition) is not state:
             return  # revoked meanwhile: the row is no longer ours to write
         self._guard.check()
-        await self._table.save(state.partition, row, self._outbox.deliver)
+        await self._table.save(state.partition, row, self._producer.deliver)
         if self.partitions.get(state.partition) is not state:
             return
         while state.unacked and state.unacked[0].message.offset <= row.offset:

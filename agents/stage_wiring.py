@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import faust
 from faust.types import TP, EventT, StreamT
 
+from agents.frame_producer import FrameProducer
 from agents.lifeline import StallGuard, or_end
-from agents.outbox import Outbox
 from agents.stage_runner import StageRunner
 from tables.state import StateTable
 from topology.log.frames import DEAD_LETTERS, Format
@@ -27,13 +27,13 @@ class StageWiring:
         *,
         prefix: str,
         partitions: int,
-        outbox: Outbox,
+        producer: FrameProducer,
         guard: StallGuard,
         checkpoint_ms: Mapping[str, int],
         live_ms: int,
     ) -> None:
         self.app, self.prefix, self.partitions = app, prefix, partitions
-        self.outbox, self.guard = outbox, guard
+        self.producer, self.guard = producer, guard
         self.checkpoint_ms, self.live_ms = checkpoint_ms, live_ms
 
     def attach(
@@ -54,7 +54,7 @@ class StageWiring:
             decode=decode,
             stage=stage,
             table=StateTable(self.app, name, row, partitions=self.partitions),
-            outbox=self.outbox,
+            producer=self.producer,
             guard=self.guard,
             behind=lambda partition, offset: records_behind(self.app, self.topic(source), partition, offset),
             checkpoint_s=self.checkpoint_ms[name] / 1000,

@@ -158,7 +158,7 @@ class World:
         table: StateTable[Any] = StateTable(self, "stage", row, partitions=2)  # type: ignore[arg-type]
         runner = StageRunner(
             name="stage", output=OUT, dead_letters=LETTERS, decode=decode, stage=stage, table=table,
-            outbox=self, guard=StallGuard(NEVER), behind=lambda _, offset: self.log_end - 1 - offset,  # type: ignore[arg-type]
+            producer=self, guard=StallGuard(NEVER), behind=lambda _, offset: self.log_end - 1 - offset,  # type: ignore[arg-type]
             checkpoint_s=checkpoint_s, live_s=LIVE_S,
         )  # fmt: skip
         runner.log, runner.run = LOG, RUN

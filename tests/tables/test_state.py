@@ -14,7 +14,7 @@ from aiokafka.admin import NewTopic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.outbox import Outbox
+from agents.frame_producer import FrameProducer
 from tables.state import MAX_RECORD_BYTES, CandlesRow, IndicatorsRow, Row, StateTable, changelog_of
 from topology import topics
 from topology.configuration import from_settings
@@ -177,7 +177,7 @@ async def test_a_row_and_a_frame_of_16_mb_pass_producer_topics_and_consumer(kafk
     async with topics.admin(kafka.bootstrap) as admin:
         await admin.create_topics([NewTopic(name, 1, 1, topic_configs=dict(changelog.config or {}))])
     row, frame = b"r" * LARGEST, b"f" * LARGEST
-    outbox = Outbox(kafka.bootstrap)
+    outbox = FrameProducer(kafka.bootstrap)
     await outbox.start()
     assert await outbox.deliver(name, row, partition=0, key=b"0") == 0
     await (await outbox.send(topics.topic(namespace, CANDLES), frame, partition=0, time_ms=0))

@@ -7,7 +7,7 @@ from typing import Any
 from faust.types import TP
 
 from agents import pipeline
-from agents.outbox import Outbox
+from agents.frame_producer import FrameProducer
 from agents.stage_runner import StageRunner
 from agents.stage_wiring import StageWiring
 from topology import topics, upstream
@@ -23,13 +23,13 @@ class PipelineRole:
     def __init__(self, app: RoleApp, settings: Settings) -> None:
         self._app = app
         self._log = ""
-        self._outbox = Outbox(settings.bootstrap)
+        self._producer = FrameProducer(settings.bootstrap)
         self._companions = Companions(settings)
         worker = StageWiring(
             app,
             prefix=settings.namespace,
             partitions=settings.topic_partitions,
-            outbox=self._outbox,
+            producer=self._producer,
             guard=self._companions.guard,
             checkpoint_ms=settings.checkpoint_ms,
             live_ms=settings.live_interval_ms,
@@ -48,7 +48,7 @@ class PipelineRole:
         self._log = log.header.log
         for runner in self._runners.values():
             runner.log = self._log
-        await self._outbox.start()
+        await self._producer.start()
         watching = (runner.watch() for runner in self._runners.values())
         self._companions.start([upstream.watch_recovery(self._app), *watching])
 
@@ -60,7 +60,7 @@ class PipelineRole:
     async def stop(self) -> None:
         """Deliver what is left, and disconnect."""
         self._companions.stop()
-        await self._outbox.stop()
+        await self._producer.stop()
 
     async def _open(self, tp: TP, log_end: int) -> int | None:
         return self._runners[tp.topic].open(tp.partition, log_end)

@@ -13,7 +13,7 @@ from tables.state import MAX_RECORD_BYTES
 Delivery = asyncio.Future[RecordMetadata]
 
 
-class Outbox:
+class FrameProducer:
     """An idempotent producer: a retried send is not written twice, and records of a partition keep their order."""
 
     def __init__(self, bootstrap: str) -> None:

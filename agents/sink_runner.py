@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from faust.types import TP, EventT
 
 from agents.lifeline import REFUSED, StallGuard, end
-from agents.measures import StageMeasures
+from agents.metrics import StageMetrics
 from agents.stage_runner import HOLD_S
 from topology.log.frames import DERIVED, TICKS, FrameError, Poison, TickFrame, tick_frame
 from topology.log.position import Order, order
@@ -68,7 +68,7 @@ class SinkRunner:
         self._room.set()
         self._idle.set()
         self._behind = behind
-        self.measures: dict[str, StageMeasures] = {}
+        self.metrics: dict[str, StageMetrics] = {}
 
     async def open(self, tp: TP, log_end: int) -> int | None:
         """Take a source up where the sink is. Return the offset that it has used, None for none.
@@ -86,7 +86,7 @@ class SinkRunner:
                 f"{log_end - 1}: the broker has lost records; empty what this role writes, and start again",
                 code=REFUSED,
             )
-        self._measured(stage).opened(
+        self._metrics_of(stage).opened(
             tp.partition, None if applied is None else applied.position, -1 if offset is None else offset
         )
         return offset
@@ -96,7 +96,7 @@ class SinkRunner:
         source = self._stage(tp.topic), tp.partition
         self._readers.pop(source, None)
         self._pending = [kept for kept in self._pending if kept[1].source != source]
-        self._measured(source[0]).closed(tp.partition)
+        self._metrics_of(source[0]).closed(tp.partition)
 
     async def take(self, event: Event) -> None:
         """Read one record; it is written with the next batch."""
@@ -162,9 +162,9 @@ class SinkRunner:
 
     def _written(self, batch: list[tuple[Event, Stored]]) -> None:
         for event, stored in batch:
-            measures = self._measured(stored.stage)
+            metrics = self._metrics_of(stored.stage)
             clock_ms = stored.frame.clock_ms
-            measures.read(stored.partition, stored.offset, stored.position, clock_ms)
+            metrics.read(stored.partition, stored.offset, stored.position, clock_ms)
             event.ack()
         self._since_s = time.monotonic()
         if len(self._pending) < MAX_PENDING:
@@ -191,12 +191,12 @@ class SinkRunner:
     def _stage(self, topic: str) -> str:
         return topic.removeprefix(f"{self._prefix}.")
 
-    def _measured(self, stage: str) -> StageMeasures:
-        if stage not in self.measures:
-            self.measures[stage] = StageMeasures(
+    def _metrics_of(self, stage: str) -> StageMetrics:
+        if stage not in self.metrics:
+            self.metrics[stage] = StageMetrics(
                 f"{self.name}:{stage}", lambda partition, offset: self._behind(stage, partition, offset)
             )
-        return self.measures[stage]
+        return self.metrics[stage]
 
 
 def _rows(stored: Stored) -> int:

@@ -18,7 +18,7 @@ from faust.types import EventT
 
 from agents.frame_producer import Delivery, FrameProducer
 from agents.lifeline import REFUSED, StallGuard, end
-from agents.measures import StageMeasures
+from agents.metrics import StageMetrics
 from tables.state import Row, StateTable
 from topology.log.frames import VERSION, DeadLetter, Format, Frame, FrameError, encode, tick_frame
 from topology.log.position import Order, order
@@ -68,7 +68,7 @@ class StageRunner(Generic[Core]):
         self.name = name
         self.log, self.run = "", 0  # known once the worker has seen the log, before the first frame
         self.partitions: dict[int, PartitionState[Core]] = {}
-        self.measures = StageMeasures(name, behind)
+        self.metrics = StageMetrics(name, behind)
         self._output, self._dead_letters = output, dead_letters
         self._decode, self._stage, self._table = decode, stage, table
         self._producer, self._guard, self._behind = producer, guard, behind
@@ -96,7 +96,7 @@ class StageRunner(Generic[Core]):
             stage.restore(row.state)
             used = row.offset
         state = self.partitions[partition] = PartitionState(partition, stage, -1 if used is None else used)
-        self.measures.opened(partition, stage.position, state.offset)
+        self.metrics.opened(partition, stage.position, state.offset)
         logger.info(
             "partition taken up", extra={"stage": self.name, "partition": partition, "position": stage.position}
         )
@@ -105,7 +105,7 @@ class StageRunner(Generic[Core]):
     def drop(self, partition: int) -> None:
         """Forget a partition that was revoked. Nothing of it is acknowledged."""
         self.partitions.pop(partition, None)
-        self.measures.closed(partition)
+        self.metrics.closed(partition)
 
     async def take(self, event: Event) -> None:
         """Use one record: apply its frame, drop it as a duplicate, or hold it until the one before it comes."""
@@ -121,7 +121,7 @@ class StageRunner(Generic[Core]):
                 state.offset = max(state.offset, min(held.message.offset for held, _ in state.held.values()) - 1)
             else:
                 state.offset = event.message.offset
-            self.measures.read(state.partition, state.offset, state.stage.position, clock_ms)
+            self.metrics.read(state.partition, state.offset, state.stage.position, clock_ms)
             if time.monotonic() - state.saved_s >= self._checkpoint_s:
                 await self._save(state)
 
@@ -132,7 +132,7 @@ class StageRunner(Generic[Core]):
             return 0
         match order(state.stage.position, position):
             case Order.DUPLICATE:
-                self.measures.duplicates.inc()
+                self.metrics.duplicates.inc()
             case Order.AHEAD:
                 state.held.setdefault(position, (event, frame))
                 state.held_since_s = state.held_since_s or time.monotonic()
@@ -159,7 +159,7 @@ class StageRunner(Generic[Core]):
     async def _apply(self, state: PartitionState[Core], event: Event, position: int, frame: Any) -> None:
         output = state.stage.apply(position, frame, live=self._wants_live(state, event))
         await self._send(state, self._output, encode(output), output.clock_ms)
-        self.measures.applied(output)
+        self.metrics.applied(output)
         if output.gap and self._decode is None:
             letter = DeadLetter(VERSION, self.log, state.partition, position, output.gap, event.message.value or b"")
             await self._send(state, self._dead_letters, encode(letter), output.clock_ms)
@@ -195,7 +195,7 @@ class StageRunner(Generic[Core]):
             return
         while state.unacked and state.unacked[0].message.offset <= row.offset:
             state.unacked.popleft().ack()
-        self.measures.saved(state.partition, row.offset)
+        self.metrics.saved(state.partition, row.offset)
 
     async def close(self) -> None:
         """Save every partition at a clean stop; records that still arrive are left for the next owner."""

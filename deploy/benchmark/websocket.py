@@ -29,7 +29,7 @@ from topology.sinks.values import CandleJson
 from web.gateway import Gateway
 from web.live.answers import Answers
 from web.live.hub import Hub
-from web.live.measures import BYTES, DROPS, PUSHES
+from web.live.metrics import BYTES, DROPS, PUSHES
 from web.live.opening import Opening
 from web.live.socket import Sockets
 from web.outside import Reloaded, Standing

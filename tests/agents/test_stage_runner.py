@@ -286,10 +286,10 @@ async def test_each_frame_becomes_one_frame_at_its_position_and_with_its_clock(w
 async def test_a_duplicate_is_dropped_and_counted(world: World) -> None:
     runner = world.runner()
     runner.open(0, world.log_end)
-    before = runner.measures.duplicates._value.get()
+    before = runner.metrics.duplicates._value.get()
     await take(runner, world, 0, 1, 0, 1, 1, 2)
     assert world.outputs() == straight(3)
-    assert runner.measures.duplicates._value.get() - before == 3
+    assert runner.metrics.duplicates._value.get() - before == 3
 
 
 async def test_frames_ahead_wait_unacknowledged_and_follow_in_order_once_the_missing_ones_come(world: World) -> None:

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from agents.lifeline import REFUSED, RESTART
-from agents.measures import Progress
+from agents.metrics import Progress
 from topology.assembly import ROLES, base, build
 from topology.assembly.base import RoleApp, health_of
 from topology.configuration import from_settings

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from agents.lifeline import REFUSED, RESTART
-from agents.measures import Progress
+from agents.metrics import Progress
 from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka, free_port, guard

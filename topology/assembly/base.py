@@ -15,7 +15,7 @@ import faust
 from faust.types.web import Web
 
 from agents.lifeline import REFUSED, RESTART, StallGuard, end
-from agents.measures import Progress
+from agents.metrics import Progress
 from topology import topics
 from topology.configuration import differences, from_settings
 from topology.embedded.loopback import free_port

@@ -15,7 +15,7 @@ from faust.types import TP, EventT
 from prometheus_client import Gauge, Histogram
 
 from agents.lifeline import REFUSED, end
-from agents.measures import Progress
+from agents.metrics import Progress
 from agents.stage_wiring import attach
 from topology import topics, upstream
 from topology.assembly.base import Companions, RoleApp

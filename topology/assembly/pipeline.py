@@ -71,5 +71,5 @@ class PipelineRole:
                 self._runners[tp.topic].drop(tp.partition)
 
     def _health(self) -> health.Health:
-        readers = [line for runner in self._runners.values() for line in runner.measures.progress()]
+        readers = [line for runner in self._runners.values() for line in runner.metrics.progress()]
         return health_of(self._app, self._log, readers)

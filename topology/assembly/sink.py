@@ -86,5 +86,5 @@ class SinkRole(ABC):
             self._runner.drop(tp)
 
     def _health(self) -> health.Health:
-        readers = [line for measures in self._runner.measures.values() for line in measures.progress()]
+        readers = [line for metrics in self._runner.metrics.values() for line in metrics.progress()]
         return health_of(self._app, self._log, readers)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aiohttp import ClientError, WSCloseCode, WSMsgType, web
 
 from web.live.line import Group
-from web.live.measures import BYTES, DROPS, PUSHES, SLOW
+from web.live.metrics import BYTES, DROPS, PUSHES, SLOW
 from web.live.requests import Request
 
 MOST_WAITING = 8 * 2**20

@@ -14,7 +14,7 @@ from web.gateway import Gateway, Replay
 from web.live import names
 from web.live.client import GOES_AWAY, Client
 from web.live.line import Group, Line, Listener, Message, Told, groups, key
-from web.live.measures import CLIENTS
+from web.live.metrics import CLIENTS
 from web.live.names import Marks, marks
 from web.outside import Clock
 from web.rest.indicators import ACTIVE_KEY

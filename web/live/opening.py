@@ -15,7 +15,7 @@ from web.live.client import Client, Subscriptions
 from web.live.folds import Fold, base_of
 from web.live.hub import ACTIVE_CHANNEL, Hub, source
 from web.live.line import Line
-from web.live.measures import LINES
+from web.live.metrics import LINES
 from web.live.names import Channel
 from web.live.past import Past, laid_over
 from web.problem import Problem

@@ -52,7 +52,7 @@ class Progress(msgspec.Struct, frozen=True):
     still: bool
 
 
-class StageMeasures:
+class StageMetrics:
     """The measures of one reader of the log. ``lag`` tells the records between it and the end, per partition."""
 
     def __init__(self, stage: str, lag: Callable[[int, int], int]) -> None:

@@ -7,7 +7,7 @@ import asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
-from agents.lifeline import end
+from agents.process_guard import end_process
 from tables.state import MAX_RECORD_BYTES
 
 Delivery = asyncio.Future[RecordMetadata]
@@ -57,4 +57,4 @@ class FrameProducer:
 
 def _end_if_lost(sent: Delivery) -> None:
     if not sent.cancelled() and (error := sent.exception()) is not None:
-        end(f"a record could not be delivered: {error!r}")
+        end_process(f"a record could not be delivered: {error!r}")

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 
 from faust.types import TP, EventT
 
-from agents.lifeline import REFUSED, StallGuard, end
 from agents.metrics import StageMetrics
+from agents.process_guard import REFUSED, StallGuard, end_process
 from agents.stage_runner import HOLD_S
 from topology.log.frames import DERIVED, TICKS, FrameError, Poison, TickFrame, tick_frame
 from topology.log.position import Order, order
@@ -81,7 +81,7 @@ class SinkRunner:
         self._readers[stage, tp.partition] = _SourceState(applied)
         offset = None if applied is None else applied.offset
         if offset is not None and offset >= log_end:
-            end(
+            end_process(
                 f"{self.name} has used {tp.topic} partition {tp.partition} up to offset {offset}, but it ends at "
                 f"{log_end - 1}: the broker has lost records; empty what this role writes, and start again",
                 code=REFUSED,
@@ -121,7 +121,9 @@ class SinkRunner:
         try:
             return DERIVED[stage].decode(value)
         except FrameError as error:
-            end(f"{event.message.topic} partition {event.message.partition} offset {event.message.offset}: {error}")
+            end_process(
+                f"{event.message.topic} partition {event.message.partition} offset {event.message.offset}: {error}"
+            )
 
     def _place(self, reader: _SourceState, event: Event, stored: Stored) -> None:
         match order(reader.position, stored.position):
@@ -183,7 +185,7 @@ class SinkRunner:
             await asyncio.sleep(1.0)
             for (stage, partition), reader in self._readers.items():
                 if reader.held_since_s and time.monotonic() - reader.held_since_s > HOLD_S:
-                    end(
+                    end_process(
                         f"{self.name}: the frame after position {reader.position} of {stage} partition {partition} has "
                         f"been missing for {HOLD_S:.0f} s: is the stage before running?"
                     )

@@ -17,8 +17,8 @@ from typing import Any, Generic, TypeVar
 from faust.types import EventT
 
 from agents.frame_producer import Delivery, FrameProducer
-from agents.lifeline import REFUSED, StallGuard, end
 from agents.metrics import StageMetrics
+from agents.process_guard import REFUSED, StallGuard, end_process
 from tables.state import Row, StateTable
 from topology.log.frames import VERSION, DeadLetter, Format, Frame, FrameError, encode, tick_frame
 from topology.log.position import Order, order
@@ -84,7 +84,7 @@ class StageRunner(Generic[Core]):
         """
         row = self._table.load(partition)
         if row is not None and (row.state.log != self.log or row.offset >= log_end):
-            end(
+            end_process(
                 f"the state of {self.name} partition {partition} is of log {row.state.log} up to offset {row.offset}, "
                 f"but the topics hold log {self.log} up to {log_end - 1}: delete the data folder of this worker and "
                 f"the topics named *-{self.name}-changelog, and start again",
@@ -151,9 +151,9 @@ class StageRunner(Generic[Core]):
         try:
             frame = self._decode.decode(message.value)
         except FrameError as error:
-            end(f"{message.topic} partition {message.partition} offset {message.offset}: {error}", code=REFUSED)
+            end_process(f"{message.topic} partition {message.partition} offset {message.offset}: {error}", code=REFUSED)
         if frame.log != self.log:
-            end(f"{message.topic} holds a frame of log {frame.log}, not of {self.log}", code=REFUSED)
+            end_process(f"{message.topic} holds a frame of log {frame.log}, not of {self.log}", code=REFUSED)
         return frame.position, frame if frame.run == self.run else None
 
     async def _apply(self, state: PartitionState[Core], event: Event, position: int, frame: Any) -> None:
@@ -209,7 +209,7 @@ class StageRunner(Generic[Core]):
             await asyncio.sleep(min(1.0, self._checkpoint_s))
             for state in list(self.partitions.values()):
                 if state.held_since_s and time.monotonic() - state.held_since_s > HOLD_S:
-                    end(
+                    end_process(
                         f"{self.name} partition {state.partition}: the frame after position {state.stage.position} has "
                         f"been missing for {HOLD_S:.0f} s while {len(state.held)} later ones wait: is the stage before "
                         "this one running?"

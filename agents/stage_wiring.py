@@ -9,7 +9,7 @@ import faust
 from faust.types import TP, EventT, StreamT
 
 from agents.frame_producer import FrameProducer
-from agents.lifeline import StallGuard, or_end
+from agents.process_guard import StallGuard, or_end_process
 from agents.stage_runner import StageRunner
 from tables.state import StateTable
 from topology.log.frames import DEAD_LETTERS, Format
@@ -76,7 +76,7 @@ def attach(app: faust.App, name: str, topics: Iterable[str], take: Callable[[Eve
     @app.agent(source, name=name)
     async def agent(stream: StreamT[bytes]) -> None:
         async for event in stream.noack().events():  # type: ignore[attr-defined] # the type lacks it
-            await or_end(take(event))
+            await or_end_process(take(event))
 
 
 def records_behind(app: faust.App, topic: str, partition: int, offset: int) -> int:

@@ -45,7 +45,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
         monkeypatch.setattr(upstream, "asyncio", SimpleNamespace(sleep=sleep))
         monkeypatch.setattr(upstream, "time", SimpleNamespace(monotonic=lambda: now[0]))
-        monkeypatch.setattr(upstream, "end", end)
+        monkeypatch.setattr(upstream, "end_process", end)
         await upstream.watch_recovery(SimpleNamespace(tables=SimpleNamespace(recovery=recovery)))  # type: ignore[arg-type]
 
     return watch

@@ -17,7 +17,7 @@ from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer
 from faust.types import TP
 
-from agents.lifeline import end
+from agents.process_guard import end_process
 
 KNOWN_FAUST = {"0.15.3"}
 FETCH_WAIT_MS = 50
@@ -123,4 +123,4 @@ async def watch_recovery(app: faust.App) -> None:
             continue
         newest_s = max([recovery._recovery_started_at or 0.0, *recovery._active_events_received_at.values()])
         if time.monotonic() - newest_s > RECOVERY_SILENCE_S:
-            end(f"the recovery of this worker has been given nothing for {RECOVERY_SILENCE_S:.0f} s")
+            end_process(f"the recovery of this worker has been given nothing for {RECOVERY_SILENCE_S:.0f} s")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import agents.sink_runner
-from agents.lifeline import REFUSED, RESTART, StallGuard
+from agents.process_guard import REFUSED, RESTART, StallGuard
 from agents.sink_runner import BATCH_ROWS, BATCH_S, MAX_BATCH, MAX_PENDING, SinkRunner
 from agents.stage_runner import HOLD_S
 from topology.log.frames import CANDLES, TICKS, VERSION, CandleFrame, TickFrame, encode
@@ -118,7 +118,7 @@ def _end_raises() -> Iterator[None]:
         raise Ended(reason, code=code)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agents.sink_runner, "end", end)
+        patch.setattr(agents.sink_runner, "end_process", end)
         yield
 
 

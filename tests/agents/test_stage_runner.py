@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import agents.stage_runner
-from agents.lifeline import REFUSED, RESTART, StallGuard
+from agents.process_guard import REFUSED, RESTART, StallGuard
 from agents.stage_runner import HOLD_S, NEAR_END, StageRunner
 from tables.state import Row, StateTable
 from topology.log.candles import CandlesCore, CandleStage
@@ -197,7 +197,7 @@ def _end_raises() -> Iterator[None]:
         raise Ended(reason, code=code)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agents.stage_runner, "end", end)
+        patch.setattr(agents.stage_runner, "end_process", end)
         yield
 
 

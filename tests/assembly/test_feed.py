@@ -14,7 +14,7 @@ from zlib import compress
 import pytest
 from msgspec.structs import replace
 
-from agents.lifeline import REFUSED
+from agents.process_guard import REFUSED
 from tests.assembly.placed import ACCOUNT, ALWAYS, PARTITIONS, Place, simulated
 from tests.crash.cluster import until
 from tests.feeds.angel.masters import LISTED, keep

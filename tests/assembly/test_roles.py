@@ -13,8 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from agents.lifeline import REFUSED, RESTART
 from agents.metrics import Progress
+from agents.process_guard import REFUSED, RESTART
 from topology.assembly import ROLES, base, build
 from topology.assembly.base import RoleApp, health_of
 from topology.configuration import from_settings
@@ -106,7 +106,7 @@ def test_the_first_worker_has_the_port_that_is_asked_for_and_others_a_free_one(b
 
 def test_a_folder_with_the_state_of_another_log_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[tuple[str, int]] = []
-    monkeypatch.setattr(base, "end", lambda reason, *, code=RESTART: ended.append((reason, code)))
+    monkeypatch.setattr(base, "end_process", lambda reason, *, code=RESTART: ended.append((reason, code)))
     base._claim(tmp_path / "pipeline-0", "first")
     base._claim(tmp_path / "pipeline-0", "first")
     assert ended == []
@@ -136,7 +136,7 @@ def test_a_role_is_well_when_it_reads_and_does_not_stand_still(
 
 async def test_a_task_beside_the_agents_that_fails_ends_the_role(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[str] = []
-    monkeypatch.setattr(base, "end", ended.append)
+    monkeypatch.setattr(base, "end_process", ended.append)
 
     async def fails() -> None:
         raise OSError("the disk is full")

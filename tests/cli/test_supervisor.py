@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from agents.lifeline import REFUSED, RESTART
+from agents.process_guard import REFUSED, RESTART
 from topology.cli import supervisor as module
 from topology.cli.supervisor import RoleError, RoleProcess, Supervisor
 

@@ -31,7 +31,7 @@ STOOD_STILL = 70  # the exit code of a worker that noticed
 LEFT = 71
 
 UNGUARDED = """
-from agents.lifeline import StallGuard
+from agents.process_guard import StallGuard
 StallGuard.check = lambda self: None
 """
 LEAVES_IN_A_CHECKPOINT = """

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from agents.lifeline import REFUSED, RESTART
 from agents.metrics import Progress
+from agents.process_guard import REFUSED, RESTART
 from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka, free_port, guard

@@ -11,7 +11,7 @@ import topology
 import topology.assembly
 import web
 import web.live.socket
-from agents.lifeline import REFUSED, RESTART
+from agents.process_guard import REFUSED, RESTART
 from tables.state import CandlesRow, IndicatorsRow, Row, TimeframesRow
 from topology.assembly import build
 from topology.assembly.feed import _subscriptions as subscriptions_of

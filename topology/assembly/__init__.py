@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.lifeline import REFUSED, end
+from agents.process_guard import REFUSED, end_process
 from topology.assembly import archive, feed, gateway, mirror, pipeline
 from topology.assembly.base import Role, RoleApp, new_app
 from topology.settings import Settings, SettingsError, load
@@ -21,7 +21,7 @@ def app_of_role() -> RoleApp:
     try:
         settings = load()
     except SettingsError as error:
-        end(str(error), code=REFUSED)
+        end_process(str(error), code=REFUSED)
     return build(settings)
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 from prometheus_client import Histogram
 
-from agents.lifeline import REFUSED, end
+from agents.process_guard import REFUSED, end_process
 from topology import topics
 from topology.assembly.sink import SinkRole
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
@@ -30,7 +30,7 @@ class ArchiveRole(SinkRole):
         try:
             self._archive = await asyncio.to_thread(Archive, self.settings.sqlite_path, log=log.header.log, run=0)
         except SinkError as error:
-            end(str(error), code=REFUSED)
+            end_process(str(error), code=REFUSED)
 
     async def disconnect(self) -> None:
         """Close the file."""
@@ -46,4 +46,4 @@ class ArchiveRole(SinkRole):
             with COMMIT.time():
                 await asyncio.to_thread(self._archive.write, frames)
         except SinkError as error:
-            end(str(error))
+            end_process(str(error))

@@ -14,8 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import faust
 from faust.types.web import Web
 
-from agents.lifeline import REFUSED, RESTART, StallGuard, end
 from agents.metrics import Progress
+from agents.process_guard import REFUSED, RESTART, StallGuard, end_process
 from topology import topics
 from topology.configuration import differences, from_settings
 from topology.embedded.loopback import free_port
@@ -75,11 +75,11 @@ class RoleApp(faust.App):
         try:
             log = await topics.read(settings.bootstrap, settings.namespace)
         except topics.LogError as error:
-            end(str(error), code=RESTART if isinstance(error, topics.NoBrokerError) else REFUSED)
+            end_process(str(error), code=RESTART if isinstance(error, topics.NoBrokerError) else REFUSED)
         finally:
             client.setLevel(level)
         if log.header.partitions != settings.topic_partitions:
-            end(
+            end_process(
                 f"TOPIC_PARTITIONS={settings.topic_partitions} is wrong: the log of {settings.bootstrap} has "
                 f"{log.header.partitions} partitions",
                 code=REFUSED,
@@ -141,7 +141,7 @@ def _warn_of_differences(log: topics.Log, settings: Settings) -> None:
 def _end_if_failed(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.critical("a task of this role failed", exc_info=error)
-        end(str(error) or repr(error))
+        end_process(str(error) or repr(error))
 
 
 def health_of(app: RoleApp, log: str, readers: list[Progress]) -> Health:
@@ -207,7 +207,7 @@ def _claim(folder: Path, log: str) -> None:
     mark = folder / "log"
     held = mark.read_text() if mark.exists() else log
     if held != log:
-        end(f"{folder} holds the state of log {held}, but the topics hold log {log}: delete it", code=REFUSED)
+        end_process(f"{folder} holds the state of log {held}, but the topics hold log {log}: delete it", code=REFUSED)
     mark.write_text(log)
 
 

@@ -14,8 +14,8 @@ import msgspec
 from faust.types import TP, EventT
 from prometheus_client import Gauge, Histogram
 
-from agents.lifeline import REFUSED, end
 from agents.metrics import Progress
+from agents.process_guard import REFUSED, end_process
 from agents.stage_wiring import attach
 from topology import topics, upstream
 from topology.assembly.base import Companions, RoleApp
@@ -94,7 +94,7 @@ class FeedRole:
                 log, wanted, since_ms, live=live, history=history, clock=clock, happenings=happenings
             )
         except (FeedError, StaleSourceError, CalendarError, CredentialsError, SettingsError) as error:
-            end(str(error), code=REFUSED)
+            end_process(str(error), code=REFUSED)
         running = self._run(self._feed, happenings)
         self._companions.start([live.run(), happenings.run(), notifications.run(), running])
 
@@ -158,7 +158,7 @@ class FeedRole:
         except (CredentialsError, CalendarError) as error:
             happenings("stopped", str(error))
             await asyncio.sleep(FAREWELL_S)
-            end(str(error), code=REFUSED)
+            end_process(str(error), code=REFUSED)
 
     async def close(self) -> None:
         """Deliver what was written."""
@@ -239,7 +239,7 @@ def _refuse_to_mix(account: Account, *, simulated: bool) -> None:
     urls = {"API": account.api_url, "FEED": account.feed_url, "MASTER": account.master_url}
     for name, url in urls.items():
         if _is_the_brokers(url) == simulated:
-            end(
+            end_process(
                 f"ANGEL_{name}_URL {'leads to' if simulated else 'does not lead to'} the real broker, but the log is a "
                 f"{'simulated' if simulated else 'live'} one: set ANGEL_{name}_URL or TOPOLOGY_NAMESPACE",
                 code=REFUSED,

@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
 
-from agents.lifeline import REFUSED, end
+from agents.process_guard import REFUSED, end_process
 from topology import topics
 from topology.assembly.sink import SinkRole
 from topology.feeds.clock import SYSTEM
@@ -80,7 +80,7 @@ class MirrorRole(SinkRole):
                 try:
                     await hold_channels(client, simulated=self.settings.namespace == SIM)
                 except SharedServerError as error:
-                    end(str(error), code=REFUSED)
+                    end_process(str(error), code=REFUSED)
                 except MirrorAwayError as error:
                     logger.debug("%s", error)  # whoever writes says so
                 await SYSTEM.sleep(HOLD_S)
@@ -107,12 +107,12 @@ class MirrorRole(SinkRole):
                 return await self._mirror.positions()
             except MirrorAwayError as error:
                 if time.monotonic() - started_s > PATIENCE_S:
-                    end(f"{error}, for {PATIENCE_S:.0f} s: start it at REDIS_ADDR={self.settings.redis_addr}")
+                    end_process(f"{error}, for {PATIENCE_S:.0f} s: start it at REDIS_ADDR={self.settings.redis_addr}")
                 await self._wait(error)
             except MirrorEmptiedError as error:
-                end(str(error))
+                end_process(str(error))
             except ForeignLogError as error:
-                end(str(error), code=REFUSED)
+                end_process(str(error), code=REFUSED)
 
     async def write(self, frames: list[Stored]) -> None:
         """Write a batch, source by source, waiting for Redis for as long as it takes."""
@@ -130,9 +130,9 @@ class MirrorRole(SinkRole):
                 FAILURES.inc()
                 await self._wait(error)
             except (MirrorEmptiedError, PositionError) as error:
-                end(str(error))
+                end_process(str(error))
             except ForeignLogError as error:
-                end(str(error), code=REFUSED)
+                end_process(str(error), code=REFUSED)
             else:
                 self._show()
                 return

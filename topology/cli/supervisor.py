@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from agents.lifeline import REFUSED
+from agents.process_guard import REFUSED
 from topology.embedded import guard
 
 QUICK_S = 10.0  # a role that dies sooner than this after its start is started again after a pause,

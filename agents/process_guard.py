@@ -18,7 +18,7 @@ REFUSED = 78  # the exit code of a worker that would fail again in the same way;
 CHECK_EVERY_S = 0.1
 
 
-def end(reason: str, *, code: int = RESTART) -> NoReturn:
+def end_process(reason: str, *, code: int = RESTART) -> NoReturn:
     """End this process now. Nothing is flushed or acknowledged: the next owner reads from the last checkpoint."""
     logger.critical("%s", reason)
     logging.shutdown()
@@ -26,13 +26,13 @@ def end(reason: str, *, code: int = RESTART) -> NoReturn:
     os._exit(code)
 
 
-async def or_end(work: Awaitable[None]) -> None:
+async def or_end_process(work: Awaitable[None]) -> None:
     """Await the work of an agent. An error ends this process: Faust would acknowledge the record and drop it."""
     try:
         await work
     except Exception as error:
         logger.critical("this worker can't go on", exc_info=error)
-        end(f"{type(error).__name__}: {error}")
+        end_process(f"{type(error).__name__}: {error}")
 
 
 def now_s() -> float:
@@ -57,7 +57,7 @@ class StallGuard:
         """End this process when the event loop has not run for too long."""
         stood_s = now_s() - self._beat_s
         if stood_s > self._limit_s:
-            end(f"this worker stood still for {stood_s:.1f} s and may have lost its partitions: it ends itself")
+            end_process(f"this worker stood still for {stood_s:.1f} s and may have lost its partitions: it ends itself")
 
     async def watch(self) -> None:
         """Beat until cancelled: from then on nobody looks, since a process that leaves in order may take its time."""

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from agents.lifeline import REFUSED, RESTART, StallGuard, or_end
+from agents.process_guard import REFUSED, RESTART, StallGuard, or_end_process
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 2.0  # a machine that is busy may take a part of it away
 BEATING = """
 import asyncio, time
-from agents.lifeline import StallGuard
+from agents.process_guard import StallGuard
 
 async def main():
     guard = StallGuard({limit_s})
@@ -33,7 +33,7 @@ asyncio.run(main())
 """
 STUCK = f"""
 import asyncio, time
-from agents.lifeline import StallGuard
+from agents.process_guard import StallGuard
 
 async def main():
     watching = asyncio.create_task(StallGuard({LIMIT_S}).watch())
@@ -44,7 +44,7 @@ asyncio.run(main())
 """
 STOPPED = f"""
 import asyncio, time
-from agents.lifeline import StallGuard
+from agents.process_guard import StallGuard
 
 async def main():
     watching = asyncio.create_task(StallGuard({LIMIT_S}).watch())
@@ -113,8 +113,8 @@ def test_a_guard_that_is_stopped_leaves_the_process_alone() -> None:
 
 def test_a_guard_looks_at_the_time_since_the_last_beat(monkeypatch: pytest.MonkeyPatch) -> None:
     now, reasons = [100.0], list[str]()
-    monkeypatch.setattr("agents.lifeline.now_s", lambda: now[0])
-    monkeypatch.setattr("agents.lifeline.end", reasons.append)
+    monkeypatch.setattr("agents.process_guard.now_s", lambda: now[0])
+    monkeypatch.setattr("agents.process_guard.end_process", reasons.append)
     guard = StallGuard(10)
     now[0] = 110.0
     guard.check()
@@ -126,13 +126,13 @@ def test_a_guard_looks_at_the_time_since_the_last_beat(monkeypatch: pytest.Monke
 
 FAILS = """
 import asyncio
-from agents.lifeline import or_end
+from agents.process_guard import or_end_process
 
 async def work():
     raise ValueError("no such price")
 
 async def main():
-    await or_end(work())
+    await or_end_process(work())
     print("went on")
 
 asyncio.run(main())
@@ -151,10 +151,10 @@ def test_an_error_in_an_agent_ends_the_worker_at_once_and_says_why() -> None:
 def test_a_worker_ends_with_the_code_it_is_given_and_nothing_is_cleaned_up(code: int) -> None:
     script = f"""
 import atexit
-from agents.lifeline import end
+from agents.process_guard import end_process
 atexit.register(print, "cleaned up")
 try:
-    end("the topics lack", code={code})
+    end_process("the topics lack", code={code})
 finally:
     print("finally")
 """
@@ -163,9 +163,9 @@ finally:
 
 async def test_work_that_is_done_or_cancelled_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     reasons: list[str] = []
-    monkeypatch.setattr("agents.lifeline.end", reasons.append)
-    await or_end(asyncio.sleep(0))
-    waiting = asyncio.create_task(or_end(asyncio.sleep(60)))
+    monkeypatch.setattr("agents.process_guard.end_process", reasons.append)
+    await or_end_process(asyncio.sleep(0))
+    waiting = asyncio.create_task(or_end_process(asyncio.sleep(60)))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

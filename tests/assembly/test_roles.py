@@ -141,7 +141,7 @@ async def test_a_task_beside_the_agents_that_fails_ends_the_role(monkeypatch: py
     async def fails() -> None:
         raise OSError("the disk is full")
 
-    companions = base.Companions(Settings.from_env({}))
+    companions = base.BackgroundTasks(Settings.from_env({}))
     companions.start([fails()])
     async with asyncio.timeout(10):
         while not ended:

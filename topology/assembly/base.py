@@ -107,7 +107,7 @@ class RoleApp(faust.App):
         logger.info("stopped")
 
 
-class Companions:
+class BackgroundTasks:
     """Tasks that run beside the agents for as long as the role does. One that fails ends the role."""
 
     def __init__(self, settings: Settings) -> None:

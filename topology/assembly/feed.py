@@ -18,7 +18,7 @@ from agents.metrics import Progress
 from agents.process_guard import REFUSED, end_process
 from agents.stage_wiring import attach
 from topology import topics, upstream
-from topology.assembly.base import Companions, RoleApp
+from topology.assembly.base import BackgroundTasks, RoleApp
 from topology.assembly.happenings import Happenings
 from topology.feeds import FeedError
 from topology.feeds import subscriptions as subscribing
@@ -61,7 +61,7 @@ class FeedRole:
 
     def __init__(self, app: RoleApp, settings: Settings) -> None:
         self._settings = settings
-        self._companions = Companions(settings)
+        self._background = BackgroundTasks(settings)
         self._log = ""
         self._writer: TickLogWriter | None = None
         self._live: LiveFeed | None = None
@@ -96,7 +96,7 @@ class FeedRole:
         except (FeedError, StaleSourceError, CalendarError, CredentialsError, SettingsError) as error:
             end_process(str(error), code=REFUSED)
         running = self._run(self._feed, happenings)
-        self._companions.start([live.run(), happenings.run(), notifications.run(), running])
+        self._background.start([live.run(), happenings.run(), notifications.run(), running])
 
     def _made(
         self,
@@ -162,7 +162,7 @@ class FeedRole:
 
     async def close(self) -> None:
         """Deliver what was written."""
-        self._companions.stop()
+        self._background.stop()
         if self._live is not None:
             await self._live.flush()
         if self._writer is not None:

@@ -13,7 +13,7 @@ from faust.web.base import BlueprintManager
 from redis.asyncio import Redis
 
 from topology import topics
-from topology.assembly.base import Companions, RoleApp
+from topology.assembly.base import BackgroundTasks, RoleApp
 from topology.assembly.events import follow_events
 from topology.assembly.followed import FollowedLog
 from topology.assembly.names import MasterNames
@@ -47,7 +47,7 @@ class GatewayRole:
 
     def __init__(self, app: RoleApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
-        self._companions = Companions(settings)
+        self._background = BackgroundTasks(settings)
         self._gateway: Gateway | None = None
         self._answers: Answers | None = None
         self._client: Redis | None = None
@@ -93,7 +93,7 @@ class GatewayRole:
         if not settings.token_path.exists():
             token(settings.token_path)
             logger.info("a token was made: `topology gateway token` shows it")
-        self._companions.start(
+        self._background.start(
             [
                 followed.follow(),
                 self._second_address(),
@@ -110,7 +110,7 @@ class GatewayRole:
 
     async def stop(self) -> None:
         """Disconnect."""
-        self._companions.stop()
+        self._background.stop()
         if self._client is not None:
             await self._client.aclose()
 

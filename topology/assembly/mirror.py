@@ -68,7 +68,7 @@ class MirrorRole(SinkRole):
             breaker=Breaker(time.monotonic),
         )
 
-    def beside(self) -> Iterable[Coroutine[Any, Any, None]]:
+    def background(self) -> Iterable[Coroutine[Any, Any, None]]:
         """Return what keeps other namespaces off, and what looks who listens, where live values are only for them."""
         return [self._hold(), *([] if self.settings.mirror_live == "all" else [self._watch()])]
 

@@ -11,7 +11,7 @@ from agents.frame_producer import FrameProducer
 from agents.stage_runner import StageRunner
 from agents.stage_wiring import StageWiring
 from topology import topics, upstream
-from topology.assembly.base import Companions, RoleApp, health_of
+from topology.assembly.base import BackgroundTasks, RoleApp, health_of
 from topology.log.frames import CANDLES, TICKS, TIMEFRAMES
 from topology.settings import Settings
 from web import health
@@ -24,13 +24,13 @@ class PipelineRole:
         self._app = app
         self._log = ""
         self._producer = FrameProducer(settings.bootstrap)
-        self._companions = Companions(settings)
+        self._background = BackgroundTasks(settings)
         worker = StageWiring(
             app,
             prefix=settings.namespace,
             partitions=settings.topic_partitions,
             producer=self._producer,
-            guard=self._companions.guard,
+            guard=self._background.guard,
             checkpoint_ms=settings.checkpoint_ms,
             live_ms=settings.live_interval_ms,
         )
@@ -50,7 +50,7 @@ class PipelineRole:
             runner.log = self._log
         await self._producer.start()
         watching = (runner.watch() for runner in self._runners.values())
-        self._companions.start([upstream.watch_recovery(self._app), *watching])
+        self._background.start([upstream.watch_recovery(self._app), *watching])
 
     async def close(self) -> None:
         """Save every partition."""
@@ -59,7 +59,7 @@ class PipelineRole:
 
     async def stop(self) -> None:
         """Deliver what is left, and disconnect."""
-        self._companions.stop()
+        self._background.stop()
         await self._producer.stop()
 
     async def _open(self, tp: TP, log_end: int) -> int | None:

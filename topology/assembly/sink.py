@@ -11,7 +11,7 @@ from faust.types import TP
 from agents.sink_runner import SinkRunner
 from agents.stage_wiring import attach, records_behind
 from topology import topics, upstream
-from topology.assembly.base import Companions, RoleApp, health_of
+from topology.assembly.base import BackgroundTasks, RoleApp, health_of
 from topology.settings import Settings
 from topology.sinks.applied import Applied, Source, Stored
 from web import health
@@ -28,13 +28,13 @@ class SinkRole(ABC):
         self.settings = settings
         self._app = app
         self._log = ""
-        self._companions = Companions(settings)
+        self._background = BackgroundTasks(settings)
         self._runner = SinkRunner(
             self.name,
             prefix=settings.namespace,
             positions=self.positions,
             write=self.write,
-            guard=self._companions.guard,
+            guard=self._background.guard,
             behind=lambda stage, partition, offset: records_behind(app, self._topic(stage), partition, offset),
             batch_s=self.batch_s,
         )
@@ -59,7 +59,7 @@ class SinkRole(ABC):
     async def disconnect(self) -> None:
         """Close the sink."""
 
-    def beside(self) -> Iterable[Coroutine[Any, Any, None]]:
+    def background(self) -> Iterable[Coroutine[Any, Any, None]]:
         """Return what else is to run for as long as the role does."""
         return ()
 
@@ -67,7 +67,7 @@ class SinkRole(ABC):
         """Take over which log this is, and open the sink."""
         self._log = self._runner.log = log.header.log
         await self.connect(log)
-        self._companions.start([self._runner.run(), self._runner.watch(), *self.beside()])
+        self._background.start([self._runner.run(), self._runner.watch(), *self.background()])
 
     async def close(self) -> None:
         """Write what has been read."""
@@ -75,7 +75,7 @@ class SinkRole(ABC):
 
     async def stop(self) -> None:
         """Close the sink."""
-        self._companions.stop()
+        self._background.stop()
         await self.disconnect()
 
     def _topic(self, stage: str) -> str:

@@ -19,7 +19,7 @@ from agents.stage_runner import HOLD_S, NEAR_END, StageRunner
 from tables.state import Row, StateTable
 from topology.log.candles import CandlesCore, CandleStage
 from topology.log.frames import CANDLE_FRAME, VERSION, CandleFrame, DeadLetter, Frame, encode
-from topology.log.stage import StageState, kept
+from topology.log.stage import StageState, stage_state
 from topology.market.candle import Candle
 
 LOG, RUN = "log", 3
@@ -65,7 +65,7 @@ class Totals:
         )
 
     def state(self) -> StageState[int]:
-        return kept(self.log, self.run, self.position, None, self.total)
+        return stage_state(self.log, self.run, self.position, None, self.total)
 
     def restore(self, state: StageState[int]) -> None:
         self.position, self.total = state.position, state.core

@@ -9,7 +9,7 @@ import msgspec
 
 from topology import indicators
 from topology.log.frames import VERSION, CandleFrame, Configure, FrameError, Poison, TickFrame
-from topology.log.stage import Commanded, StageState, kept
+from topology.log.stage import PartitionConfiguration, StageState, stage_state
 from topology.market.calendar import IST, Calendar, CalendarError
 from topology.market.candle import Candle
 from topology.market.gaps import Baseline
@@ -37,7 +37,7 @@ class CandleStage:
         self.position: int | None = None
         self._newest = (-1, -1)  # epoch and sequence of the feed's newest frame
         self._clock_ms = LONG_AGO
-        self._commanded = Commanded()
+        self._configured = PartitionConfiguration()
         self._candles: SecondCandles | None = None
         self._touched: set[str] = set()
 
@@ -57,7 +57,7 @@ class CandleStage:
     def _apply(self, position: int, frame: TickFrame, live: bool) -> CandleFrame:
         self._newest = (frame.epoch, frame.sequence)
         self._clock_ms = max(self._clock_ms, frame.clock_ms)
-        if (configuration := self._commanded.news(frame.commands)) is not None:
+        if (configuration := self._configured.apply(frame.commands)) is not None:
             self._configure(configuration)
         if self._candles is None:  # an empty frame: `_check` refuses ticks before a configuration
             return self._frame(frame.commands)
@@ -81,14 +81,14 @@ class CandleStage:
         """Raise :class:`FrameError` before anything is changed where a frame breaks what the stage relies on."""
         if frame.log != self.log:
             raise FrameError(f"the frame belongs to log {frame.log}, not to {self.log}")
-        configuration = self._commanded.newest(frame.commands)
+        configuration = self._configured.newest(frame.commands)
         if configuration is None:
             if frame.ticks or frame.gaps or frame.baselines or frame.history:
                 raise FrameError("the log holds no configuration before these ticks")
             return
         calendar = self._calendar(configuration)
         known = self._candles.series if self._candles is not None else {}
-        if configuration is not self._commanded.configuration:
+        if configuration is not self._configured.configuration:
             check_configuration(configuration, calendar, known)
         for history in frame.history:
             _check_history(history, configuration, calendar)
@@ -128,14 +128,14 @@ class CandleStage:
         """Return what is known of this partition."""
         candles = None if self._candles is None else self._candles.state()
         core = CandlesCore(*self._newest, self._clock_ms, candles)
-        return kept(self.log, self.run, self.position, self._commanded.configuration, core)
+        return stage_state(self.log, self.run, self.position, self._configured.configuration, core)
 
     def restore(self, state: StageState[CandlesCore]) -> None:
         """Take over a state in place of what is known."""
         self.position = state.position
         core = state.core
         self._newest, self._clock_ms = (core.epoch, core.sequence), core.clock_ms
-        self._commanded.configuration = state.configuration
+        self._configured.configuration = state.configuration
         if state.configuration is not None:
             self._configure(state.configuration)
         if self._candles is not None and core.candles is not None:

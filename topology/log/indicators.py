@@ -10,7 +10,7 @@ from topology import indicators
 from topology.indicators import KEPT_CLOSES, Indicator
 from topology.log.closes import Closes, ClosesState
 from topology.log.frames import VERSION, Configure, IndicatorFrame, IndicatorValue, TimeframeFrame
-from topology.log.stage import Commanded, StageState, kept
+from topology.log.stage import PartitionConfiguration, StageState, stage_state
 from topology.market.candle import Candle
 from topology.market.history import History
 
@@ -60,13 +60,13 @@ class IndicatorStage:
     def __init__(self, log: str, run: int) -> None:
         self.log, self.run = log, run
         self.position: int | None = None
-        self._commanded = Commanded()
+        self._configured = PartitionConfiguration()
         self._series: dict[tuple[str, int], Series] = {}
 
     def apply(self, position: int, frame: TimeframeFrame, *, live: bool) -> IndicatorFrame:
         """Apply a timeframe frame: commands, candles in order, then history, at whose candles no value is published."""
         self.position = position
-        if (configuration := self._commanded.news(frame.commands)) is not None:
+        if (configuration := self._configured.apply(frame.commands)) is not None:
             self._configure(configuration)
         rows = self._update(frame.rows)
         for history in frame.history:
@@ -100,7 +100,7 @@ class IndicatorStage:
         series = self._series.get((instrument, timeframe_s))
         if series is None:
             series = self._series[instrument, timeframe_s] = Series(Closes(timeframe_s))
-            series.configure(self._commanded.required().timeframes.get(timeframe_s, []))
+            series.configure(self._configured.required().timeframes.get(timeframe_s, []))
         return series
 
     def _configure(self, configuration: Configure) -> None:
@@ -113,12 +113,12 @@ class IndicatorStage:
     def state(self) -> StageState[list[SeriesState]]:
         """Return what is known of this partition."""
         core = [_packed(*key, series) for key, series in self._series.items()]
-        return kept(self.log, self.run, self.position, self._commanded.configuration, core)
+        return stage_state(self.log, self.run, self.position, self._configured.configuration, core)
 
     def restore(self, state: StageState[list[SeriesState]]) -> None:
         """Take over a state in place of what is known."""
         self.position = state.position
-        self._commanded.configuration = state.configuration
+        self._configured.configuration = state.configuration
         self._series = {(row.instrument, row.timeframe_s): _unpacked(row) for row in state.core}
 
 

@@ -46,7 +46,7 @@ class Stage(Protocol[FrameIn_contra, FrameOut_co, Core]):
         ...
 
 
-class Commanded:
+class PartitionConfiguration:
     """The configuration of a partition, as the commands in its frames set it. A command applies once, by its id."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Commanded:
         """Return the configuration as it stands after these commands, changing nothing."""
         return max((self.configuration, *commands), key=lambda c: -1 if c is None else c.id, default=None)
 
-    def news(self, commands: Sequence[Configure]) -> Configure | None:
+    def apply(self, commands: Sequence[Configure]) -> Configure | None:
         """Take the commands over. Return the configuration that they bring, None where they bring nothing new."""
         newest = self.newest(commands)
         if newest is self.configuration:
@@ -71,7 +71,9 @@ class Commanded:
         return self.configuration
 
 
-def kept(log: str, run: int, position: int | None, configuration: Configure | None, core: Core) -> StageState[Core]:
+def stage_state(
+    log: str, run: int, position: int | None, configuration: Configure | None, core: Core
+) -> StageState[Core]:
     """Wrap what a stage knows into the state of its partition."""
     if position is None:
         raise ValueError("a stage that has applied no frame has no state")

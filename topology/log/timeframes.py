@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from topology.log.frames import VERSION, CandleFrame, Configure, TimeframeFrame
-from topology.log.stage import Commanded, StageState, kept
+from topology.log.stage import PartitionConfiguration, StageState, stage_state
 from topology.market.calendar import Calendar
 from topology.market.history import History
 from topology.market.timeframes import TimeframeCandles, TimeframesState
@@ -17,13 +17,13 @@ class TimeframeStage:
     def __init__(self, log: str, run: int) -> None:
         self.log, self.run = log, run
         self.position: int | None = None
-        self._commanded = Commanded()
+        self._configured = PartitionConfiguration()
         self._candles: TimeframeCandles | None = None
 
     def apply(self, position: int, frame: CandleFrame, *, live: bool) -> TimeframeFrame:
         """Apply a candle frame: its commands, its candles, then its clock."""
         self.position = position
-        if (configuration := self._commanded.news(frame.commands)) is not None:
+        if (configuration := self._configured.apply(frame.commands)) is not None:
             self._configure(configuration)
         candles = self._candles
         if candles is not None:
@@ -50,12 +50,12 @@ class TimeframeStage:
     def state(self) -> StageState[TimeframesState | None]:
         """Return what is known of this partition."""
         core = None if self._candles is None else self._candles.state()
-        return kept(self.log, self.run, self.position, self._commanded.configuration, core)
+        return stage_state(self.log, self.run, self.position, self._configured.configuration, core)
 
     def restore(self, state: StageState[TimeframesState | None]) -> None:
         """Take over a state in place of what is known."""
         self.position = state.position
-        self._commanded.configuration = state.configuration
+        self._configured.configuration = state.configuration
         if state.configuration is not None:
             self._configure(state.configuration)
         if self._candles is not None and state.core is not None:

@@ -20,7 +20,7 @@ from agents.frame_producer import Delivery, FrameProducer
 from agents.metrics import StageMetrics
 from agents.process_guard import REFUSED, StallGuard, end_process
 from tables.state import Row, StateTable
-from topology.log.frames import VERSION, DeadLetter, Format, Frame, FrameError, encode, tick_frame
+from topology.log.frames import VERSION, DeadLetter, Decoder, Frame, FrameError, encode, tick_frame
 from topology.log.position import Order, order
 from topology.log.stage import Stage
 
@@ -56,7 +56,7 @@ class StageRunner(Generic[Core]):
         name: str,
         output: str,
         dead_letters: str,
-        decode: Format[Any] | None,
+        decode: Decoder[Any] | None,
         stage: Callable[[str, int], Stage[Any, Frame[Any], Core]],
         table: StateTable[Core],
         producer: FrameProducer,

@@ -12,7 +12,7 @@ from agents.frame_producer import FrameProducer
 from agents.process_guard import StallGuard, or_end_process
 from agents.stage_runner import StageRunner
 from tables.state import StateTable
-from topology.log.frames import DEAD_LETTERS, Format
+from topology.log.frames import DEAD_LETTERS, Decoder
 from topology.log.stage import Stage
 
 Core = TypeVar("Core")
@@ -43,7 +43,7 @@ class StageWiring:
         source: str,
         output: str,
         stage: type[Stage[Any, Any, Core]],
-        decode: Format[Any] | None,
+        decode: Decoder[Any] | None,
         row: Any,
     ) -> StageRunner[Core]:
         """Attach a stage to its topic. ``row`` is the type of its table's rows."""

@@ -21,7 +21,7 @@ from topology.log.frames import (
     TIMEFRAME_FRAME,
     TIMEFRAMES,
     Backfill,
-    Format,
+    Decoder,
     TickFrame,
     tick_frame,
 )
@@ -36,7 +36,7 @@ DAY_MS = 86_400_000
 NIFTY = "NSE:99926000"
 DAYS = 10
 FEED_STARTS = (0, 3, 4, 7)  # the days on which the feed started, and wrote the configuration
-FORMATS: dict[str, Format[Any]] = {CANDLES: CANDLE_FRAME, TIMEFRAMES: TIMEFRAME_FRAME, INDICATORS: INDICATOR_FRAME}
+FORMATS: dict[str, Decoder[Any]] = {CANDLES: CANDLE_FRAME, TIMEFRAMES: TIMEFRAME_FRAME, INDICATORS: INDICATOR_FRAME}
 
 
 @pytest.fixture

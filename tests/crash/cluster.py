@@ -31,7 +31,7 @@ from topology.log.frames import (
     TICKS,
     TIMEFRAME_FRAME,
     TIMEFRAMES,
-    Format,
+    Decoder,
     Frame,
 )
 from topology.market import Calendar
@@ -41,7 +41,7 @@ from topology.sinks.sqlite import read_positions
 
 ROOT = Path(__file__).parents[2]
 SESSION_TIMEOUT_S = 4
-DERIVED: dict[str, Format[Any]] = {CANDLES: CANDLE_FRAME, TIMEFRAMES: TIMEFRAME_FRAME, INDICATORS: INDICATOR_FRAME}
+DERIVED: dict[str, Decoder[Any]] = {CANDLES: CANDLE_FRAME, TIMEFRAMES: TIMEFRAME_FRAME, INDICATORS: INDICATOR_FRAME}
 PLAIN = ("-m", "faust", "-A", "topology", "worker", "--without-web")
 
 

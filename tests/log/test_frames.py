@@ -14,7 +14,7 @@ from topology.log.frames import (
     CandleFrame,
     Configure,
     DeadLetter,
-    Format,
+    Decoder,
     FrameError,
     IndicatorFrame,
     IndicatorValue,
@@ -218,7 +218,7 @@ GOLDEN: list[tuple[msgspec.Struct, str]] = [
     ),
 ]
 
-FORMATS: list[Format[Any]] = [
+FORMATS: list[Decoder[Any]] = [
     frames.HEADER,
     frames.TICK_FRAME,
     frames.CANDLE_FRAME,
@@ -279,7 +279,7 @@ def test_a_frame_survives_its_bytes(frame: msgspec.Struct) -> None:
 @example(frames.TICK_FRAME, b"\xdd\xff\xff\xff\xff\x01")
 @example(frames.TICK_FRAME, b"\x91" * 5000)
 @example(frames.CANDLE_FRAME, b"\x99\x01\xa1\xff")
-def test_bytes_are_a_frame_or_raise_a_frame_error(format_: Format[Any], record: bytes) -> None:
+def test_bytes_are_a_frame_or_raise_a_frame_error(format_: Decoder[Any], record: bytes) -> None:
     try:
         frame = format_.decode(record)
     except FrameError:
@@ -289,7 +289,7 @@ def test_bytes_are_a_frame_or_raise_a_frame_error(format_: Format[Any], record: 
 
 @given(any_frame, st.sampled_from(FORMATS), st.data())
 def test_a_damaged_frame_is_a_frame_or_raises_a_frame_error(
-    frame: msgspec.Struct, format_: Format[Any], data: st.DataObject
+    frame: msgspec.Struct, format_: Decoder[Any], data: st.DataObject
 ) -> None:
     record = bytearray(encode(frame))
     record[data.draw(st.integers(0, len(record) - 1))] = data.draw(st.integers(0, 255))
@@ -322,14 +322,14 @@ def test_a_frame_of_an_older_log_is_read_as_what_it_meant(frame: msgspec.Struct,
 
 
 @every_format
-def test_a_frame_of_another_version_is_refused(format_: Format[Any], frame: msgspec.Struct) -> None:
+def test_a_frame_of_another_version_is_refused(format_: Decoder[Any], frame: msgspec.Struct) -> None:
     other = msgspec.structs.replace(frame, version=VERSION + 1)
     with pytest.raises(FrameError, match=f"a {type(frame).__name__} of version 2, where 1 is read"):
         format_.decode(encode(other))
 
 
 @every_format
-def test_a_frame_without_its_last_required_field_is_refused(format_: Format[Any], frame: msgspec.Struct) -> None:
+def test_a_frame_without_its_last_required_field_is_refused(format_: Decoder[Any], frame: msgspec.Struct) -> None:
     required = [field for field in msgspec.structs.fields(frame) if field.required]
     fields = msgspec.msgpack.decode(encode(frame))[: len(required) - 1]
     with pytest.raises(FrameError, match=f"not a {type(frame).__name__}"):
@@ -338,7 +338,7 @@ def test_a_frame_without_its_last_required_field_is_refused(format_: Format[Any]
 
 @every_format
 def test_a_field_that_a_newer_writer_added_at_the_end_is_passed_over(
-    format_: Format[Any], frame: msgspec.Struct
+    format_: Decoder[Any], frame: msgspec.Struct
 ) -> None:
     longer = [*msgspec.msgpack.decode(encode(frame)), "new"]
     assert format_.decode(msgspec.msgpack.encode(longer)) == frame
@@ -346,7 +346,7 @@ def test_a_field_that_a_newer_writer_added_at_the_end_is_passed_over(
 
 @every_format
 @pytest.mark.parametrize("record", [None, b""])
-def test_an_empty_record_is_no_frame(format_: Format[Any], frame: msgspec.Struct, record: bytes | None) -> None:
+def test_an_empty_record_is_no_frame(format_: Decoder[Any], frame: msgspec.Struct, record: bytes | None) -> None:
     with pytest.raises(FrameError, match=f"an empty record is no {type(frame).__name__}"):
         format_.decode(record)
 

@@ -36,8 +36,8 @@ from topology.log.frames import (
     CandleFrame,
     Configure,
     DeadLetter,
+    Decoder,
     FeedEvent,
-    Format,
     IndicatorFrame,
     IndicatorValue,
     LogHeader,
@@ -119,9 +119,9 @@ __all__ = [
     "ConsumerRecord",
     "Content",
     "DeadLetter",
+    "Decoder",
     "Diagnosis",
     "FeedEvent",
-    "Format",
     "FormingCandle",
     "Gap",
     "History",
@@ -205,7 +205,7 @@ async def read_events(bootstrap: str, log: Log) -> list[FeedEvent]:
     place = TopicPartition(log.topic(FEED_EVENTS), 0)
     async with reading(bootstrap) as reader:
         end = (await reader.end_offsets([place]))[place]
-        return [Format(FeedEvent).decode(record.value) async for record in records_of(reader, place, 0, end)]
+        return [Decoder(FeedEvent).decode(record.value) async for record in records_of(reader, place, 0, end)]
 
 
 async def last_record_of(bootstrap: str, topic: str, *, partition: int) -> ConsumerRecord:

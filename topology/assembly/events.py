@@ -10,12 +10,12 @@ from aiokafka import ConsumerRecord
 
 from topology import topics
 from topology.assembly.following import follow
-from topology.log.frames import FEED_EVENTS, FeedEvent, Format, FrameError
+from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent, FrameError
 from topology.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_EVENT = Format(FeedEvent)
+_EVENT = Decoder(FeedEvent)
 
 
 async def follow_events(settings: Settings, log: topics.Log, tell: Callable[[FeedEvent], None]) -> NoReturn:

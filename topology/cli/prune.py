@@ -12,7 +12,7 @@ from aiokafka.admin import RecordsToDelete
 
 from topology import standing, topics
 from topology.cli import at_least_one
-from topology.log.frames import CANDLE_FRAME, CANDLES, DEAD_LETTERS, DERIVED, TICKS, TIMEFRAMES, DeadLetter, Format
+from topology.log.frames import CANDLE_FRAME, CANDLES, DEAD_LETTERS, DERIVED, TICKS, TIMEFRAMES, DeadLetter, Decoder
 from topology.log.lag import Ticks
 from topology.settings import Settings
 from topology.sinks.applied import Source
@@ -22,7 +22,7 @@ EXAMPLE = """example:
 DAY_MS = 86_400_000
 PIPELINE = "pipeline"
 
-_DEAD_LETTER = Format(DeadLetter)
+_DEAD_LETTER = Decoder(DeadLetter)
 
 
 class Cut(NamedTuple):

@@ -12,7 +12,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from topology import standing, topics
-from topology.log.frames import FEED_EVENTS, FeedEvent, Format
+from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent
 from topology.log.lag import Line
 from topology.market.calendar import IST
 from topology.settings import SIM, Settings
@@ -21,7 +21,7 @@ EXAMPLE = """example:
   topology status --json | jq '.lines[] | select(.behind_frames > 100)'"""
 NEWEST_EVENTS = 5  # of the feed
 
-_EVENT = Format(FeedEvent)
+_EVENT = Decoder(FeedEvent)
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -26,8 +26,8 @@ from topology.log.frames import (
     Backfill,
     Configure,
     DeadLetter,
+    Decoder,
     FeedEvent,
-    Format,
     FrameError,
 )
 from topology.log.position import partition_of
@@ -47,8 +47,8 @@ FILTERED = ("ticks", "quotes", "baselines", "history", "rows", "live", "late")
 _DECODERS: dict[str, Callable[[bytes], msgspec.Struct]] = {
     TICKS: TICK_FRAME.decode,
     **{stage: format_.decode for stage, format_ in DERIVED.items()},
-    DEAD_LETTERS: Format(DeadLetter).decode,
-    FEED_EVENTS: Format(FeedEvent).decode,
+    DEAD_LETTERS: Decoder(DeadLetter).decode,
+    FEED_EVENTS: Decoder(FeedEvent).decode,
 }
 
 

@@ -13,7 +13,7 @@ from topology import standing, topics
 from topology.feeds.angel.listings import FILE_NAME
 from topology.feeds.angel.symbols import resolve_at
 from topology.feeds.clock import now_ms
-from topology.log.frames import FEED_EVENTS, FeedEvent, Format, Warmup
+from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent, Warmup
 from topology.market.calendar import IST
 from topology.settings import Settings
 
@@ -23,7 +23,7 @@ EXAMPLE = """examples:
 RUNS_WITHIN_MS = 5_000  # a live feed writes a clock every second
 QUIET_MS = 60_000
 
-_EVENT = Format(FeedEvent)
+_EVENT = Decoder(FeedEvent)
 
 
 def add(subparsers: Any) -> None:

@@ -208,7 +208,7 @@ AnyFrame = TypeVar("AnyFrame", bound=msgspec.Struct)
 encode = msgspec.msgpack.Encoder().encode
 
 
-class Format(Generic[AnyFrame]):
+class Decoder(Generic[AnyFrame]):
     """Reads one kind of record: ``decode`` raises :class:`FrameError` for bytes that aren't one of this version."""
 
     def __init__(self, kind: type[AnyFrame]) -> None:
@@ -228,13 +228,13 @@ class Format(Generic[AnyFrame]):
         return frame
 
 
-HEADER = Format(LogHeader)
-TICK_FRAME = Format(TickFrame)
-CANDLE_FRAME = Format(CandleFrame)
-TIMEFRAME_FRAME = Format(TimeframeFrame)
-INDICATOR_FRAME = Format(IndicatorFrame)
+HEADER = Decoder(LogHeader)
+TICK_FRAME = Decoder(TickFrame)
+CANDLE_FRAME = Decoder(CandleFrame)
+TIMEFRAME_FRAME = Decoder(TimeframeFrame)
+INDICATOR_FRAME = Decoder(IndicatorFrame)
 
-DERIVED: Mapping[str, Format[CandleFrame] | Format[TimeframeFrame] | Format[IndicatorFrame]] = {
+DERIVED: Mapping[str, Decoder[CandleFrame] | Decoder[TimeframeFrame] | Decoder[IndicatorFrame]] = {
     CANDLES: CANDLE_FRAME,
     TIMEFRAMES: TIMEFRAME_FRAME,
     INDICATORS: INDICATOR_FRAME,

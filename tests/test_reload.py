@@ -23,7 +23,7 @@ from topology.configuration import from_settings
 from topology.embedded import Kafka
 from topology.feeds.writer import TickLogWriter
 from topology.log.candles import CandleStage
-from topology.log.change import ChangeError
+from topology.log.configuration_diff import ConfigurationError
 from topology.log.frames import (
     CANDLES,
     COMMANDS,
@@ -184,7 +184,7 @@ async def test_what_is_refused_changes_nothing(kafka: Kafka, tmp_path: Path) -> 
     async with opened(settings_of(kafka, tmp_path)) as world:
         wrong: list[dict[int, list[str]]] = [{60: ["XMA:3"]}, {60: ["SMA:501"]}, {3: []}, {}]
         for asked in wrong:
-            with pytest.raises(ChangeError):
+            with pytest.raises(ConfigurationError):
                 await world.reload(asked)
         assert [command.id for command in await world.commands()] == [1]
 

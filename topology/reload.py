@@ -16,7 +16,7 @@ from topology.feeds.angel.listings import FILE_NAME, Listings
 from topology.feeds.subscriptions import named
 from topology.indicators import KEPT_CLOSES
 from topology.log.candles import check_configuration
-from topology.log.change import difference, requested
+from topology.log.configuration_diff import configuration_diff, requested_configuration
 from topology.log.frames import Backfill, Configure
 from topology.log.position import partition_of
 from topology.market import Calendar, CalendarError, Candle
@@ -48,7 +48,7 @@ OpenArchive = Callable[[str], AbstractContextManager[Archive]]
 
 
 class Reloaded(NamedTuple):
-    """What stays, comes and goes, as `topology.log.change.Difference` has it.
+    """What stays, comes and goes, as `topology.log.configuration_diff.ConfigurationDiff` has it.
 
     ``notes`` say what else there is to know, each in a line.
     """
@@ -60,7 +60,7 @@ class Reloaded(NamedTuple):
 
 
 async def reload(settings: Settings, asked: Iterable[tuple[int, Sequence[str]]], *, archive: OpenArchive) -> Reloaded:
-    """Make the log compute these timeframes with their indicators, see `topology.log.change.requested`, and no others.
+    """Make the log compute these timeframes with their indicators, see `topology.log.configuration_diff.requested_configuration`, and no others.
 
     Reloads of one process take turns. The command is in the log when this comes back: it is followed from the next
     frame of the feed on. Raises ChangeError for what can't be computed, FrameError for what the stages would refuse,
@@ -68,8 +68,8 @@ async def reload(settings: Settings, asked: Iterable[tuple[int, Sequence[str]]],
     """
     async with _turn:
         log = await topics.read(settings.bootstrap, settings.namespace)
-        wanted = requested(log.configuration, asked)
-        if not (change := difference(log.configuration, wanted)):
+        wanted = requested_configuration(log.configuration, asked)
+        if not (change := configuration_diff(log.configuration, wanted)):
             return Reloaded(*change, [])  # and nothing is written
         return await apply(settings, log, wanted, archive=archive)
 
@@ -91,7 +91,7 @@ async def apply(settings: Settings, log: topics.Log, wanted: Configure, *, archi
             await _backfill(settings, past.histories(timeframes, sorted(instruments)))
     except (SinkError, CalendarError) as error:
         notes.append(f"without history: {error}")
-    return Reloaded(*difference(before, wanted), notes)
+    return Reloaded(*configuration_diff(before, wanted), notes)
 
 
 def _told(read: Configure, commands: Iterable[Configure], number: int) -> tuple[Configure, list[str]]:

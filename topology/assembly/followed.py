@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from topology import standing, topics
 from topology.assembly.following import follow
 from topology.feeds import FeedError
-from topology.log.change import ChangeError
+from topology.log.configuration_diff import ConfigurationError
 from topology.log.frames import COMMANDS, Configure, FrameError
 from topology.market import CalendarError
 from topology.reload import reload
@@ -75,7 +75,7 @@ class FollowedLog:
         """Write a new configuration into the log."""
         try:
             done = await reload(self._settings, timeframes, archive=partial(Past, self._settings.sqlite_path))
-        except (ChangeError, FrameError, CalendarError) as error:
+        except (ConfigurationError, FrameError, CalendarError) as error:
             raise invalid(str(error)) from None
         except (FeedError, KafkaError, topics.LogError) as error:
             raise unavailable("log", str(error)) from None

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology import indicators
-from topology.log.change import ChangeError, difference, requested
+from topology.log.configuration_diff import ConfigurationError, configuration_diff, requested_configuration
 from topology.log.frames import Configure
 
 SPECS = st.lists(st.sampled_from(["SMA:9", "SMA:20", "EMA:21", "RSI:14", "SMMA:5"]), unique=True)
@@ -25,10 +25,10 @@ def test_all_that_is_asked_for_is_computed_then_and_nothing_else(
     before: dict[int, list[str]], asked: dict[int, list[str]]
 ) -> None:
     current = msgspec.structs.replace(CURRENT, timeframes=before)
-    wanted = requested(current, asked.items())
+    wanted = requested_configuration(current, asked.items())
     assert wanted.timeframes == asked
     assert msgspec.structs.replace(wanted, id=7, timeframes=before) == current
-    preserved, created, removed = difference(current, wanted)
+    preserved, created, removed = configuration_diff(current, wanted)
     assert set(preserved) == names(before) & names(asked)
     assert set(created) == names(asked) - names(before)
     assert set(removed) == names(before) - names(asked)
@@ -37,14 +37,16 @@ def test_all_that_is_asked_for_is_computed_then_and_nothing_else(
 
 @given(ASKED)
 def test_what_is_asked_for_again_changes_nothing(asked: dict[int, list[str]]) -> None:
-    once = requested(CURRENT, asked.items())
-    again = difference(once, requested(once, [(seconds, specs[::-1]) for seconds, specs in asked.items()]))
+    once = requested_configuration(CURRENT, asked.items())
+    again = configuration_diff(
+        once, requested_configuration(once, [(seconds, specs[::-1]) for seconds, specs in asked.items()])
+    )
     assert not again
     assert set(again.preserved) == names(asked)
 
 
 def test_indicators_are_told_by_name_and_timeframe_and_candles_as_such() -> None:
-    assert difference(CURRENT, requested(CURRENT, [(900, []), (60, [" sma:34", "rsi:14"])])) == (
+    assert configuration_diff(CURRENT, requested_configuration(CURRENT, [(900, []), (60, [" sma:34", "rsi:14"])])) == (
         ["candles:60", "RSI_14:60"], ["SMA_34:60", "candles:900"], ["SMA_9:60", "candles:300", "SMA_9:300"]
     )  # fmt: skip
 
@@ -65,6 +67,6 @@ def test_indicators_are_told_by_name_and_timeframe_and_candles_as_such() -> None
     ],
 )
 def test_what_cannot_be_computed_is_refused_with_the_reason(asked: list[tuple[int, list[str]]], reason: str) -> None:
-    with pytest.raises(ChangeError) as refused:
-        requested(CURRENT, [(120, ["SMA:9"]), *asked] if asked else [])
+    with pytest.raises(ConfigurationError) as refused:
+        requested_configuration(CURRENT, [(120, ["SMA:9"]), *asked] if asked else [])
     assert str(refused.value).startswith(reason)

@@ -11,11 +11,11 @@ from topology import indicators
 from topology.log.frames import LONGEST_S, SHORTEST_S, Configure
 
 
-class ChangeError(ValueError):
+class ConfigurationError(ValueError):
     """What is asked for can't be computed; one line says which part and why."""
 
 
-class Difference(NamedTuple):
+class ConfigurationDiff(NamedTuple):
     """What stays, comes and goes: ``"SMA_34:60"`` is an indicator, ``"candles:60"`` the candles of a timeframe."""
 
     preserved: list[str]
@@ -27,7 +27,7 @@ class Difference(NamedTuple):
         return bool(self.created or self.removed)
 
 
-def requested(current: Configure, asked: Iterable[tuple[int, Sequence[str]]]) -> Configure:
+def requested_configuration(current: Configure, asked: Iterable[tuple[int, Sequence[str]]]) -> Configure:
     """Return the configuration of a log with the timeframes (in seconds) and indicators (``"SMA:34"``) that are asked.
 
     What is asked for is all that is computed from then on: a timeframe that it doesn't name goes, with its indicators,
@@ -40,28 +40,28 @@ def requested(current: Configure, asked: Iterable[tuple[int, Sequence[str]]]) ->
     timeframes: dict[int, list[str]] = {}
     for timeframe_s, specs in asked:
         if timeframe_s in timeframes:
-            raise ChangeError(f"timeframe {timeframe_s} s is there twice: name each one once")
+            raise ConfigurationError(f"timeframe {timeframe_s} s is there twice: name each one once")
         timeframes[timeframe_s] = _specs(timeframe_s, specs)
     if not timeframes:
-        raise ChangeError("no timeframe is named: name at least one")
+        raise ConfigurationError("no timeframe is named: name at least one")
     return msgspec.structs.replace(current, id=0, timeframes=dict(sorted(timeframes.items())))
 
 
 def _specs(timeframe_s: int, specs: Sequence[str]) -> list[str]:
     if not SHORTEST_S <= timeframe_s <= LONGEST_S:
-        raise ChangeError(f"timeframe {timeframe_s} s: from {SHORTEST_S} to {LONGEST_S} seconds")
+        raise ConfigurationError(f"timeframe {timeframe_s} s: from {SHORTEST_S} to {LONGEST_S} seconds")
     try:
         for spec in specs:
             indicators.name(spec)  # each is one, whatever commas it holds
         return indicators.parse_specs(",".join(specs))
     except indicators.IndicatorError as error:
-        raise ChangeError(f"timeframe {timeframe_s} s: {error}") from error
+        raise ConfigurationError(f"timeframe {timeframe_s} s: {error}") from error
 
 
-def difference(current: Configure, wanted: Configure) -> Difference:
+def configuration_diff(current: Configure, wanted: Configure) -> ConfigurationDiff:
     """Compare what two configurations compute; each list in the order of the timeframes, candles first."""
     before, after = _computed(current), _computed(wanted)
-    return Difference(
+    return ConfigurationDiff(
         preserved=[each for each in after if each in before],
         created=[each for each in after if each not in before],
         removed=[each for each in before if each not in after],

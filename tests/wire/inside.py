@@ -29,7 +29,7 @@ from topology.feeds.angel.refusals import Refusals
 from topology.feeds.clock import SYSTEM, Clock
 from topology.feeds.writer import TickLogWriter
 from topology.log.candles import CandlesCore
-from topology.log.closes import ClosesState
+from topology.log.closes_buffer import ClosesState
 from topology.log.frames import (
     FEED_EVENTS,
     Backfill,

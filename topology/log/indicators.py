@@ -8,7 +8,7 @@ import msgspec
 
 from topology import indicators
 from topology.indicators import KEPT_CLOSES, Indicator
-from topology.log.closes import Closes, ClosesState
+from topology.log.closes_buffer import ClosesBuffer, ClosesState
 from topology.log.frames import VERSION, Configure, IndicatorFrame, IndicatorValue, TimeframeFrame
 from topology.log.stage import PartitionConfiguration, StageState, stage_state
 from topology.market.candle import Candle
@@ -29,7 +29,7 @@ class Series:
 
     __slots__ = ("closes", "indicators")
 
-    def __init__(self, closes: Closes) -> None:
+    def __init__(self, closes: ClosesBuffer) -> None:
         self.closes = closes
         self.indicators: dict[str, tuple[str, Indicator]] = {}
 
@@ -99,7 +99,7 @@ class IndicatorStage:
     def _find(self, instrument: str, timeframe_s: int) -> Series:
         series = self._series.get((instrument, timeframe_s))
         if series is None:
-            series = self._series[instrument, timeframe_s] = Series(Closes(timeframe_s))
+            series = self._series[instrument, timeframe_s] = Series(ClosesBuffer(timeframe_s))
             series.configure(self._configured.required().timeframes.get(timeframe_s, []))
         return series
 
@@ -128,7 +128,7 @@ def _packed(instrument: str, timeframe_s: int, series: Series) -> SeriesState:
 
 
 def _unpacked(row: SeriesState) -> Series:
-    series = Series(Closes.restored(row.timeframe_s, row.closes))
+    series = Series(ClosesBuffer.restored(row.timeframe_s, row.closes))
     series.indicators = {
         spec: (indicators.name(spec), indicators.restore(spec, state, series.closes.closes))
         for spec, state in row.indicators.items()

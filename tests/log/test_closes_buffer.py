@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topology.indicators import KEPT_CLOSES
-from topology.log.closes import Closes, ClosesState
+from topology.log.closes_buffer import ClosesBuffer, ClosesState
 from topology.market import Candle
 
 TIMEFRAME_S = 60
@@ -51,19 +51,19 @@ def candle(start_s: int, close: int) -> Candle:
     return Candle("NSE:1594", TIMEFRAME_S, start_s * 1000, close, close, close, close, 0, 1)
 
 
-def added(closes: Closes, candles: Known) -> Closes:
+def added(closes: ClosesBuffer, candles: Known) -> ClosesBuffer:
     for start_s, close in candles:
         closes.add(candle(start_s, close))
     return closes
 
 
-def merged(closes: Closes, told: Known, *, correcting: bool) -> Closes:
+def merged(closes: ClosesBuffer, told: Known, *, correcting: bool) -> ClosesBuffer:
     return closes.merged([candle(*one) for one in told], correcting=correcting)
 
 
-def through_bytes(closes: Closes) -> Closes:
+def through_bytes(closes: ClosesBuffer) -> ClosesBuffer:
     record = msgspec.msgpack.encode(closes.state())
-    return Closes.restored(TIMEFRAME_S, msgspec.msgpack.decode(record, type=ClosesState))
+    return ClosesBuffer.restored(TIMEFRAME_S, msgspec.msgpack.decode(record, type=ClosesState))
 
 
 def runs(known: Known) -> list[int]:
@@ -78,7 +78,7 @@ def runs(known: Known) -> list[int]:
     return found
 
 
-def assert_holds(closes: Closes, known: Known) -> None:
+def assert_holds(closes: ClosesBuffer, known: Known) -> None:
     """They are the newest of the known candles, as many as are kept, and nothing else."""
     closes.cut()
     assert list(closes) == known[-KEPT_CLOSES:]
@@ -91,7 +91,7 @@ def assert_holds(closes: Closes, known: Known) -> None:
 
 @given(series())
 def test_the_newest_closes_are_kept_with_the_starts_of_their_candles(known: Known) -> None:
-    closes = added(Closes(TIMEFRAME_S), known)
+    closes = added(ClosesBuffer(TIMEFRAME_S), known)
     assert list(closes)[-KEPT_CLOSES:] == known[-KEPT_CLOSES:]
     assert len(closes.closes) < 2 * KEPT_CLOSES
     assert_holds(closes, known)
@@ -99,8 +99,8 @@ def test_the_newest_closes_are_kept_with_the_starts_of_their_candles(known: Know
 
 @given(series())
 def test_closes_that_are_made_at_once_are_those_that_came_one_by_one(known: Known) -> None:
-    assert list(Closes(TIMEFRAME_S, known)) == known
-    assert_holds(Closes(TIMEFRAME_S, known), known)
+    assert list(ClosesBuffer(TIMEFRAME_S, known)) == known
+    assert_holds(ClosesBuffer(TIMEFRAME_S, known), known)
 
 
 @settings(max_examples=300)
@@ -109,7 +109,7 @@ def test_merged_closes_are_the_kept_ones_and_the_told_ones_in_order(
     known: Known, correcting: bool, data: st.DataObject
 ) -> None:
     told = data.draw(told_of(known))
-    closes = added(Closes(TIMEFRAME_S), known)
+    closes = added(ClosesBuffer(TIMEFRAME_S), known)
     both = merged(closes, told, correcting=correcting)
     kept = dict(known[-KEPT_CLOSES:])
     together = kept | dict(told) if correcting else dict(told) | kept
@@ -121,7 +121,7 @@ def test_merged_closes_are_the_kept_ones_and_the_told_ones_in_order(
 @given(series(), st.booleans(), st.data())
 def test_what_is_told_again_changes_nothing(known: Known, correcting: bool, data: st.DataObject) -> None:
     told = data.draw(told_of(known))
-    once = merged(added(Closes(TIMEFRAME_S), known), told, correcting=correcting)
+    once = merged(added(ClosesBuffer(TIMEFRAME_S), known), told, correcting=correcting)
     once.cut()
     twice = merged(once, told, correcting=correcting)
     assert_holds(twice, list(once))
@@ -129,7 +129,7 @@ def test_what_is_told_again_changes_nothing(known: Known, correcting: bool, data
 
 @given(series())
 def test_restored_closes_are_those_that_the_state_was_taken_of(known: Known) -> None:
-    closes = added(Closes(TIMEFRAME_S), known)
+    closes = added(ClosesBuffer(TIMEFRAME_S), known)
     restored = through_bytes(closes)
     assert_holds(restored, known)
     assert restored.state() == closes.state()
@@ -141,7 +141,7 @@ def test_restored_closes_are_those_that_the_state_was_taken_of(known: Known) -> 
 def test_whatever_is_done_to_them_they_hold_what_a_list_would_and_a_restart_is_not_seen(
     known: Known, data: st.DataObject
 ) -> None:
-    straight = added(Closes(TIMEFRAME_S), known)
+    straight = added(ClosesBuffer(TIMEFRAME_S), known)
     restarted = through_bytes(straight)
     for doing in data.draw(st.lists(st.sampled_from(["add", "fill in", "correct", "cut", "restart"]), max_size=6)):
         match doing:
@@ -169,20 +169,20 @@ def test_whatever_is_done_to_them_they_hold_what_a_list_would_and_a_restart_is_n
 
 
 def test_there_are_no_closes_before_the_first() -> None:
-    assert_holds(Closes(TIMEFRAME_S), [])
-    assert_holds(through_bytes(Closes(TIMEFRAME_S)), [])
-    assert_holds(merged(Closes(TIMEFRAME_S), [], correcting=True), [])
+    assert_holds(ClosesBuffer(TIMEFRAME_S), [])
+    assert_holds(through_bytes(ClosesBuffer(TIMEFRAME_S)), [])
+    assert_holds(merged(ClosesBuffer(TIMEFRAME_S), [], correcting=True), [])
 
 
 def test_two_sessions_are_two_runs() -> None:
     days = [OPEN_S, OPEN_S + 86_400]
-    closes = Closes(TIMEFRAME_S, [(day_s + 60 * minute, 100) for day_s in days for minute in range(375)])
+    closes = ClosesBuffer(TIMEFRAME_S, [(day_s + 60 * minute, 100) for day_s in days for minute in range(375)])
     closes.cut()
     assert closes.runs == [-(OPEN_S + 250 * 60), 125, 1 + (24 * 60 - 375), 375]
 
 
 def test_a_candle_that_fills_a_hole_joins_the_runs_around_it() -> None:
-    closes = Closes(TIMEFRAME_S, [(OPEN_S, 100), (OPEN_S + 120, 102)])
+    closes = ClosesBuffer(TIMEFRAME_S, [(OPEN_S, 100), (OPEN_S + 120, 102)])
     assert closes.runs == [-OPEN_S, 1, 2, 1]
     filled_in = merged(closes, [(OPEN_S + 60, 101)], correcting=False)
     assert (filled_in.runs, filled_in.closes.tolist()) == ([-OPEN_S, 3], [100, 101, 102])
@@ -190,21 +190,23 @@ def test_a_candle_that_fills_a_hole_joins_the_runs_around_it() -> None:
 
 @pytest.mark.parametrize(("correcting", "close"), [(False, 100), (True, 105)])
 def test_a_close_that_is_known_changes_only_where_it_is_corrected(correcting: bool, close: int) -> None:
-    closes = merged(Closes(TIMEFRAME_S, [(OPEN_S, 100)]), [(OPEN_S, 105)], correcting=correcting)
+    closes = merged(ClosesBuffer(TIMEFRAME_S, [(OPEN_S, 100)]), [(OPEN_S, 105)], correcting=correcting)
     assert list(closes) == [(OPEN_S, close)]
 
 
 def test_where_candles_are_missing_two_bytes_tell_their_starts() -> None:
     every_other = [(OPEN_S + 2 * TIMEFRAME_S * number, 100) for number in range(KEPT_CLOSES)]
     every_one = [(OPEN_S + TIMEFRAME_S * number, 100) for number in range(KEPT_CLOSES)]
-    sizes = [len(msgspec.msgpack.encode(Closes(TIMEFRAME_S, known).state())) for known in (every_other, every_one)]
+    sizes = [
+        len(msgspec.msgpack.encode(ClosesBuffer(TIMEFRAME_S, known).state())) for known in (every_other, every_one)
+    ]
     assert sizes[0] - sizes[1] <= 2 * KEPT_CLOSES
 
 
 @pytest.mark.parametrize("start_s", [OPEN_S - 2 * TIMEFRAME_S, OPEN_S - 7, OPEN_S])
 def test_a_candle_that_is_not_after_the_last_is_told_as_it_came(start_s: int) -> None:
     known = [(OPEN_S - TIMEFRAME_S, 100), (OPEN_S, 101), (start_s, 102), (start_s + TIMEFRAME_S, 103)]
-    closes = added(Closes(TIMEFRAME_S), known)
+    closes = added(ClosesBuffer(TIMEFRAME_S), known)
     assert list(closes) == list(through_bytes(closes)) == known
     assert list(added(through_bytes(closes), known[:1])) == [*known, known[0]]
 
@@ -212,6 +214,6 @@ def test_a_candle_that_is_not_after_the_last_is_told_as_it_came(start_s: int) ->
 @pytest.mark.parametrize(("highest", "size"), [(2**31 - 1, 4), (2**31, 8), (2**63 - 1, 8)])
 def test_closes_take_four_bytes_each_where_they_fit(highest: int, size: int) -> None:
     known = [(OPEN_S + 60 * number, close) for number, close in enumerate([100, highest, 101])]
-    closes = added(Closes(TIMEFRAME_S), known)
+    closes = added(ClosesBuffer(TIMEFRAME_S), known)
     assert len(closes.state().closes) == 3 * size
     assert_holds(through_bytes(closes), known)

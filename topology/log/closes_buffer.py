@@ -12,14 +12,14 @@ from topology.market.candle import Candle
 
 
 class ClosesState(msgspec.Struct, array_like=True, frozen=True):
-    """Closes (paise, packed as machine integers of ``typecode``), and the starts of their candles, see `Closes`."""
+    """Closes (paise, packed as machine integers of ``typecode``), and the starts of their candles, see `ClosesBuffer`."""
 
     typecode: str
     closes: bytes
     runs: list[int]
 
 
-class Closes:
+class ClosesBuffer:
     """Closes of one instrument and timeframe, oldest first.
 
     ``runs`` tells the starts of their candles: where a run of candles begins that follow each other, and how many they
@@ -59,12 +59,12 @@ class Closes:
         self.runs[0] = -(first_s + excess * self._timeframe_s)
         self.runs[1] -= excess
 
-    def after(self, candle: Candle) -> Closes:
+    def after(self, candle: Candle) -> ClosesBuffer:
         """Return the closes of the candles that are newer than this one."""
         newer = [(start_s, close) for start_s, close in self if start_s * 1000 > candle.start_ms]
-        return Closes(self._timeframe_s, newer)
+        return ClosesBuffer(self._timeframe_s, newer)
 
-    def merged(self, candles: Iterable[Candle], *, correcting: bool) -> Closes:
+    def merged(self, candles: Iterable[Candle], *, correcting: bool) -> ClosesBuffer:
         """Return these closes, as many as are kept, with those of other candles between them.
 
         Of a candle that is known the close stays what it is, unless it is to be corrected.
@@ -73,7 +73,7 @@ class Closes:
         known = dict(self)
         told = {candle.start_ms // 1000: candle.close for candle in candles}
         together = known | told if correcting else told | known
-        return Closes(self._timeframe_s, sorted(together.items()))
+        return ClosesBuffer(self._timeframe_s, sorted(together.items()))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Iterate over start and close of each candle."""
@@ -111,7 +111,7 @@ class Closes:
         return ClosesState(self.closes.typecode, self.closes.tobytes(), list(self.runs))
 
     @classmethod
-    def restored(cls, timeframe_s: int, state: ClosesState) -> Closes:
+    def restored(cls, timeframe_s: int, state: ClosesState) -> ClosesBuffer:
         """Return the closes that :meth:`state` was taken of."""
         closes = cls(timeframe_s)
         closes.closes = array(state.typecode)

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from topology import topics
 from topology.log.frames import DERIVED, TICKS
-from topology.log.lag import Line, Reached, Ticks, compare
+from topology.log.lag import FramePosition, TickRange, TopicLag, compare
 from topology.settings import Settings
 from topology.sinks.applied import Applied, SinkError, Source
 from topology.sinks.breaker import Breaker
@@ -22,26 +22,26 @@ RUN = 0
 ARCHIVED, MIRRORED = tuple(DERIVED), (TICKS, *DERIVED)
 
 
-async def ticks(reader: AIOKafkaConsumer, log: topics.Log) -> dict[int, Ticks]:
+async def ticks(reader: AIOKafkaConsumer, log: topics.Log) -> dict[int, TickRange]:
     """Return which tick frames each partition holds."""
     places = [TopicPartition(log.topic(TICKS), partition) for partition in range(log.header.partitions)]
     firsts = await reader.beginning_offsets(places)
     found = {}
     for place in places:
         record = await topics.last_record(reader, place)
-        newest = None if record is None else Reached(record.offset, record.timestamp)
-        found[place.partition] = Ticks(firsts[place], newest)
+        newest = None if record is None else FramePosition(record.offset, record.timestamp)
+        found[place.partition] = TickRange(firsts[place], newest)
     return found
 
 
-async def derived(reader: AIOKafkaConsumer, log: topics.Log, stage: str) -> dict[int, Reached]:
+async def derived(reader: AIOKafkaConsumer, log: topics.Log, stage: str) -> dict[int, FramePosition]:
     """Return the newest frame of each partition of a derived topic; partitions without one are left out."""
     found = {}
     for partition in range(log.header.partitions):
         record = await topics.last_record(reader, TopicPartition(log.topic(stage), partition))
         if record is not None:
             frame = DERIVED[stage].decode(record.value)
-            found[partition] = Reached(frame.position, frame.clock_ms)
+            found[partition] = FramePosition(frame.position, frame.clock_ms)
     return found
 
 
@@ -64,7 +64,7 @@ async def mirrored(settings: Settings, log: topics.Log) -> dict[Source, Applied]
         await client.aclose()
 
 
-async def lines(reader: AIOKafkaConsumer, log: topics.Log, settings: Settings) -> tuple[int | None, list[Line]]:
+async def lines(reader: AIOKafkaConsumer, log: topics.Log, settings: Settings) -> tuple[int | None, list[TopicLag]]:
     """Return the newest clock in the log, None in an empty one, and how far each role is in each topic."""
     # The end of the tick log first, so that what comes while the others are asked counts for nobody as behind.
     held = await ticks(reader, log)
@@ -79,13 +79,13 @@ async def lines(reader: AIOKafkaConsumer, log: topics.Log, settings: Settings) -
 
 
 def _sink(
-    role: str, stages: Sequence[str], applied: dict[Source, Applied] | SinkError, *, ticks: Mapping[int, Ticks]
-) -> list[Line]:
+    role: str, stages: Sequence[str], applied: dict[Source, Applied] | SinkError, *, ticks: Mapping[int, TickRange]
+) -> list[TopicLag]:
     if isinstance(applied, SinkError):
-        return [Line(role, problem=str(applied))]
+        return [TopicLag(role, problem=str(applied))]
     lines = []
     for stage in stages:
-        reached = {p: Reached(found.position, found.clock_ms) for (s, p), found in applied.items() if s == stage}
+        reached = {p: FramePosition(found.position, found.clock_ms) for (s, p), found in applied.items() if s == stage}
         lines.append(compare(role, stage, ticks=ticks, reached=reached))
     return lines
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from topology.log.frames import Configure
-from topology.log.lag import Line
+from topology.log.lag import TopicLag
 
 
 class Info(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class Standing(msgspec.Struct, frozen=True):
     """How far every role is. ``clock_ms`` is the newest clock in the log, None in an empty one."""
 
     clock_ms: int | None
-    stages: list[Line]
+    stages: list[TopicLag]
 
 
 class Reloaded(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from topology.cli.status import Status, shown
 from topology.embedded import Valkey
 from topology.embedded.loopback import LOOPBACK
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES, FeedEvent
-from topology.log.lag import Line, Reached, Ticks, compare
+from topology.log.lag import FramePosition, TickRange, TopicLag, compare
 from topology.settings import Address, Settings
 
 OPEN_MS = 1_669_088_700_000  # 2022-11-22 09:15 IST
@@ -21,34 +21,36 @@ POSITIONS = st.integers(0, 10**9)
 
 @given(st.dictionaries(st.integers(0, 7), st.tuples(POSITIONS, POSITIONS), min_size=1))
 def test_who_has_reached_the_newest_frames_is_behind_by_nothing(found: dict[int, tuple[int, int]]) -> None:
-    ends = {p: Reached(position, clock_ms) for p, (position, clock_ms) in found.items()}
-    line = compare("pipeline", CANDLES, ticks={p: Ticks(0, end) for p, end in ends.items()}, reached=ends)
+    ends = {p: FramePosition(position, clock_ms) for p, (position, clock_ms) in found.items()}
+    line = compare("pipeline", CANDLES, ticks={p: TickRange(0, end) for p, end in ends.items()}, reached=ends)
     assert (line.behind_frames, line.behind_s) == (0, 0.0)
 
 
 @given(POSITIONS, st.integers(0, 10**6))
 def test_who_has_gone_on_while_we_looked_is_behind_by_nothing(position: int, frames: int) -> None:
-    ticks = {0: Ticks(0, Reached(position, OPEN_MS))}
-    line = compare("pipeline", CANDLES, ticks=ticks, reached={0: Reached(position + frames, OPEN_MS + frames)})
+    ticks = {0: TickRange(0, FramePosition(position, OPEN_MS))}
+    line = compare("pipeline", CANDLES, ticks=ticks, reached={0: FramePosition(position + frames, OPEN_MS + frames)})
     assert (line.behind_frames, line.behind_s) == (0, 0.0)
 
 
 @given(POSITIONS, st.integers(1, 10**6), st.integers(0, 10**6))
 def test_frames_behind_add_up_and_seconds_are_those_of_the_last(position: int, frames: int, late_ms: int) -> None:
-    ticks = {p: Ticks(0, Reached(position + frames, OPEN_MS)) for p in range(3)}
-    reached = {p: Reached(position, OPEN_MS - p * late_ms) for p in range(3)}
+    ticks = {p: TickRange(0, FramePosition(position + frames, OPEN_MS)) for p in range(3)}
+    reached = {p: FramePosition(position, OPEN_MS - p * late_ms) for p in range(3)}
     line = compare("pipeline", CANDLES, ticks=ticks, reached=reached)
     assert line.behind_frames == 3 * frames
     assert line.behind_s == 2 * late_ms / 1000
 
 
 def test_who_has_reached_nothing_is_behind_by_all_frames_that_are_kept() -> None:
-    line = compare("archive", CANDLES, ticks={0: Ticks(100, Reached(149, OPEN_MS)), 1: Ticks(0, None)}, reached={})
+    line = compare(
+        "archive", CANDLES, ticks={0: TickRange(100, FramePosition(149, OPEN_MS)), 1: TickRange(0, None)}, reached={}
+    )
     assert (line.behind_frames, line.behind_s) == (50, None)
 
 
 def test_simulated_data_is_called_so_first() -> None:
-    status = Status(True, "sim", "b:1", "abc", 1, None, [Line("mirror", problem="Redis is away")])
+    status = Status(True, "sim", "b:1", "abc", 1, None, [TopicLag("mirror", problem="Redis is away")])
     lines = shown(status)
     assert "SIMULATED" in lines[0]
     assert lines[-1] == "mirror: Redis is away"

@@ -16,7 +16,7 @@ from yarl import URL
 from tests.log.chain import NSE, values_of
 from tests.reference.brute_force import indian_ms
 from tests.web.served import CONFIGURATION, DAYS, NIFTY, NOW_MS, STOCK, TOKEN, Client, FixedLog, Stores, asked, two_days
-from topology.log.lag import Line
+from topology.log.lag import TopicLag
 from topology.market.calendar import Calendar
 from web.outside import Standing
 from web.rest import ENDPOINTS
@@ -164,7 +164,9 @@ async def test_timeframes_and_configuration_are_those_of_the_log(client: Client)
 
 async def test_how_far_roles_are_is_told(filled: Stores) -> None:
     log = FixedLog()
-    log.standing_now = Standing(NOW_MS, [Line("mirror", problem="Redis is away"), Line("feed", "ticks", 0, 0.0, [])])
+    log.standing_now = Standing(
+        NOW_MS, [TopicLag("mirror", problem="Redis is away"), TopicLag("feed", "ticks", 0, 0.0, [])]
+    )
     async with asked(filled, log) as client:
         found = await client.get("/api/pipeline")
     assert (found["redis"], found["sqlite"], found["clock_ms"]) == ("Redis is away", "ok", NOW_MS)

@@ -13,7 +13,7 @@ from aiokafka.admin import RecordsToDelete
 from topology import standing, topics
 from topology.cli import at_least_one
 from topology.log.frames import CANDLE_FRAME, CANDLES, DEAD_LETTERS, DERIVED, TICKS, TIMEFRAMES, DeadLetter, Decoder
-from topology.log.lag import Ticks
+from topology.log.lag import TickRange
 from topology.settings import Settings
 from topology.sinks.applied import Source
 
@@ -130,7 +130,7 @@ async def _firsts(
     log: topics.Log,
     older_ms: int,
     *,
-    ticks: Mapping[int, Ticks],
+    ticks: Mapping[int, TickRange],
     applied: Mapping[str, Mapping[Source, int]],
 ) -> dict[TopicPartition, tuple[int, int]]:
     """Return of each partition that is to be cut the first offset now, and the first to keep."""

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from topology import standing, topics
 from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent
-from topology.log.lag import Line
+from topology.log.lag import TopicLag
 from topology.market.calendar import IST
 from topology.settings import SIM, Settings
 
@@ -36,7 +36,7 @@ class Status(msgspec.Struct, frozen=True):
     log: str
     partitions: int
     clock_ms: int | None
-    lines: list[Line]
+    lines: list[TopicLag]
     feed_events: list[FeedEvent] = []
 
 
@@ -80,7 +80,7 @@ def _happened(event: FeedEvent) -> str:
     return f"feed {_clock(event.at_ms)} {event.kind}{where}{lasted}{detail}"
 
 
-def _row(line: Line) -> list[str]:
+def _row(line: TopicLag) -> list[str]:
     seconds = "-" if line.behind_s is None else f"{line.behind_s:,.1f}"
     positions = " ".join("-" if place.position is None else str(place.position) for place in line.places)
     return [line.role, line.stage, f"{line.behind_frames:,}", seconds, positions]

@@ -8,21 +8,21 @@ from typing import NamedTuple
 import msgspec
 
 
-class Reached(NamedTuple):
+class FramePosition(NamedTuple):
     """The position of a frame, and its clock in milliseconds since the epoch."""
 
     position: int
     clock_ms: int
 
 
-class Ticks(NamedTuple):
+class TickRange(NamedTuple):
     """The tick frames of a partition: the position of the first that is kept, and the newest; None where none is."""
 
     first: int
-    newest: Reached | None
+    newest: FramePosition | None
 
 
-class Place(msgspec.Struct, frozen=True):
+class PartitionLag(msgspec.Struct, frozen=True):
     """A partition: the position that is reached there, that of the newest tick frame, and what lies between.
 
     Positions are None where there is no frame. ``behind_s`` is in seconds of the log's clock, None where nothing tells.
@@ -35,23 +35,23 @@ class Place(msgspec.Struct, frozen=True):
     behind_s: float | None
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+class TopicLag(msgspec.Struct, frozen=True, omit_defaults=True):
     """A topic as a role has reached it: all partitions together, then each; or the ``problem`` with asking."""
 
     role: str
     stage: str = ""
     behind_frames: int | None = None
     behind_s: float | None = None
-    places: list[Place] = []
+    places: list[PartitionLag] = []
     problem: str = ""
 
 
-def compare(role: str, stage: str, *, ticks: Mapping[int, Ticks], reached: Mapping[int, Reached]) -> Line:
+def compare(role: str, stage: str, *, ticks: Mapping[int, TickRange], reached: Mapping[int, FramePosition]) -> TopicLag:
     """Compare what is reached in each partition with the tick frames there are."""
     places = [_place(partition, held, reached.get(partition)) for partition, held in sorted(ticks.items())]
     seconds = [place.behind_s for place in places if place.end is not None]
     known = [s for s in seconds if s is not None]
-    return Line(
+    return TopicLag(
         role,
         stage,
         behind_frames=sum(place.behind_frames for place in places),
@@ -60,12 +60,12 @@ def compare(role: str, stage: str, *, ticks: Mapping[int, Ticks], reached: Mappi
     )
 
 
-def _place(partition: int, held: Ticks, reached: Reached | None) -> Place:
+def _place(partition: int, held: TickRange, reached: FramePosition | None) -> PartitionLag:
     position = None if reached is None else reached.position
     if held.newest is None:
-        return Place(partition, position, None, 0, None)
+        return PartitionLag(partition, position, None, 0, None)
     end, clock_ms = held.newest
     if reached is None:
-        return Place(partition, None, end, end + 1 - held.first, None)
+        return PartitionLag(partition, None, end, end + 1 - held.first, None)
     behind_ms = max(0, clock_ms - reached.clock_ms)
-    return Place(partition, position, end, max(0, end - reached.position), behind_ms / 1000)
+    return PartitionLag(partition, position, end, max(0, end - reached.position), behind_ms / 1000)

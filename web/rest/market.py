@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from topology import indicators
-from topology.log.lag import Line
+from topology.log.lag import TopicLag
 from topology.market.calendar import IST, Calendar, NotCovered, indian_day
 from topology.sinks.applied import SinkError
 from topology.sinks.rows import Counts
@@ -81,7 +81,7 @@ class Pipeline(msgspec.Struct):
     simulated: bool
     log: str
     clock_ms: int | None
-    stages: list[Line]
+    stages: list[TopicLag]
     ticks: Ticks
     redis: str
     sqlite: str

@@ -83,7 +83,7 @@ class StageMetrics:
         """Count what a frame brought."""
         self._frames.inc()
         self._live.inc(len(frame.live))
-        if frame.gap:
+        if frame.unusable:
             self._gaps.inc()
         match frame:
             case CandleFrame():

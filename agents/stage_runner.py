@@ -160,8 +160,10 @@ class StageRunner(Generic[Core]):
         output = state.stage.apply(position, frame, live=self._wants_live(state, event))
         await self._send(state, self._output, encode(output), output.clock_ms)
         self.metrics.applied(output)
-        if output.gap and self._decode is None:
-            letter = DeadLetter(VERSION, self.log, state.partition, position, output.gap, event.message.value or b"")
+        if output.unusable and self._decode is None:
+            letter = DeadLetter(
+                VERSION, self.log, state.partition, position, output.unusable, event.message.value or b""
+            )
             await self._send(state, self._dead_letters, encode(letter), output.clock_ms)
 
     async def _send(self, state: PartitionState[Core], topic: str, record: bytes, time_ms: int) -> None:

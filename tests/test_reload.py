@@ -80,7 +80,7 @@ class World:
                     frame: Any = tick_frame(record.value)
                     for stage, topic in zip(stages, (CANDLES, TIMEFRAMES, INDICATORS), strict=True):
                         frame = stage.apply(record.offset, frame, live=False)
-                        assert frame.gap == ""
+                        assert frame.unusable == ""
                         self.made.append(Stored(topic, partition, record.offset, frame))
                 self._read[partition] = end
         self.archive.write(self.made)

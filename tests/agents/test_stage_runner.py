@@ -391,9 +391,11 @@ async def test_a_tick_frame_that_cannot_be_read_becomes_an_empty_frame_and_a_dea
     (_, _, output, _), (topic, partition, letter, _) = world.sent
     made = CANDLE_FRAME.decode(output)
     assert (made.position, made.rows) == (0, [])
-    assert made.gap
+    assert made.unusable
     assert (topic, partition) == (LETTERS, 0)
-    assert msgspec.msgpack.decode(letter, type=DeadLetter) == DeadLetter(VERSION, LOG, 0, 0, made.gap, b"\xc1 spoilt")
+    assert msgspec.msgpack.decode(letter, type=DeadLetter) == DeadLetter(
+        VERSION, LOG, 0, 0, made.unusable, b"\xc1 spoilt"
+    )
 
 
 # Live values

@@ -88,7 +88,7 @@ def test_after_pruning_empty_stages_can_start_at_the_first_frame_of_every_topic(
     log = ten_days.log.header.log
     stage = CandleStage(log, 0)
     outputs = [stage.apply(position, frame, live=False) for position, frame in frames]
-    assert [output.gap for output in outputs] == [""] * len(frames)
+    assert [output.unusable for output in outputs] == [""] * len(frames)
     for reads, kind in ((CANDLES, TimeframeStage), (TIMEFRAMES, IndicatorStage)):
         first = FORMATS[reads].decode(ten_days.records(reads, 0)[0].value)
         assert first.position == frames[0][0]

@@ -59,7 +59,7 @@ class WrittenLog(NamedTuple):
         stage = CandleStage(header.log, 0)
         frames = await self.frames(partition)
         made = [stage.apply(position, frame, live=False) for position, frame in enumerate(frames)]
-        assert [frame.gap for frame in made] == [""] * len(made)
+        assert [frame.unusable for frame in made] == [""] * len(made)
         return [frame.accepted for frame in made]
 
 

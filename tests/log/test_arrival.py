@@ -181,7 +181,7 @@ def test_a_beginning_that_is_known_in_part_only_is_not_taken() -> None:
     beside = [Candle(NIFTY, 40, OPEN_MS + n * 40_000, 90, 120, 80, 100, 0, 40) for n in range(2)]
     for number, (parts, until_ms) in enumerate([([minute], OPEN_MS + 59_999), (beside, OPEN_MS + 60_000)]):
         history = [History(NIFTY, 120, [], 0, begun=parts, until_ms=until_ms)]
-        assert chain.apply(encode(frame(3 + number, [], history=history))).candles.gap == ""
+        assert chain.apply(encode(frame(3 + number, [], history=history))).candles.unusable == ""
     assert closed(chain, 120).marks == PARTIAL
 
 

@@ -391,8 +391,8 @@ def apply_poison(history: History) -> str:
     assert [(one.rows, one.live, one.commands) for one in made] == [([], [], [])] * 3
     assert [made.candles.history, made.timeframes.history] == [[], []]
     assert chain.knowledge() == knowledge
-    assert made.candles.gap == made.timeframes.gap == made.indicators.gap
-    return made.candles.gap
+    assert made.candles.unusable == made.timeframes.unusable == made.indicators.unusable
+    return made.candles.unusable
 
 
 @pytest.mark.parametrize("history", POISON.values(), ids=POISON)
@@ -417,7 +417,7 @@ def test_history_of_nothing_that_is_known_makes_its_whole_frame_a_gap(history: H
 def test_history_before_any_configuration_is_a_gap() -> None:
     chain = Chain()
     for unused in chain.apply(encode(frame(0, [], END_MS, history=[told(GOOD, timeframe_s=120)]))):
-        assert unused.gap == "the log holds no configuration before these ticks"
+        assert unused.unusable == "the log holds no configuration before these ticks"
     made = chain.apply(encode(frame(1, [], END_MS, commands=[CONFIGURATION], history=[told(GOOD, timeframe_s=120)])))
     assert [one.start_ms for history in made.timeframes.history for one in history.candles] == list(GOOD)
 

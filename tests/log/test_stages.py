@@ -65,7 +65,7 @@ def test_each_tick_frame_becomes_one_frame_of_every_stage_at_its_position(cut: l
         assert isinstance(written, TickFrame)
         for made in chain.apply(record, live=live):
             assert (made.log, made.run, made.position) == (LOG, RUN, position)
-            assert (made.clock_ms, made.commands, made.gap) == (written.clock_ms, written.commands, "")
+            assert (made.clock_ms, made.commands, made.unusable) == (written.clock_ms, written.commands, "")
         assert chain.candles.position == chain.timeframes.position == chain.indicators.position == position
 
 
@@ -173,7 +173,7 @@ def test_a_frame_that_is_not_above_the_newest_of_the_feed_counts_as_empty(
     before = chain.run(written[:at])
     known = chain.knowledge()
     for made in chain.apply(duplicate):
-        assert (made.position, made.rows, made.live, made.commands, made.gap) == (at, [], [], [], "")
+        assert (made.position, made.rows, made.live, made.commands, made.unusable) == (at, [], [], [], "")
         assert made.clock_ms == before[-1].candles.clock_ms
     assert chain.knowledge() == known
     assert by_series(before + chain.run(written[at:])) == by_series(Chain().run(written))
@@ -243,7 +243,7 @@ def test_poison_becomes_an_empty_frame_with_a_gap_and_changes_nothing_else(
     for made in chain.apply(record):
         assert (made.position, made.rows, made.live, made.commands) == (at, [], [], [])
         assert made.clock_ms == before[-1].candles.clock_ms
-        assert made.gap
+        assert made.unusable
     assert chain.knowledge() == known
     clean.apply(written[0])  # counts as empty, so that positions agree
     assert [made.record for made in chain.run(written[at:])] == [made.record for made in clean.run(written[at:])]
@@ -252,7 +252,7 @@ def test_poison_becomes_an_empty_frame_with_a_gap_and_changes_nothing_else(
 @pytest.mark.parametrize("record", POISON.values(), ids=POISON)
 def test_poison_as_the_first_record_of_a_log_leaves_it_usable(record: bytes | None) -> None:
     chain = Chain()
-    assert all(made.gap for made in chain.apply(record))
+    assert all(made.unusable for made in chain.apply(record))
     assert chain.apply(encode(frame(0, [GOOD], commands=[CONFIGURATION]))).candles.accepted == 1
 
 
@@ -264,7 +264,7 @@ def test_a_configuration_that_leaves_a_known_instrument_without_sessions_is_a_ga
     chain.apply(encode(frame(0, [GOOD], commands=[CONFIGURATION])))
     known = chain.knowledge()
     for made in chain.apply(encode(frame(1, [], commands=[another(**changes)]))):
-        assert "is not covered by the calendar" in made.gap
+        assert "is not covered by the calendar" in made.unusable
     assert chain.knowledge() == known
 
 
@@ -279,13 +279,13 @@ def test_seconds_that_are_open_when_a_calendar_comes_that_lacks_their_day_still_
 def test_ticks_before_any_configuration_are_a_gap() -> None:
     chain = Chain()
     for made in chain.apply(encode(frame(0, [GOOD], END_MS))):
-        assert made.gap == "the log holds no configuration before these ticks"
+        assert made.unusable == "the log holds no configuration before these ticks"
     assert chain.apply(encode(frame(1, [GOOD], commands=[CONFIGURATION]))).candles.accepted == 1
 
 
 def test_a_frame_without_ticks_before_any_configuration_carries_its_clock_on() -> None:
     made = Chain().apply(encode(frame(0, [], 1_000)))
-    assert [(one.gap, one.clock_ms) for one in made] == [("", 1_000)] * 3
+    assert [(one.unusable, one.clock_ms) for one in made] == [("", 1_000)] * 3
 
 
 # -- Commands
@@ -406,7 +406,7 @@ def test_a_gap_or_snapshot_that_breaks_the_rules_poisons_its_frame(spoilt: dict[
     chain.apply(encode(frame(0, [], commands=[CONFIGURATION])))
     known = chain.knowledge()
     made = chain.apply(encode(msgspec.structs.replace(frame(1, []), **spoilt)))
-    assert reason in made.candles.gap
+    assert reason in made.candles.unusable
     assert chain.knowledge() == known
 
 

@@ -124,7 +124,7 @@ _HEAD: dict[str, Any] = {
     "position": 4711,
     "clock_ms": AT_MS + 1_500,
     "commands": [CONFIGURE],
-    "gap": "the reason of a gap",
+    "unusable": "the reason of a gap",
 }
 TICKS = TickFrame(
     version=1,

@@ -127,9 +127,9 @@ def _decoded(record: ConsumerRecord, stage: str) -> msgspec.Struct:
 
 
 def _fields(struct: msgspec.Struct) -> Iterator[tuple[str, object]]:
-    for name in struct.__struct_fields__:
-        value = getattr(struct, name)
-        match struct, name:
+    for field, name in zip(struct.__struct_fields__, struct.__struct_encode_fields__, strict=True):
+        value = getattr(struct, field)
+        match struct, field:
             case Configure(), "calendar":
                 yield name, label(value)
             case Backfill(), "history":

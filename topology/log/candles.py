@@ -42,7 +42,7 @@ class CandleStage:
         self._touched: set[str] = set()
 
     def apply(self, position: int, frame: TickFrame | Poison, *, live: bool) -> CandleFrame:
-        """Apply a tick frame. One that can't be used becomes an empty frame whose ``gap`` says why."""
+        """Apply a tick frame. One that can't be used becomes an empty frame whose ``unusable`` says why."""
         self.position = position
         if isinstance(frame, Poison):
             return self._empty(frame.reason)
@@ -117,12 +117,12 @@ class CandleStage:
             self._candles = SecondCandles(calendar)
         self._candles.configure(calendar, classes=configuration.classes, lateness_ms=configuration.lateness_ms)
 
-    def _empty(self, gap: str) -> CandleFrame:
-        return self._frame([], gap)
+    def _empty(self, unusable: str) -> CandleFrame:
+        return self._frame([], unusable)
 
-    def _frame(self, commands: list[Configure], gap: str = "") -> CandleFrame:
+    def _frame(self, commands: list[Configure], unusable: str = "") -> CandleFrame:
         assert self.position is not None
-        return CandleFrame(VERSION, self.log, self.run, self.position, self._clock_ms, commands, gap, [], [])
+        return CandleFrame(VERSION, self.log, self.run, self.position, self._clock_ms, commands, unusable, [], [])
 
     def state(self) -> StageState[CandlesCore]:
         """Return what is known of this partition."""

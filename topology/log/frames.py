@@ -126,10 +126,10 @@ class TickFrame(msgspec.Struct, array_like=True, frozen=True):
 Row = TypeVar("Row")
 
 
-class Frame(msgspec.Struct, Generic[Row], array_like=True, frozen=True):
+class Frame(msgspec.Struct, Generic[Row], array_like=True, frozen=True, rename={"unusable": "gap"}):
     """What a stage made of the tick frame at ``position``: ``rows`` are final, ``live`` is for eyes only.
 
-    ``gap`` says why the tick frame could not be used, and is empty where it could.
+    ``unusable`` says why the tick frame could not be used, and is empty where it could.
     """
 
     version: int
@@ -138,7 +138,7 @@ class Frame(msgspec.Struct, Generic[Row], array_like=True, frozen=True):
     position: int
     clock_ms: int
     commands: list[Configure]
-    gap: str
+    unusable: str
     rows: list[Row]
     live: list[Row]
 

@@ -72,7 +72,7 @@ class IndicatorStage:
         for history in frame.history:
             self._find(history.instrument, history.timeframe_s).learn(history)
         return IndicatorFrame(
-            VERSION, self.log, self.run, position, frame.clock_ms, frame.commands, frame.gap,
+            VERSION, self.log, self.run, position, frame.clock_ms, frame.commands, frame.unusable,
             rows=rows, live=self._peek(frame.live) if live else [],
         )  # fmt: skip
 

@@ -30,7 +30,7 @@ class TimeframeStage:
             for gap in frame.gaps:
                 candles.interrupt(gap)
         return TimeframeFrame(
-            VERSION, self.log, self.run, position, frame.clock_ms, frame.commands, frame.gap,
+            VERSION, self.log, self.run, position, frame.clock_ms, frame.commands, frame.unusable,
             rows=[] if candles is None else candles.apply(frame.rows, frame.clock_ms),
             live=[] if candles is None or not live else candles.forming(frame.live),
             history=[] if candles is None else [used for told in frame.history if (used := _used(told, candles))],

@@ -83,7 +83,7 @@ class Batch:
             case CandleFrame() as frame:
                 self.seconds += _seconds(frame, partition, position)
                 counts.rows += len(frame.rows)
-                counts.gaps += bool(frame.gap)
+                counts.gaps += bool(frame.unusable)
                 counts.accepted += frame.accepted
                 counts.late += len(frame.late)
                 counts.out_of_session += frame.out_of_session

@@ -76,7 +76,7 @@ class Stages:
                 list(content.quotes.values()), content.gaps, content.baselines, content.history,
             )  # fmt: skip
             made = candles.apply(position, frame, live=False)
-            assert not made.gap, made.gap
+            assert not made.unusable, made.unusable
             self.timeframes.append(timeframes.apply(position, made, live=False))
             self.indicators.append(indicators.apply(position, self.timeframes[-1], live=False))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from agents.stage_runner import StageRunner
 from agents.stage_wiring import StageWiring
 from tables.state import CandlesRow, IndicatorsRow, TimeframesRow
-from topology.log.candles import CandlesCore, CandleStage
+from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import CANDLE_FRAME, CANDLES, INDICATORS, TICKS, TIMEFRAME_FRAME, TIMEFRAMES
-from topology.log.indicators import IndicatorStage, SeriesState
-from topology.log.timeframes import TimeframeStage
+from topology.log.indicator_stage import IndicatorSeriesState, IndicatorStage
+from topology.log.timeframe_stage import TimeframeStage
 from topology.market.timeframes import TimeframesState
 
 
@@ -24,7 +24,7 @@ def timeframes(wiring: StageWiring) -> StageRunner[TimeframesState | None]:
     )
 
 
-def indicators(wiring: StageWiring) -> StageRunner[list[SeriesState]]:
+def indicators(wiring: StageWiring) -> StageRunner[list[IndicatorSeriesState]]:
     """Attach the third stage: closed candles to the values of indicators."""
     return wiring.attach(
         "indicators", source=TIMEFRAMES, output=INDICATORS, stage=IndicatorStage, decode=TIMEFRAME_FRAME,

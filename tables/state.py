@@ -13,9 +13,9 @@ import faust
 import msgspec
 from faust.types import TP
 
-from topology.log.candles import CandlesCore
+from topology.log.candle_stage import CandlesCore
 from topology.log.frames import VERSION, FrameError, encode
-from topology.log.indicators import SeriesState
+from topology.log.indicator_stage import IndicatorSeriesState
 from topology.log.stage import StageState
 from topology.market.timeframes import TimeframesState
 
@@ -102,4 +102,4 @@ def _key(partition: int) -> bytes:
 
 CandlesRow = Row[CandlesCore]
 TimeframesRow = Row[TimeframesState | None]
-IndicatorsRow = Row[list[SeriesState]]
+IndicatorsRow = Row[list[IndicatorSeriesState]]

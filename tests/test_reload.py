@@ -22,7 +22,7 @@ from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka
 from topology.feeds.writer import TickLogWriter
-from topology.log.candles import CandleStage
+from topology.log.candle_stage import CandleStage
 from topology.log.configuration_diff import ConfigurationError
 from topology.log.frames import (
     CANDLES,
@@ -37,8 +37,8 @@ from topology.log.frames import (
     Warmup,
     tick_frame,
 )
-from topology.log.indicators import IndicatorStage
-from topology.log.timeframes import TimeframeStage
+from topology.log.indicator_stage import IndicatorStage
+from topology.log.timeframe_stage import TimeframeStage
 from topology.market.ticks import Tick
 from topology.reload import Reloaded, reload
 from topology.settings import Settings

@@ -15,7 +15,7 @@ from topology import topics
 from topology.feeds.angel.listings import FILE_NAME, Listings
 from topology.feeds.subscriptions import named
 from topology.indicators import KEPT_CLOSES
-from topology.log.candles import check_configuration
+from topology.log.candle_stage import check_configuration
 from topology.log.configuration_diff import configuration_diff, requested_configuration
 from topology.log.frames import Backfill, Configure
 from topology.log.position import partition_of

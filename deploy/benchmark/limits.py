@@ -10,10 +10,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 
 from benchmark.rig import Rig
 from topology import topics
-from topology.log.candles import CandleStage
+from topology.log.candle_stage import CandleStage
 from topology.log.frames import CANDLE_FRAME, DEAD_LETTERS, TICK_FRAME, TICKS, TIMEFRAME_FRAME, encode
-from topology.log.indicators import IndicatorStage
-from topology.log.timeframes import TimeframeStage
+from topology.log.indicator_stage import IndicatorStage
+from topology.log.timeframe_stage import TimeframeStage
 from topology.market import Calendar, SecondCandles
 
 Records = Sequence[ConsumerRecord]

@@ -17,7 +17,7 @@ import agents.stage_runner
 from agents.process_guard import REFUSED, RESTART, StallGuard
 from agents.stage_runner import HOLD_S, NEAR_END, StageRunner
 from tables.state import Row, StateTable
-from topology.log.candles import CandlesCore, CandleStage
+from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import CANDLE_FRAME, VERSION, CandleFrame, DeadLetter, Frame, encode
 from topology.log.stage import StageState, stage_state
 from topology.market.candle import Candle

@@ -19,7 +19,7 @@ from topology.cli import main as command_line
 from topology.configuration import from_settings
 from topology.embedded import Kafka, Valkey
 from topology.embedded.loopback import LOOPBACK, free_port
-from topology.log.candles import CandleStage
+from topology.log.candle_stage import CandleStage
 from topology.log.frames import (
     CANDLES,
     DEAD_LETTERS,
@@ -32,8 +32,8 @@ from topology.log.frames import (
     TickFrame,
     encode,
 )
-from topology.log.indicators import IndicatorStage
-from topology.log.timeframes import TimeframeStage
+from topology.log.indicator_stage import IndicatorStage
+from topology.log.timeframe_stage import TimeframeStage
 from topology.market.ticks import Tick
 from topology.settings import Address, Settings
 from topology.sinks.applied import Stored

@@ -11,7 +11,7 @@ from tests.cli.conftest import CommandLine, WrittenLog
 from topology import topics
 from topology.cli.prune import Limit, limit
 from topology.embedded.valkey import Valkey
-from topology.log.candles import CandleStage
+from topology.log.candle_stage import CandleStage
 from topology.log.frames import (
     CANDLE_FRAME,
     CANDLES,
@@ -25,8 +25,8 @@ from topology.log.frames import (
     TickFrame,
     tick_frame,
 )
-from topology.log.indicators import IndicatorStage
-from topology.log.timeframes import TimeframeStage
+from topology.log.indicator_stage import IndicatorStage
+from topology.log.timeframe_stage import TimeframeStage
 from topology.market.history import History
 from topology.market.ticks import Tick
 from topology.settings import Address, Settings

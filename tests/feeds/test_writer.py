@@ -15,7 +15,7 @@ from topology.configuration import from_settings
 from topology.embedded import Kafka
 from topology.feeds import Content
 from topology.feeds.writer import DAY_MS, MAX_ROWS, StaleSourceError, TickLogWriter, _PartitionState
-from topology.log.candles import CandleStage
+from topology.log.candle_stage import CandleStage
 from topology.log.frames import TICK_FRAME, TICKS, Backfill, Configure, TickFrame
 from topology.log.position import partition_of
 from topology.market.candle import BROKER, Candle

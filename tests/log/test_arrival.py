@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.log.chain import NSE, Chain, Made, frame, named, records
+from tests.log.stage_chain import NSE, Chain, Made, frame, named, records
 from tests.reference.brute_force import Row, indian_ms
 from tests.reference.generated import END_MS, INSTRUMENTS, MONDAY, Batch, live_batches, recordings
 from topology.log.frames import Configure, IndicatorValue, encode

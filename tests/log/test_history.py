@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.log.chain import CONFIGURATION, NIFTY, NSE, SPECS, Chain, Made, by_series, frame, records, values_of
+from tests.log.stage_chain import CONFIGURATION, NIFTY, NSE, SPECS, Chain, Made, by_series, frame, records, values_of
 from tests.reference.brute_force import indian_ms, indicator, trading_hours
 from tests.reference.generated import (
     END_MS,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.log.chain import (
+from tests.log.stage_chain import (
     ALWAYS_OPEN,
     CONFIGURATION,
     LOG,
@@ -41,11 +41,11 @@ from tests.reference.generated import (
     recordings,
 )
 from topology.indicators import KEPT_CLOSES
-from topology.log.candles import CandleStage
+from topology.log.candle_stage import CandleStage
 from topology.log.frames import VERSION, Configure, IndicatorValue, TickFrame, TimeframeFrame, encode, tick_frame
-from topology.log.indicators import IndicatorStage, SeriesState
+from topology.log.indicator_stage import IndicatorSeriesState, IndicatorStage
 from topology.log.stage import StageState
-from topology.log.timeframes import TimeframeStage
+from topology.log.timeframe_stage import TimeframeStage
 from topology.market import Baseline, Candle, Gap, Tick
 from topology.market.candle import PARTIAL
 
@@ -367,7 +367,7 @@ def test_an_instrument_whose_closes_do_not_fit_32_bits_is_restored_as_it_was() -
     closes = [*range(100, 110), *(2**40 + number for number in range(20))]
     stage, restarted = IndicatorStage(LOG, RUN), IndicatorStage(LOG, RUN)
     stage.apply(0, closing(closes, CONFIGURATION, Configure(2, {60: SPECS}, {}, NSE, 1000)), live=False)
-    restarted.restore(msgspec.msgpack.decode(encode(stage.state()), type=StageState[list[SeriesState]]))
+    restarted.restore(msgspec.msgpack.decode(encode(stage.state()), type=StageState[list[IndicatorSeriesState]]))
     following = closing([2**40, 5, 7], position=1)
     assert encode(restarted.apply(1, following, live=False)) == encode(stage.apply(1, following, live=False))
 

@@ -20,9 +20,9 @@ from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka
 from topology.indicators import KEPT_CLOSES
-from topology.log.candles import CandlesCore
+from topology.log.candle_stage import CandlesCore
 from topology.log.frames import CANDLES, VERSION, FrameError, TimeframeFrame, encode
-from topology.log.indicators import IndicatorStage
+from topology.log.indicator_stage import IndicatorStage
 from topology.log.stage import StageState
 from topology.market.candle import Candle
 from topology.settings import Settings

@@ -19,7 +19,7 @@ import faust
 from aiohttp.web import AppRunner, TCPSite
 from faust.web.base import BlueprintManager
 
-from tests.log.chain import LOG, NSE, RUN, Chain, Made, records
+from tests.log.stage_chain import LOG, NSE, RUN, Chain, Made, records
 from tests.reference.brute_force import Row, indian_ms
 from tests.reference.generated import Batch
 from topology.embedded.loopback import LOOPBACK, free_port

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from yarl import URL
 
-from tests.log.chain import NSE
+from tests.log.stage_chain import NSE
 from tests.reference.brute_force import indian_ms
 from tests.web.served import DAYS, NIFTY, STOCK, Client, FixedLog, Stores, asked, stored, two_days
 from topology.market import Candle, Gap

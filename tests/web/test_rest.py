@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from yarl import URL
 
-from tests.log.chain import NSE, values_of
+from tests.log.stage_chain import NSE, values_of
 from tests.reference.brute_force import indian_ms
 from tests.web.served import CONFIGURATION, DAYS, NIFTY, NOW_MS, STOCK, TOKEN, Client, FixedLog, Stores, asked, two_days
 from topology.log.lag import TopicLag

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.log.chain import NSE, Chain, records
+from tests.log.stage_chain import NSE, Chain, records
 from tests.reference.brute_force import Row, indian_ms
 from tests.reference.generated import Batch
 from tests.run.days import NIFTY_50, read_rows

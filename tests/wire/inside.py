@@ -28,7 +28,7 @@ from topology.feeds.angel.listings import write as write_listings
 from topology.feeds.angel.refusals import Refusals
 from topology.feeds.clock import SYSTEM, Clock
 from topology.feeds.writer import TickLogWriter
-from topology.log.candles import CandlesCore
+from topology.log.candle_stage import CandlesCore
 from topology.log.closes_buffer import ClosesState
 from topology.log.frames import (
     FEED_EVENTS,
@@ -46,7 +46,7 @@ from topology.log.frames import (
     Warmup,
     encode,
 )
-from topology.log.indicators import SeriesState as ClosesOfSeries
+from topology.log.indicator_stage import IndicatorSeriesState as ClosesOfSeries
 from topology.log.position import partition_of
 from topology.log.stage import StageState
 from topology.logs import JsonLines

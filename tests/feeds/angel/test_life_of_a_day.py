@@ -14,10 +14,10 @@ from topology.feeds import Content
 from topology.feeds.angel.listings import Listings
 from topology.feeds.angel.master import update
 from topology.feeds.angel.packets import QUOTE
-from topology.log.candles import CandleStage
+from topology.log.candle_stage import CandleStage
 from topology.log.frames import VERSION, Configure, IndicatorFrame, TickFrame, TimeframeFrame
-from topology.log.indicators import IndicatorStage
-from topology.log.timeframes import TimeframeStage
+from topology.log.indicator_stage import IndicatorStage
+from topology.log.timeframe_stage import TimeframeStage
 from topology.market import Calendar, Candle
 from topology.market.calendar import IST
 from topology.market.candle import BROKER, PARTIAL

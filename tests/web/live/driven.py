@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 from aiohttp.web import Application, AppRunner, TCPSite
 
-from tests.log.chain import LOG, RUN
+from tests.log.stage_chain import LOG, RUN
 from tests.reference.brute_force import indian_ms
 from tests.web.served import DAYS, NIFTY, STOCK, FixedLog, SomeNames
 from topology.embedded.loopback import LOOPBACK, free_port

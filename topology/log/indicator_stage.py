@@ -15,7 +15,7 @@ from topology.market.candle import Candle
 from topology.market.history import History
 
 
-class SeriesState(msgspec.Struct, array_like=True, frozen=True):
+class IndicatorSeriesState(msgspec.Struct, array_like=True, frozen=True):
     """The closes and indicators of an instrument's timeframe."""
 
     instrument: str
@@ -24,7 +24,7 @@ class SeriesState(msgspec.Struct, array_like=True, frozen=True):
     indicators: dict[str, tuple[float, ...]]
 
 
-class Series:
+class IndicatorSeries:
     """The newest closes of one instrument and timeframe, and the indicators over them by their spec."""
 
     __slots__ = ("closes", "indicators")
@@ -61,7 +61,7 @@ class IndicatorStage:
         self.log, self.run = log, run
         self.position: int | None = None
         self._configured = PartitionConfiguration()
-        self._series: dict[tuple[str, int], Series] = {}
+        self._series: dict[tuple[str, int], IndicatorSeries] = {}
 
     def apply(self, position: int, frame: TimeframeFrame, *, live: bool) -> IndicatorFrame:
         """Apply a timeframe frame: commands, candles in order, then history, at whose candles no value is published."""
@@ -96,10 +96,10 @@ class IndicatorStage:
                     rows.append(IndicatorValue(candle.instrument, name, candle.timeframe_s, candle.start_ms, value))
         return rows
 
-    def _find(self, instrument: str, timeframe_s: int) -> Series:
+    def _find(self, instrument: str, timeframe_s: int) -> IndicatorSeries:
         series = self._series.get((instrument, timeframe_s))
         if series is None:
-            series = self._series[instrument, timeframe_s] = Series(ClosesBuffer(timeframe_s))
+            series = self._series[instrument, timeframe_s] = IndicatorSeries(ClosesBuffer(timeframe_s))
             series.configure(self._configured.required().timeframes.get(timeframe_s, []))
         return series
 
@@ -110,25 +110,25 @@ class IndicatorStage:
         for (_, timeframe_s), series in self._series.items():
             series.configure(wanted[timeframe_s])
 
-    def state(self) -> StageState[list[SeriesState]]:
+    def state(self) -> StageState[list[IndicatorSeriesState]]:
         """Return what is known of this partition."""
         core = [_packed(*key, series) for key, series in self._series.items()]
         return stage_state(self.log, self.run, self.position, self._configured.configuration, core)
 
-    def restore(self, state: StageState[list[SeriesState]]) -> None:
+    def restore(self, state: StageState[list[IndicatorSeriesState]]) -> None:
         """Take over a state in place of what is known."""
         self.position = state.position
         self._configured.configuration = state.configuration
         self._series = {(row.instrument, row.timeframe_s): _unpacked(row) for row in state.core}
 
 
-def _packed(instrument: str, timeframe_s: int, series: Series) -> SeriesState:
+def _packed(instrument: str, timeframe_s: int, series: IndicatorSeries) -> IndicatorSeriesState:
     states = {spec: indicator.state() for spec, (_, indicator) in series.indicators.items()}
-    return SeriesState(instrument, timeframe_s, series.closes.state(), states)
+    return IndicatorSeriesState(instrument, timeframe_s, series.closes.state(), states)
 
 
-def _unpacked(row: SeriesState) -> Series:
-    series = Series(ClosesBuffer.restored(row.timeframe_s, row.closes))
+def _unpacked(row: IndicatorSeriesState) -> IndicatorSeries:
+    series = IndicatorSeries(ClosesBuffer.restored(row.timeframe_s, row.closes))
     series.indicators = {
         spec: (indicators.name(spec), indicators.restore(spec, state, series.closes.closes))
         for spec, state in row.indicators.items()

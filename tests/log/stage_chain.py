@@ -9,7 +9,7 @@ import msgspec
 import topology.market
 from tests.reference.brute_force import Ohlc, Row
 from tests.reference.generated import INSTRUMENTS, Batch
-from topology.log.candles import CandlesCore, CandleStage
+from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import (
     CANDLE_FRAME,
     INDICATOR_FRAME,
@@ -24,9 +24,9 @@ from topology.log.frames import (
     encode,
     tick_frame,
 )
-from topology.log.indicators import IndicatorStage, SeriesState
+from topology.log.indicator_stage import IndicatorSeriesState, IndicatorStage
 from topology.log.stage import StageState
-from topology.log.timeframes import TimeframeStage
+from topology.log.timeframe_stage import TimeframeStage
 from topology.market import Candle, Tick
 from topology.market.history import History
 from topology.market.timeframes import TimeframesState
@@ -87,7 +87,7 @@ class Chain:
         decode = msgspec.msgpack.decode
         chain.candles.restore(decode(states[0], type=StageState[CandlesCore]))
         chain.timeframes.restore(decode(states[1], type=StageState[TimeframesState | None]))
-        chain.indicators.restore(decode(states[2], type=StageState[list[SeriesState]]))
+        chain.indicators.restore(decode(states[2], type=StageState[list[IndicatorSeriesState]]))
         chain.position = position
         return chain
 

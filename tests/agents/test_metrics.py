@@ -11,7 +11,7 @@ import agents.metrics
 from agents.metrics import STILL_S, Progress, StageMetrics
 from topology.log.frames import VERSION, CandleFrame, IndicatorFrame, IndicatorValue, TimeframeFrame
 from topology.market.candle import Candle
-from topology.market.seconds import LateTick
+from topology.market.second_candles import LateTick
 
 
 class Clock:

@@ -20,7 +20,7 @@ from topology.feeds.angel.listings import FILE_NAME
 from topology.log.frames import VERSION, CandleFrame, TickFrame
 from topology.log.position import partition_of
 from topology.market.candle import Candle
-from topology.market.seconds import LateTick
+from topology.market.second_candles import LateTick
 from topology.market.ticks import Tick
 from topology.settings import Settings
 

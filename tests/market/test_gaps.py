@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import topology.market
 from topology.market import Baseline, Calendar, Candle, Gap, SecondCandles, Tick, TimeframeCandles
 from topology.market.candle import EXTREME, PARTIAL
-from topology.market.seconds import SecondsState
+from topology.market.second_candles import SecondCandlesState
 from topology.market.timeframes import TimeframesState
 
 NSE = Calendar.parse((Path(topology.market.__path__[0]) / "calendars/nse.json").read_text())
@@ -162,7 +162,7 @@ def test_a_restored_state_goes_on_the_same(steps: list[tuple[str, int, int]], cu
                 candles.interrupt(Gap([STOCK], time_ms - after_ms, None if traded % 2 else time_ms))
         elif number == cut:
             again, again_minutes = SecondCandles(NSE), TimeframeCandles(NSE, [7])
-            again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(seconds.state()), type=SecondsState))
+            again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(seconds.state()), type=SecondCandlesState))
             state = msgspec.msgpack.decode(msgspec.msgpack.encode(minutes.state()), type=TimeframesState)
             again_minutes.restore(state)
             coming = [Tick(STOCK, 100, time_ms, told, high=101), Tick(STOCK, 90, time_ms + 5000, told + 7)]

@@ -31,7 +31,7 @@ from topology.log.frames import (
 from topology.market.candle import BROKER, PARTIAL, Candle
 from topology.market.gaps import Gap
 from topology.market.history import History
-from topology.market.seconds import LateTick
+from topology.market.second_candles import LateTick
 from topology.sinks.applied import AnyFrame, Applied, ForeignLogError, PositionError, Source, Stored, Written
 from topology.sinks.sqlite import (
     SCHEMA_VERSION,

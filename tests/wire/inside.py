@@ -56,7 +56,7 @@ from topology.market.gaps import Baseline, Gap
 from topology.market.history import History, Stretch
 from topology.market.instruments import Instrument
 from topology.market.quotes import Quote
-from topology.market.seconds import LateTick, SecondsState
+from topology.market.second_candles import LateTick, SecondCandlesState
 from topology.market.series import OpenCandle, SeriesState
 from topology.market.ticks import Tick
 from topology.market.timeframes import Arrival, TimeframesState
@@ -147,7 +147,7 @@ __all__ = [
     "Refusals",
     "Request",
     "Row",
-    "SecondsState",
+    "SecondCandlesState",
     "SeriesState",
     "Settings",
     "SettingsError",

@@ -29,7 +29,7 @@ from tests.wire.inside import (
     OpenCandle,
     Quote,
     Row,
-    SecondsState,
+    SecondCandlesState,
     SeriesState,
     StageState,
     Tick,
@@ -235,7 +235,7 @@ ROWS: dict[str, tuple[Row[Any], Any]] = {
                 epoch=1_669_000_000_123,
                 sequence=42,
                 clock_ms=AT_MS,
-                candles=SecondsState(clock_ms=AT_MS + 1, series=[_SERIES]),
+                candles=SecondCandlesState(clock_ms=AT_MS + 1, series=[_SERIES]),
             )
         ),
         CandlesRow,

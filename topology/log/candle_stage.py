@@ -15,7 +15,7 @@ from topology.market.candle import Candle
 from topology.market.gaps import Baseline
 from topology.market.history import History
 from topology.market.instruments import Instrument, InstrumentError, default_class
-from topology.market.seconds import SecondCandles, SecondsState
+from topology.market.second_candles import SecondCandles, SecondCandlesState
 from topology.market.series import LONG_AGO
 from topology.market.ticks import LARGEST, Tick
 
@@ -26,7 +26,7 @@ class CandlesCore(msgspec.Struct, array_like=True, frozen=True):
     epoch: int
     sequence: int
     clock_ms: int
-    candles: SecondsState | None
+    candles: SecondCandlesState | None
 
 
 class CandleStage:

@@ -16,7 +16,7 @@ from topology.market.candle import Candle
 from topology.market.gaps import Baseline, Gap
 from topology.market.history import History
 from topology.market.quotes import Quote
-from topology.market.seconds import LateTick
+from topology.market.second_candles import LateTick
 from topology.market.ticks import Tick
 
 VERSION = 1

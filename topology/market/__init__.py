@@ -5,7 +5,7 @@ from topology.market.candle import Candle
 from topology.market.gaps import Baseline, Gap
 from topology.market.instruments import Instrument, InstrumentError
 from topology.market.quotes import Quote
-from topology.market.seconds import LateTick, SecondCandles
+from topology.market.second_candles import LateTick, SecondCandles
 from topology.market.ticks import Tick
 from topology.market.timeframes import TimeframeCandles
 

@@ -21,7 +21,7 @@ from tests.reference.generated import (
     recordings,
 )
 from topology.market import Calendar, CalendarError, Candle, SecondCandles, Tick
-from topology.market.seconds import LateTick, SecondsState
+from topology.market.second_candles import LateTick, SecondCandlesState
 
 FILES = Path(topology.market.__path__[0]) / "calendars"
 NSE = Calendar.parse((FILES / "nse.json").read_text())
@@ -73,8 +73,8 @@ def by_instrument(candles: list[Candle]) -> dict[str, list[Candle]]:
     return found
 
 
-def through_bytes(state: SecondsState) -> SecondsState:
-    return msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=SecondsState)
+def through_bytes(state: SecondCandlesState) -> SecondCandlesState:
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=SecondCandlesState)
 
 
 def at(clock: str) -> int:

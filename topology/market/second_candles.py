@@ -29,7 +29,7 @@ class LateTick(msgspec.Struct, array_like=True, frozen=True, gc=False):
     late_by_ms: int
 
 
-class SecondsState(msgspec.Struct, array_like=True, frozen=True):
+class SecondCandlesState(msgspec.Struct, array_like=True, frozen=True):
     """Everything that :class:`SecondCandles` knows, as a value."""
 
     clock_ms: int
@@ -202,11 +202,11 @@ class SecondCandles:
                 # A newer tick may have closed it before: then there is nothing to close here.
                 self._close_until(series, start_ms + SECOND_MS, closed)
 
-    def state(self) -> SecondsState:
+    def state(self) -> SecondCandlesState:
         """Return everything that is known, as a value for :meth:`restore`."""
-        return SecondsState(self.clock_ms, [series.state() for series in self.series.values()])
+        return SecondCandlesState(self.clock_ms, [series.state() for series in self.series.values()])
 
-    def restore(self, state: SecondsState) -> None:
+    def restore(self, state: SecondCandlesState) -> None:
         """Take over what :meth:`state` returned, in place of what is known."""
         self.clock_ms = state.clock_ms
         self.series, self._seconds, self._opened = {}, [], {}

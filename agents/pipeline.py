@@ -9,7 +9,7 @@ from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import CANDLE_FRAME, CANDLES, INDICATORS, TICKS, TIMEFRAME_FRAME, TIMEFRAMES
 from topology.log.indicator_stage import IndicatorSeriesState, IndicatorStage
 from topology.log.timeframe_stage import TimeframeStage
-from topology.market.timeframes import TimeframesState
+from topology.market.timeframe_candles import TimeframeCandlesState
 
 
 def candles(wiring: StageWiring) -> StageRunner[CandlesCore]:
@@ -17,7 +17,7 @@ def candles(wiring: StageWiring) -> StageRunner[CandlesCore]:
     return wiring.attach("candles", source=TICKS, output=CANDLES, stage=CandleStage, decode=None, row=CandlesRow)
 
 
-def timeframes(wiring: StageWiring) -> StageRunner[TimeframesState | None]:
+def timeframes(wiring: StageWiring) -> StageRunner[TimeframeCandlesState | None]:
     """Attach the second stage: 1-second candles to candles of every timeframe."""
     return wiring.attach(
         "timeframes", source=CANDLES, output=TIMEFRAMES, stage=TimeframeStage, decode=CANDLE_FRAME, row=TimeframesRow

@@ -17,7 +17,7 @@ from topology.log.candle_stage import CandlesCore
 from topology.log.frames import VERSION, FrameError, encode
 from topology.log.indicator_stage import IndicatorSeriesState
 from topology.log.stage import StageState
-from topology.market.timeframes import TimeframesState
+from topology.market.timeframe_candles import TimeframeCandlesState
 
 MAX_RECORD_BYTES = 16 * 1024 * 1024
 
@@ -101,5 +101,5 @@ def _key(partition: int) -> bytes:
 
 
 CandlesRow = Row[CandlesCore]
-TimeframesRow = Row[TimeframesState | None]
+TimeframesRow = Row[TimeframeCandlesState | None]
 IndicatorsRow = Row[list[IndicatorSeriesState]]

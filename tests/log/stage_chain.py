@@ -29,7 +29,7 @@ from topology.log.stage import StageState
 from topology.log.timeframe_stage import TimeframeStage
 from topology.market import Candle, Tick
 from topology.market.history import History
-from topology.market.timeframes import TimeframesState
+from topology.market.timeframe_candles import TimeframeCandlesState
 
 LOG, RUN = "sim-4f2a", 3
 NIFTY = INSTRUMENTS[0]
@@ -86,7 +86,7 @@ class Chain:
         chain = cls()
         decode = msgspec.msgpack.decode
         chain.candles.restore(decode(states[0], type=StageState[CandlesCore]))
-        chain.timeframes.restore(decode(states[1], type=StageState[TimeframesState | None]))
+        chain.timeframes.restore(decode(states[1], type=StageState[TimeframeCandlesState | None]))
         chain.indicators.restore(decode(states[2], type=StageState[list[IndicatorSeriesState]]))
         chain.position = position
         return chain

@@ -13,7 +13,7 @@ import topology.market
 from topology.market import Baseline, Calendar, Candle, Gap, SecondCandles, Tick, TimeframeCandles
 from topology.market.candle import EXTREME, PARTIAL
 from topology.market.second_candles import SecondCandlesState
-from topology.market.timeframes import TimeframesState
+from topology.market.timeframe_candles import TimeframeCandlesState
 
 NSE = Calendar.parse((Path(topology.market.__path__[0]) / "calendars/nse.json").read_text())
 STOCK, OTHER = "NSE:2885", "NSE:1594"
@@ -163,7 +163,7 @@ def test_a_restored_state_goes_on_the_same(steps: list[tuple[str, int, int]], cu
         elif number == cut:
             again, again_minutes = SecondCandles(NSE), TimeframeCandles(NSE, [7])
             again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(seconds.state()), type=SecondCandlesState))
-            state = msgspec.msgpack.decode(msgspec.msgpack.encode(minutes.state()), type=TimeframesState)
+            state = msgspec.msgpack.decode(msgspec.msgpack.encode(minutes.state()), type=TimeframeCandlesState)
             again_minutes.restore(state)
             coming = [Tick(STOCK, 100, time_ms, told, high=101), Tick(STOCK, 90, time_ms + 5000, told + 7)]
             ours, theirs = (one.apply(coming, CLOSE_MS + 5000) for one in (seconds, again))

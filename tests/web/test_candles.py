@@ -14,7 +14,7 @@ from tests.reference.brute_force import indian_ms
 from tests.web.served import DAYS, NIFTY, STOCK, Client, FixedLog, Stores, asked, stored, two_days
 from topology.market import Candle, Gap
 from topology.market.calendar import Calendar
-from topology.market.timeframes import TimeframeCandles
+from topology.market.timeframe_candles import TimeframeCandles
 
 
 def candles(instrument: str, timeframe_s: int) -> list[Candle]:

@@ -59,7 +59,7 @@ from topology.market.quotes import Quote
 from topology.market.second_candles import LateTick, SecondCandlesState
 from topology.market.series import OpenCandle, SeriesState
 from topology.market.ticks import Tick
-from topology.market.timeframes import Arrival, TimeframesState
+from topology.market.timeframe_candles import Arrival, TimeframeCandlesState
 from topology.notifiers.notice import Kind, Notice
 from topology.notifiers.telegram import Telegram
 from topology.notifiers.webhook import Webhook
@@ -159,9 +159,9 @@ __all__ = [
     "Tick",
     "TickFrame",
     "TickLogWriter",
+    "TimeframeCandlesState",
     "TimeframeFrame",
     "TimeframesRow",
-    "TimeframesState",
     "TopicPartition",
     "Valkey",
     "Warmup",

@@ -34,9 +34,9 @@ from tests.wire.inside import (
     StageState,
     Tick,
     TickFrame,
+    TimeframeCandlesState,
     TimeframeFrame,
     TimeframesRow,
-    TimeframesState,
     Warmup,
 )
 
@@ -242,7 +242,7 @@ ROWS: dict[str, tuple[Row[Any], Any]] = {
     ),
     "timeframes": (
         _row(
-            TimeframesState(
+            TimeframeCandlesState(
                 clock_ms=AT_MS,
                 forming=[_FORMING],
                 gaps={STOCK: (AT_MS - 5_000, AT_MS)},

@@ -8,7 +8,7 @@ from topology.log.frames import VERSION, CandleFrame, Configure, TimeframeFrame
 from topology.log.stage import PartitionConfiguration, StageState, stage_state
 from topology.market.calendar import Calendar
 from topology.market.history import History
-from topology.market.timeframes import TimeframeCandles, TimeframesState
+from topology.market.timeframe_candles import TimeframeCandles, TimeframeCandlesState
 
 
 class TimeframeStage:
@@ -47,12 +47,12 @@ class TimeframeStage:
             lateness_ms=configuration.lateness_ms,
         )
 
-    def state(self) -> StageState[TimeframesState | None]:
+    def state(self) -> StageState[TimeframeCandlesState | None]:
         """Return what is known of this partition."""
         core = None if self._candles is None else self._candles.state()
         return stage_state(self.log, self.run, self.position, self._configured.configuration, core)
 
-    def restore(self, state: StageState[TimeframesState | None]) -> None:
+    def restore(self, state: StageState[TimeframeCandlesState | None]) -> None:
         """Take over a state in place of what is known."""
         self.position = state.position
         self._configured.configuration = state.configuration

@@ -7,7 +7,7 @@ from topology.market.instruments import Instrument, InstrumentError
 from topology.market.quotes import Quote
 from topology.market.second_candles import LateTick, SecondCandles
 from topology.market.ticks import Tick
-from topology.market.timeframes import TimeframeCandles
+from topology.market.timeframe_candles import TimeframeCandles
 
 __all__ = [
     "Baseline",

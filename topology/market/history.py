@@ -11,7 +11,7 @@ import msgspec
 from topology.market.calendar import Calendar, NotCovered, Span, indian_day
 from topology.market.candle import Candle
 from topology.market.forming import start_of
-from topology.market.timeframes import TimeframeCandles
+from topology.market.timeframe_candles import TimeframeCandles
 
 _END_OF_TIME_MS = 1 << 62
 

@@ -20,7 +20,7 @@ from tests.reference.generated import (
     recordings,
 )
 from topology.market import Calendar, Candle, SecondCandles, Tick, TimeframeCandles
-from topology.market.timeframes import TimeframesState
+from topology.market.timeframe_candles import TimeframeCandlesState
 
 FILES = Path(topology.market.__path__[0]) / "calendars"
 NSE = Calendar.parse((FILES / "nse.json").read_text())
@@ -70,9 +70,9 @@ def by_series(candles: list[Candle]) -> dict[tuple[str, int], list[Candle]]:
     return found
 
 
-def restored(state: TimeframesState) -> TimeframeCandles:
+def restored(state: TimeframeCandlesState) -> TimeframeCandles:
     candles = TimeframeCandles(NSE, TIMEFRAMES_S)
-    candles.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=TimeframesState))
+    candles.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=TimeframeCandlesState))
     return candles
 
 

@@ -32,7 +32,7 @@ class Arrival(NamedTuple):
     part_s: int
 
 
-class TimeframesState(msgspec.Struct, array_like=True, frozen=True):
+class TimeframeCandlesState(msgspec.Struct, array_like=True, frozen=True):
     """Everything that :class:`TimeframeCandles` knows, as a value."""
 
     clock_ms: int
@@ -229,12 +229,12 @@ class TimeframeCandles:
         for candle in candles:
             self._keep(candle)
 
-    def state(self) -> TimeframesState:
+    def state(self) -> TimeframeCandlesState:
         """Return everything that is known, as a value for :meth:`restore`."""
         forming = [copy(candle) for candle in self._forming.values()]
-        return TimeframesState(self.clock_ms, forming, dict(self._gaps), dict(self._arrivals))
+        return TimeframeCandlesState(self.clock_ms, forming, dict(self._gaps), dict(self._arrivals))
 
-    def restore(self, state: TimeframesState) -> None:
+    def restore(self, state: TimeframeCandlesState) -> None:
         """Take over what :meth:`state` returned, in place of what is known."""
         self.clock_ms, self._gaps, self._arrivals = state.clock_ms, dict(state.gaps), dict(state.arrivals)
         self._rebuild(copy(candle) for candle in state.forming)

@@ -17,7 +17,7 @@ from topology.market import Calendar
 from topology.market.calendar import indian_day
 from topology.settings import SIM, Settings
 from topology.simulator import Walk, catalogue
-from topology.simulator.quotes import InstrumentState
+from topology.simulator.quotes import InstrumentDay
 
 INSTRUMENTS, PACKETS_PER_S = 1000, 4000  # of a socket
 PACKETS = 10_000
@@ -45,7 +45,7 @@ def _packets(mode: int, start_ms: int) -> list[tuple[int, bytes]]:
     calendar = Calendar.parse(Settings.from_env({"TOPOLOGY_NAMESPACE": SIM}).calendar_text())
     listings = catalogue(indian_day(start_ms))[:INSTRUMENTS]
     walk = Walk(listings, seed=1, rate=PACKETS_PER_S, calendar=calendar)
-    states = [InstrumentState(listing) for listing in listings]
+    states = [InstrumentDay(listing) for listing in listings]
     packets = []
     for number, print_ in enumerate(islice(walk.play(start_ms), PACKETS)):
         state = states[print_.place]

@@ -10,15 +10,15 @@ from tests.feeds.angel.levels import levels
 from tests.simulator.client import OPEN_MS, at
 from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE, Ltp, Quote, SnapQuote
 from topology.simulator import catalogue
-from topology.simulator.quotes import InstrumentState
+from topology.simulator.quotes import InstrumentDay
 from topology.simulator.source import Print
 
 LISTED = {listing.symbol: listing for listing in catalogue(date(2022, 11, 22))}
 prices = st.lists(st.integers(1, 1_000_000).map(lambda steps: 5 * steps), min_size=1, max_size=20)
 
 
-def after(symbol: str, prices: list[int], *, time_ms: int = OPEN_MS, quantity: int = 3) -> InstrumentState:
-    state = InstrumentState(LISTED[symbol])
+def after(symbol: str, prices: list[int], *, time_ms: int = OPEN_MS, quantity: int = 3) -> InstrumentDay:
+    state = InstrumentDay(LISTED[symbol])
     for number, price in enumerate(prices, 1):
         state.apply(Print(time_ms + number, 0, price, quantity, True), number)
     return state

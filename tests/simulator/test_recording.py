@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.simulator.client import ALWAYS, NSE, OPEN_MS, at
 from topology.market import SecondCandles, Tick, TimeframeCandles
 from topology.simulator import Recording
-from topology.simulator.quotes import InstrumentState
+from topology.simulator.quotes import InstrumentDay
 from topology.simulator.source import MINUTE_MS
 
 PRE_OPEN_MS = OPEN_MS - 10 * MINUTE_MS
@@ -45,11 +45,11 @@ def test_candles_are_those_that_the_pipeline_makes_of_the_ticks(ticks: list[Tick
 def test_a_state_that_is_looked_up_is_the_one_that_is_played(ticks: list[Tick], after_ms: int, more_ms: int) -> None:
     recording, from_ms = Recording(ticks, calendar=NSE), PRE_OPEN_MS + after_ms
     for place in range(len(recording.listings)):
-        state = InstrumentState.at(recording, place, from_ms)
+        state = InstrumentDay.at(recording, place, from_ms)
         for print_ in recording.play(from_ms):
             if print_.place == place and print_.time_ms <= from_ms + more_ms:
                 state.apply(print_, 0)
-        assert InstrumentState.at(recording, place, from_ms + more_ms).packet(3) == state.packet(3)
+        assert InstrumentDay.at(recording, place, from_ms + more_ms).packet(3) == state.packet(3)
 
 
 @given(steps.map(ticks_of))
@@ -57,7 +57,7 @@ def test_the_day_volume_of_the_recording_is_the_one_that_is_shown(ticks: list[Ti
     recording = Recording(ticks, calendar=NSE)
     for place, listing in enumerate(recording.listings):
         volumes = [tick.day_volume or 0 for tick in ticks if tick.instrument == listing.instrument]
-        assert InstrumentState.at(recording, place, UNTIL_MS).day_volume == volumes[-1]
+        assert InstrumentDay.at(recording, place, UNTIL_MS).day_volume == volumes[-1]
 
 
 TICKS = [Tick("NSE:2885", 100 + second, OPEN_MS + second * 1_000) for second in range(10)]

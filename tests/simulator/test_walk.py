@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.simulator.client import ALWAYS, NSE, OPEN_MS, at
 from topology.market import SecondCandles, Tick, TimeframeCandles
 from topology.simulator import Walk, catalogue
-from topology.simulator.quotes import InstrumentState
+from topology.simulator.quotes import InstrumentDay
 from topology.simulator.source import MINUTE_MS, Print, day_start_ms, minute_candles
 
 LISTINGS = catalogue(date(2022, 11, 22))
@@ -76,10 +76,10 @@ def test_the_last_print_is_the_newest_before(walk: Walk, place: int, before_ms: 
 def test_a_state_that_is_looked_up_is_the_one_that_is_played(
     walk: Walk, place: int, time_ms: int, more_ms: int
 ) -> None:
-    state = InstrumentState.at(walk, place, time_ms)
+    state = InstrumentDay.at(walk, place, time_ms)
     for print_ in walk.prints(place, time_ms + 1, time_ms + more_ms + 1):
         state.apply(print_, 0)
-    found = InstrumentState.at(walk, place, time_ms + more_ms)
+    found = InstrumentDay.at(walk, place, time_ms + more_ms)
     assert found.packet(3) == state.packet(3)
 
 

@@ -9,7 +9,7 @@ from topology.market.instruments import NUMBERS
 from topology.simulator.faults import HIDING, Fault, Faults
 from topology.simulator.ledger import Ledger
 from topology.simulator.line import Line, packet_frame
-from topology.simulator.quotes import InstrumentState
+from topology.simulator.quotes import InstrumentDay
 from topology.simulator.source import Print, Source
 
 MOST_SUBSCRIPTIONS = 1_000  # of one socket; a token counts once for each mode
@@ -27,7 +27,7 @@ class Distribution:
         self._places = {
             (NUMBERS[listing.exchange], listing.token): index for index, listing in enumerate(source.listings)
         }
-        self._states: list[InstrumentState | None] = [None] * len(source.listings)
+        self._states: list[InstrumentDay | None] = [None] * len(source.listings)
         self._watchers: list[list[tuple[Line, int]]] = [[] for _ in source.listings]
         self._lines: dict[Line, dict[Key, int | None]] = {}
         # By instrument: the sockets that lost it to a fault and have not asked again.
@@ -44,11 +44,11 @@ class Distribution:
         """Give the place of an instrument among the source's, None for an unknown one."""
         return self._places.get((exchange, token))
 
-    def state(self, index: int) -> InstrumentState:
+    def state(self, index: int) -> InstrumentDay:
         """Give the state of an instrument now."""
         state = self._states[index]
         if state is None:
-            state = self._states[index] = InstrumentState.at(self.source, index, self._faults.now_ms)
+            state = self._states[index] = InstrumentDay.at(self.source, index, self._faults.now_ms)
         return state
 
     def prepare(self, key: Key) -> bool:
@@ -129,7 +129,7 @@ class Distribution:
             line.clean()
             line.release(now_ms)
 
-    def _send(self, line: Line, state: InstrumentState, mode: int, *, new: bool) -> None:
+    def _send(self, line: Line, state: InstrumentDay, mode: int, *, new: bool) -> None:
         if line.clean():
             line.waiting.append(packet_frame(state, mode))
         else:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from topology.feeds.angel.packets import LTP, SIZES, Packet, Quote, SnapQuote, pack
 from topology.simulator.faults import DISTORTING, HIDING, Fault, Faults
 from topology.simulator.ledger import Ledger
-from topology.simulator.quotes import InstrumentState
+from topology.simulator.quotes import InstrumentDay
 
 _BINARY = 0x82  # a whole message of bytes
 _LONG = Struct(">BBH")
@@ -31,7 +31,7 @@ def frame(payload: bytes) -> bytes:
     return _LONG.pack(_BINARY, 126, len(payload)) + payload
 
 
-def packet_frame(state: InstrumentState, mode: int) -> bytes:
+def packet_frame(state: InstrumentDay, mode: int) -> bytes:
     """Write the packet of an instrument as a WebSocket message."""
     return _HEADS[mode] + pack(state.packet(mode))
 
@@ -72,7 +72,7 @@ class Line:
                 self._swapped.clear()
         return not self._active and not self._delayed
 
-    def send(self, state: InstrumentState, mode: int, *, number: int, now_ms: int, new: bool = True) -> None:
+    def send(self, state: InstrumentDay, mode: int, *, number: int, now_ms: int, new: bool = True) -> None:
         """Send a packet through the active faults. ``number`` is that of the print, ``new`` false for a snapshot."""
         self.release(now_ms)
         instrument, about = state.listing.instrument, (number, mode)
@@ -119,7 +119,7 @@ class Line:
             if (held := self._swapped.pop(key, None)) is not None:
                 self.waiting.append(held.made)
 
-    def _changed(self, packet: Packet, fault: Fault, state: InstrumentState, about: tuple[int, int]) -> Packet:
+    def _changed(self, packet: Packet, fault: Fault, state: InstrumentDay, about: tuple[int, int]) -> Packet:
         if fault.name == "clock-jump":
             return packet._replace(exchange_ms=packet.exchange_ms + fault.by_ms)
         if fault.name == "wrong-sequence":

@@ -26,7 +26,7 @@ _YEAR_PERCENT = 30
 _NO_DEPTH = depth_of([Level(flag, 0, 0, 0) for flag in (BUY, SELL) for _ in range(5)])
 
 
-class InstrumentState:
+class InstrumentDay:
     """An instrument's day so far, moved on by each print; prices are paise, ``close`` is that of the previous day.
 
     Open, high and low are 0 until the first trade of the day. Average price, quantities on offer, depth, open
@@ -47,7 +47,7 @@ class InstrumentState:
         self.sequence = self.time_ms = self.traded_ms = self._day_end_ms = 0
 
     @classmethod
-    def at(cls, source: Source, index: int, time_ms: int) -> InstrumentState:
+    def at(cls, source: Source, index: int, time_ms: int) -> InstrumentDay:
         """Give the state of an instrument after all that was printed up to a time, this included."""
         made = cls(source.listings[index])
         start_ms = day_start_ms(time_ms)

@@ -16,7 +16,7 @@ from topology.simulator import history
 from topology.simulator.distribution import Distribution
 from topology.simulator.faults import Faults
 from topology.simulator.orders import OrderBook, OrderError
-from topology.simulator.quotes import InstrumentState
+from topology.simulator.quotes import InstrumentDay
 from topology.simulator.session import RateLimits, Refusal, Sessions, Tokens
 
 AUTH = "/rest/auth/angelbroking"
@@ -197,7 +197,7 @@ _FUNDS = {
 }  # fmt: skip
 
 
-def _quote(state: InstrumentState) -> dict[str, object]:
+def _quote(state: InstrumentDay) -> dict[str, object]:
     """Tell all that the broker's market quote has; prices in rupees."""
     change, close = state.price - state.close, state.close
     (upper, lower), (year_high, year_low), (bid, asked) = state.circuits, state.year, state.offered

@@ -54,10 +54,10 @@ from topology.market.candle import Candle
 from topology.market.forming import FormingCandle
 from topology.market.gaps import Baseline, Gap
 from topology.market.history import History, Stretch
+from topology.market.instrument_candles import InstrumentState, OpenCandle
 from topology.market.instruments import Instrument
 from topology.market.quotes import Quote
 from topology.market.second_candles import LateTick, SecondCandlesState
-from topology.market.series import OpenCandle, SeriesState
 from topology.market.ticks import Tick
 from topology.market.timeframe_candles import Arrival, TimeframeCandlesState
 from topology.notifiers.notice import Kind, Notice
@@ -129,6 +129,7 @@ __all__ = [
     "IndicatorValue",
     "IndicatorsRow",
     "Instrument",
+    "InstrumentState",
     "JsonLines",
     "Kafka",
     "Kind",
@@ -148,7 +149,6 @@ __all__ = [
     "Request",
     "Row",
     "SecondCandlesState",
-    "SeriesState",
     "Settings",
     "SettingsError",
     "StageState",

@@ -24,13 +24,13 @@ from tests.wire.inside import (
     IndicatorFrame,
     IndicatorsRow,
     IndicatorValue,
+    InstrumentState,
     LateTick,
     LogHeader,
     OpenCandle,
     Quote,
     Row,
     SecondCandlesState,
-    SeriesState,
     StageState,
     Tick,
     TickFrame,
@@ -202,7 +202,7 @@ _OPEN = OpenCandle(
     count=3,
     marks=1,
 )
-_SERIES = SeriesState(
+_SERIES = InstrumentState(
     instrument=STOCK,
     newest_ms=AT_MS + 900,
     closed_ms=AT_MS,

@@ -14,9 +14,9 @@ from topology.market.calendar import IST, Calendar, CalendarError
 from topology.market.candle import Candle
 from topology.market.gaps import Baseline
 from topology.market.history import History
+from topology.market.instrument_candles import LONG_AGO
 from topology.market.instruments import Instrument, InstrumentError, default_class
 from topology.market.second_candles import SecondCandles, SecondCandlesState
-from topology.market.series import LONG_AGO
 from topology.market.ticks import LARGEST, Tick
 
 

@@ -16,8 +16,8 @@ import msgspec
 from topology.market.calendar import Calendar, Span
 from topology.market.candle import Candle
 from topology.market.gaps import Baseline, Gap
+from topology.market.instrument_candles import LONG_AGO, SECOND_MS, InstrumentCandles, InstrumentState, OpenCandle
 from topology.market.instruments import default_class
-from topology.market.series import LONG_AGO, SECOND_MS, OpenCandle, Series, SeriesState
 from topology.market.ticks import Tick
 
 
@@ -33,7 +33,7 @@ class SecondCandlesState(msgspec.Struct, array_like=True, frozen=True):
     """Everything that :class:`SecondCandles` knows, as a value."""
 
     clock_ms: int
-    series: list[SeriesState]
+    series: list[InstrumentState]
 
 
 class SecondCandles:
@@ -44,9 +44,9 @@ class SecondCandles:
 
     def __init__(self, calendar: Calendar, *, classes: Mapping[str, str] | None = None, lateness_ms: int = 1000):
         self.clock_ms, self.lateness_ms = LONG_AGO, lateness_ms
-        self.series: dict[str, Series] = {}
+        self.series: dict[str, InstrumentCandles] = {}
         self._seconds: list[int] = []  # a heap of the keys of `_opened`
-        self._opened: dict[int, list[Series]] = {}  # the series that opened a candle at this second
+        self._opened: dict[int, list[InstrumentCandles]] = {}  # the series that opened a candle at this second
         self._gap_volumes: dict[str, int] = {}
         self.configure(calendar, classes=classes, lateness_ms=lateness_ms)
 
@@ -115,10 +115,10 @@ class SecondCandles:
         found, self._gap_volumes = self._gap_volumes, {}
         return found
 
-    def _traded(self, series: Series, tick: Tick) -> int:
+    def _traded(self, series: InstrumentCandles, tick: Tick) -> int:
         return 0 if tick.day_volume is None else self._volume(series, tick.day_volume)
 
-    def _volume(self, series: Series, day_volume: int) -> int:
+    def _volume(self, series: InstrumentCandles, day_volume: int) -> int:
         """Return what is a candle's of the quantity traded since the volume was last told."""
         traded = series.traded(day_volume)
         if not series.resumed:
@@ -134,27 +134,27 @@ class SecondCandles:
             candle.candle(name) for name in instruments if (found := self.series.get(name)) for candle in found.open
         ]
 
-    def _add(self, instrument: str) -> Series:
-        series = self.series[instrument] = Series(instrument, self._class(instrument))
+    def _add(self, instrument: str) -> InstrumentCandles:
+        series = self.series[instrument] = InstrumentCandles(instrument, self._class(instrument))
         return series
 
-    def _in_session(self, series: Series, time_ms: int) -> bool:
+    def _in_session(self, series: InstrumentCandles, time_ms: int) -> bool:
         span = series.span
         if not span.from_ms <= time_ms < span.until_ms:
             span = series.span = self.calendar.span(series.instrument_class, time_ms)
         return span.session is not None
 
-    def _late(self, series: Series, time_ms: int) -> LateTick | None:
+    def _late(self, series: InstrumentCandles, time_ms: int) -> LateTick | None:
         newest_ms = self._newest_ms(series)
         end_ms = time_ms - time_ms % SECOND_MS + SECOND_MS
         if end_ms > max(newest_ms - self.lateness_ms, series.closed_ms):
             return None
         return LateTick(series.instrument, time_ms, newest_ms - time_ms)
 
-    def _newest_ms(self, series: Series) -> int:
+    def _newest_ms(self, series: InstrumentCandles) -> int:
         return max(self.clock_ms, series.newest_ms)
 
-    def _take(self, series: Series, tick: Tick, closed: list[Candle]) -> None:
+    def _take(self, series: InstrumentCandles, tick: Tick, closed: list[Candle]) -> None:
         """Take a tick that may close older candles, open one, or belong to one that isn't the newest."""
         session = series.enter()
         if tick.time_ms > series.newest_ms:
@@ -173,7 +173,7 @@ class SecondCandles:
         else:
             self._open(series, len(series.open), OpenCandle.of(tick, volume))
 
-    def _open(self, series: Series, index: int, candle: OpenCandle) -> None:
+    def _open(self, series: InstrumentCandles, index: int, candle: OpenCandle) -> None:
         candle.marks |= series.misses(candle.start_ms)
         series.open.insert(index, candle)
         self._schedule(series)
@@ -183,13 +183,13 @@ class SecondCandles:
             opened = self._opened[candle.start_ms] = []
         opened.append(series)
 
-    def _close_until(self, series: Series, limit_ms: int, closed: list[Candle]) -> None:
+    def _close_until(self, series: InstrumentCandles, limit_ms: int, closed: list[Candle]) -> None:
         """Close the candles of an instrument that end at or before ``limit_ms``."""
         while series.open and series.open[0].start_ms + SECOND_MS <= limit_ms:
             closed.append(series.open.pop(0).candle(series.instrument))
         self._schedule(series)
 
-    def _schedule(self, series: Series) -> None:
+    def _schedule(self, series: InstrumentCandles) -> None:
         if series.open:
             series.closes_at_ms = series.open[0].start_ms + SECOND_MS + self.lateness_ms
 
@@ -217,5 +217,5 @@ class SecondCandles:
                 self._open(series, len(series.open), copy(candle))
 
 
-def _by_instrument(series: Series) -> str:
+def _by_instrument(series: InstrumentCandles) -> str:
     return series.instrument

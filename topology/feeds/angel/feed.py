@@ -22,8 +22,8 @@ from topology.feeds.angel.shard import Events, Shard
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
 from topology.market.calendar import Calendar
+from topology.market.instrument_candles import LONG_AGO
 from topology.market.instruments import default_class
-from topology.market.series import LONG_AGO
 from topology.settings import Account
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from topology.feeds.angel.connection import Came, Connection
 from topology.feeds.angel.session import Tokens
 from topology.feeds.angel.watch import INDEX_MS, OTHERS_MS, Health, Watch
 from topology.feeds.clock import Clock
+from topology.market.instrument_candles import LONG_AGO
 from topology.market.instruments import NUMBERS, Instrument, default_class
-from topology.market.series import LONG_AGO
 
 logger = logging.getLogger(__name__)
 

@@ -68,8 +68,8 @@ class OpenCandle(msgspec.Struct, array_like=True, gc=False):
         )  # fmt: skip
 
 
-class SeriesState(msgspec.Struct, array_like=True, frozen=True):
-    """What is kept of one instrument (see :class:`Series`)."""
+class InstrumentState(msgspec.Struct, array_like=True, frozen=True):
+    """What is kept of one instrument (see :class:`InstrumentCandles`)."""
 
     instrument: str
     newest_ms: int
@@ -82,7 +82,7 @@ class SeriesState(msgspec.Struct, array_like=True, frozen=True):
     resumed: bool = False
 
 
-class Series:
+class InstrumentCandles:
     """What is known of one instrument: its newest tick, its day volume so far and its open candles, oldest first."""
 
     __slots__ = (
@@ -127,14 +127,14 @@ class Series:
         """Return ``PARTIAL`` for a second that a gap overlaps with, 0 for another."""
         return PARTIAL if self.gap_from_ms < start_ms + SECOND_MS and start_ms < self.gap_to_ms else 0
 
-    def state(self) -> SeriesState:
+    def state(self) -> InstrumentState:
         """Return what is known, as a value for :meth:`restore`; the open candles are copies."""
-        return SeriesState(
+        return InstrumentState(
             self.instrument, self.newest_ms, self.closed_ms, self.session_ms, self.volume, list(map(copy, self.open)),
             self.gap_from_ms, self.gap_to_ms, self.resumed,
         )  # fmt: skip
 
-    def restore(self, state: SeriesState) -> None:
+    def restore(self, state: InstrumentState) -> None:
         """Take over all that :meth:`state` returned but the open candles."""
         self.newest_ms, self.closed_ms = state.newest_ms, state.closed_ms
         self.session_ms, self.volume = state.session_ms, state.volume

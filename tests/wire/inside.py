@@ -51,7 +51,7 @@ from topology.log.position import partition_of
 from topology.log.stage import StageState
 from topology.logs import JsonLines
 from topology.market.candle import Candle
-from topology.market.forming import FormingCandle
+from topology.market.forming_candle import FormingCandle
 from topology.market.gaps import Baseline, Gap
 from topology.market.history import History, Stretch
 from topology.market.instrument_candles import InstrumentState, OpenCandle

@@ -10,7 +10,7 @@ import msgspec
 
 from topology.market.calendar import Calendar, NotCovered, Span, indian_day
 from topology.market.candle import Candle
-from topology.market.forming import start_of
+from topology.market.forming_candle import candle_start
 from topology.market.timeframe_candles import TimeframeCandles
 
 _END_OF_TIME_MS = 1 << 62
@@ -48,7 +48,7 @@ def bounds(calendar: Calendar, instrument_class: str, timeframe_s: int, time_ms:
     session = calendar.span(instrument_class, time_ms).session
     if session is None:
         return None
-    start_ms = start_of(time_ms, session.open_ms, timeframe_s)
+    start_ms = candle_start(time_ms, session.open_ms, timeframe_s)
     return Stretch(start_ms, min(start_ms + timeframe_s * 1000, session.close_ms))
 
 
@@ -78,7 +78,7 @@ def starts_before(
         if span.session is None:
             time_ms = span.from_ms
             continue
-        start_ms = start_of(time_ms - 1, span.session.open_ms, timeframe_s)
+        start_ms = candle_start(time_ms - 1, span.session.open_ms, timeframe_s)
         end_ms = min(start_ms + span_ms, span.session.close_ms)
         gap = next((gap for gap in gaps if gap.from_ms < end_ms and start_ms < gap.to_ms), None)
         if start_ms < stretch.from_ms:
@@ -87,7 +87,7 @@ def starts_before(
             yield start_ms
             time_ms = start_ms
         else:  # go on before it, which may be long
-            time_ms = min(start_ms, start_of(gap.from_ms, span.session.open_ms, timeframe_s))
+            time_ms = min(start_ms, candle_start(gap.from_ms, span.session.open_ms, timeframe_s))
 
 
 def folded(

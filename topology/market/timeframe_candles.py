@@ -16,7 +16,7 @@ import msgspec
 
 from topology.market.calendar import Calendar, NotCovered, Span
 from topology.market.candle import PARTIAL, Candle
-from topology.market.forming import FormingCandle, Part, start_of, started
+from topology.market.forming_candle import FormingCandle, Part, begin_candle, candle_start
 from topology.market.gaps import Gap
 from topology.market.instrument_candles import LONG_AGO, SECOND_MS
 from topology.market.instruments import default_class
@@ -122,7 +122,7 @@ class TimeframeCandles:
         for second in open_seconds:
             session_ms, _ = self._session(second)
             for timeframe_s in self.timeframes_s:
-                start_ms = start_of(second.start_ms, session_ms, timeframe_s)
+                start_ms = candle_start(second.start_ms, session_ms, timeframe_s)
                 key = (second.instrument, timeframe_s, start_ms)
                 candle = found.get(key)
                 if candle is None and (kept := self._forming.get(key[:2])) and kept.start_ms == start_ms:
@@ -170,7 +170,7 @@ class TimeframeCandles:
     def _add(self, second: Candle, closed: list[Candle]) -> None:
         session_ms, _ = self._session(second)
         for timeframe_s in self.timeframes_s:
-            start_ms = start_of(second.start_ms, session_ms, timeframe_s)
+            start_ms = candle_start(second.start_ms, session_ms, timeframe_s)
             key = (second.instrument, timeframe_s)
             candle = self._forming.get(key)
             if candle is not None and candle.start_ms == start_ms:
@@ -183,12 +183,12 @@ class TimeframeCandles:
     def _started(self, part: Part, timeframe_s: int, *, since_ms: int = 0) -> FormingCandle:
         """Return the candle that a second, or a shorter candle, is the first known part of."""
         session_ms, close_ms = self._session(part)
-        candle = started(part, timeframe_s, session_ms, close_ms)
+        candle = begin_candle(part, timeframe_s, session_ms, close_ms)
         candle.since_ms = since_ms
         came = self._arrivals.get(timeframe_s)
         if came is not None and not since_ms and candle.start_ms < came.limit_ms:
             # Had anything closed since the last shorter candle began, it would have been taken over.
-            candle.since_ms = start_of(came.limit_ms, session_ms, came.part_s) if came.part_s else candle.end_ms
+            candle.since_ms = candle_start(came.limit_ms, session_ms, came.part_s) if came.part_s else candle.end_ms
         return self._mark(candle)
 
     def _session(self, second: Part) -> tuple[int, int]:

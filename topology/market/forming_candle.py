@@ -65,15 +65,15 @@ class FormingCandle(msgspec.Struct, array_like=True, gc=False):
 Part = Candle | FormingCandle
 
 
-def start_of(time_ms: int, session_ms: int, timeframe_s: int) -> int:
+def candle_start(time_ms: int, session_ms: int, timeframe_s: int) -> int:
     """Return the start of the candle that a time lies in, counted from the session's open."""
     span_ms = timeframe_s * 1000
     return session_ms + (time_ms - session_ms) // span_ms * span_ms
 
 
-def started(part: Part, timeframe_s: int, session_ms: int, close_ms: int) -> FormingCandle:
+def begin_candle(part: Part, timeframe_s: int, session_ms: int, close_ms: int) -> FormingCandle:
     """Return the candle that a shorter candle is the first part of, in a session from open to close."""
-    start_ms = start_of(part.start_ms, session_ms, timeframe_s)
+    start_ms = candle_start(part.start_ms, session_ms, timeframe_s)
     return FormingCandle(
         part.instrument,
         timeframe_s,

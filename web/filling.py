@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from topology.market.calendar import Calendar
-from topology.market.history import Stretch, starts_before
+from topology.market.history import Stretch, candle_starts
 from topology.sinks.values import CandleJson
 from web.reading import AnyCandle
 
@@ -28,7 +28,7 @@ def filled(
     found: list[AnyCandle] = []
     for candle in candles:
         after = Stretch((candle.ts + 1) * 1000, until_s * 1000)
-        starts = starts_before(calendar, instrument_class, candle.tf, after, gaps)
+        starts = candle_starts(calendar, instrument_class, candle.tf, after, gaps)
         found += [_flat(candle, start_ms // 1000) for start_ms in islice(starts, limit - len(found))]
         if len(found) == limit:
             return found

@@ -12,7 +12,7 @@ import msgspec
 from topology.log.frames import TIMEFRAMES
 from topology.market.calendar import Calendar, NotCovered
 from topology.market.candle import BROKER, EXTREME, PARTIAL, Candle
-from topology.market.history import Stretch, bounds, folded
+from topology.market.history import Stretch, candle_interval, resampled
 from topology.sinks.archived import Wanted
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway
@@ -65,7 +65,7 @@ async def folded_page(gateway: Gateway, instrument: str, timeframe_s: int, part_
     until_s = wanted.before_s
     if wanted.before_s < 1 << 40:
         with suppress(NotCovered):
-            around = bounds(calendar, instrument_class, timeframe_s, before_ms - 1)
+            around = candle_interval(calendar, instrument_class, timeframe_s, before_ms - 1)
             until_s = wanted.before_s if around is None else around.to_ms // 1000
     while True:
         block = await reading.candles(
@@ -95,7 +95,9 @@ def fold(
     parts: Sequence[AnyCandle], calendar: Calendar, instrument_class: str, timeframe_s: int, closed_until_ms: int
 ) -> list[CandleJson]:
     """Fold candles that come the newest first; so do the longer ones, those that end by ``closed_until_ms``."""
-    made = folded(map(candle_of, reversed(parts)), calendar, instrument_class, timeframe_s, Stretch(0, closed_until_ms))
+    made = resampled(
+        map(candle_of, reversed(parts)), calendar, instrument_class, timeframe_s, Stretch(0, closed_until_ms)
+    )
     found, first = [], 0
     for candle in reversed(made):
         while parts[first].ts * 1000 >= candle.start_ms + timeframe_s * 1000:

@@ -12,7 +12,7 @@ from tests.reference.brute_force import Row, SessionTimes, expected, indian_ms
 from topology.market import Calendar, Candle, Gap
 from topology.market.calendar import NotCovered, indian_day
 from topology.market.candle import BROKER, PARTIAL
-from topology.market.history import Stretch, bounds, folded, reaching_back, traded_until, whole_candles
+from topology.market.history import Stretch, candle_interval, resampled, traded_until, warmup_start, widened_to_candles
 
 FILES = Path(topology.market.__path__[0]) / "calendars"
 NSE = Calendar.parse((FILES / "nse.json").read_text())
@@ -100,7 +100,7 @@ def candle_around(timeframe_s: int, time_ms: int) -> Stretch | None:
 @settings(max_examples=300)
 @given(ticks, st.sampled_from(TIMEFRAMES_S))
 def test_minutes_fold_to_the_candles_that_their_ticks_make(rows: list[Row], timeframe_s: int) -> None:
-    assert folded(made_of(rows, 60), NSE, "index", timeframe_s, EVERYTHING) == made_of(rows, timeframe_s)
+    assert resampled(made_of(rows, 60), NSE, "index", timeframe_s, EVERYTHING) == made_of(rows, timeframe_s)
 
 
 @given(ticks, st.sampled_from(TIMEFRAMES_S), stretches())
@@ -112,14 +112,14 @@ def test_only_candles_that_lie_wholly_in_the_stretch_come_out(
         return found is not None and stretch.from_ms <= found.from_ms and found.to_ms <= stretch.to_ms
 
     wanted = [made for made in made_of(rows, timeframe_s) if whole(made)]
-    assert folded(made_of(rows, 60), NSE, "index", timeframe_s, stretch) == wanted
+    assert resampled(made_of(rows, 60), NSE, "index", timeframe_s, stretch) == wanted
 
 
 @given(ticks, st.sampled_from(TIMEFRAMES_S), stretches())
 def test_what_lies_outside_of_the_stretch_is_of_no_matter(rows: list[Row], timeframe_s: int, stretch: Stretch) -> None:
     minutes = made_of(rows, 60)
     inside = [made for made in minutes if stretch.from_ms <= made.start_ms and made.start_ms + 60_000 <= stretch.to_ms]
-    of_all, of_inside = (folded(told, NSE, "index", timeframe_s, stretch) for told in (minutes, inside))
+    of_all, of_inside = (resampled(told, NSE, "index", timeframe_s, stretch) for told in (minutes, inside))
     assert of_inside == of_all
 
 
@@ -127,7 +127,7 @@ def test_what_lies_outside_of_the_stretch_is_of_no_matter(rows: list[Row], timef
 def test_a_stretch_of_whole_candles_loses_none_that_it_overlaps_with(
     rows: list[Row], timeframe_s: int, stretch: Stretch
 ) -> None:
-    wide = whole_candles(NSE, "index", timeframe_s, stretch)
+    wide = widened_to_candles(NSE, "index", timeframe_s, stretch)
     overlapping = [
         made
         for made in made_of(rows, timeframe_s)
@@ -135,27 +135,27 @@ def test_a_stretch_of_whole_candles_loses_none_that_it_overlaps_with(
         and found.from_ms < stretch.to_ms
         and stretch.from_ms < found.to_ms
     ]
-    assert folded(made_of(rows, 60), NSE, "index", timeframe_s, wide) == overlapping
+    assert resampled(made_of(rows, 60), NSE, "index", timeframe_s, wide) == overlapping
 
 
 def test_a_day_of_minutes_is_cut_at_its_close() -> None:
     day = [candle(at("2024-05-17", "09:15") + MINUTE_MS * minute, 100 + minute) for minute in range(375)]
-    (*_, last_hour) = hours = folded(day, NSE, "index", 3600, EVERYTHING)
+    (*_, last_hour) = hours = resampled(day, NSE, "index", 3600, EVERYTHING)
     assert [(hour.start_ms - at("2024-05-17", "09:15")) // MINUTE_MS for hour in hours] == [*range(0, 361, 60)]
     assert last_hour == Candle(NIFTY, 3600, at("2024-05-17", "15:15"), 460, 474, 460, 474, 75, 0, BROKER)
-    assert folded(day, NSE, "index", 86_400, EVERYTHING) == [
+    assert resampled(day, NSE, "index", 86_400, EVERYTHING) == [
         Candle(NIFTY, 86_400, at("2024-05-17", "09:15"), 100, 474, 100, 474, 5 * 375, 0, BROKER)
     ]
 
 
 def test_minutes_fold_to_themselves() -> None:
     minutes = [candle(at("2024-05-18", clock)) for clock in ("09:15", "09:59", "11:30")]
-    assert folded(minutes, NSE, "index", 60, EVERYTHING) == minutes
+    assert resampled(minutes, NSE, "index", 60, EVERYTHING) == minutes
 
 
 def test_each_session_of_a_day_has_candles_of_its_own() -> None:
     minutes = [candle(at("2024-05-18", clock)) for clock in ("09:15", "09:59", "11:30", "12:29")]
-    days = folded(minutes, NSE, "index", 86_400, EVERYTHING)
+    days = resampled(minutes, NSE, "index", 86_400, EVERYTHING)
     assert [(day.start_ms, day.volume) for day in days] == [
         (at("2024-05-18", "09:15"), 10), (at("2024-05-18", "11:30"), 10)
     ]  # fmt: skip
@@ -164,35 +164,35 @@ def test_each_session_of_a_day_has_candles_of_its_own() -> None:
 def test_what_the_broker_tells_of_times_outside_of_the_sessions_is_left_out() -> None:
     clocks = ("09:00", "09:14", "09:15", "09:16", "15:29", "15:30", "15:40")
     minutes = [candle(at("2024-05-17", clock)) for clock in clocks]
-    assert [made.start_ms for made in folded(minutes, NSE, "index", 120, EVERYTHING)] == [
+    assert [made.start_ms for made in resampled(minutes, NSE, "index", 120, EVERYTHING)] == [
         at("2024-05-17", "09:15"), at("2024-05-17", "15:29")
     ]  # fmt: skip
-    assert [made.volume for made in folded(minutes, NSE, "index", 120, EVERYTHING)] == [10, 5]
+    assert [made.volume for made in resampled(minutes, NSE, "index", 120, EVERYTHING)] == [10, 5]
 
 
 def test_a_candle_has_the_marks_of_its_minutes() -> None:
     start_ms = at("2024-05-17", "09:15")
     minutes = [candle(start_ms), candle(start_ms + MINUTE_MS, marks=BROKER | PARTIAL)]
-    assert [made.marks for made in folded(minutes, NSE, "index", 120, EVERYTHING)] == [BROKER | PARTIAL]
+    assert [made.marks for made in resampled(minutes, NSE, "index", 120, EVERYTHING)] == [BROKER | PARTIAL]
 
 
 def test_the_sessions_are_those_of_the_class() -> None:
     minutes = [candle(at("2026-08-04", "15:14")), candle(at("2026-08-04", "15:15")), candle(at("2026-08-04", "15:35"))]
     stretch = Stretch(at("2026-08-04"), at("2026-08-05"))
     found = {
-        name: [made.volume for made in folded(minutes, NSE, name, 86_400, stretch)]
+        name: [made.volume for made in resampled(minutes, NSE, name, 86_400, stretch)]
         for name in ("index", "equity_cas", "derivative")
     }
     assert found == {"index": [10], "equity_cas": [5], "derivative": [15]}
 
 
 def test_no_candles_fold_to_none() -> None:
-    assert folded([], NSE, "index", 120, EVERYTHING) == []
+    assert resampled([], NSE, "index", 120, EVERYTHING) == []
 
 
 def test_a_day_that_the_calendar_lacks_is_an_error() -> None:
     with pytest.raises(NotCovered):
-        folded([candle(at("2021-12-31", "10:00"))], NSE, "index", 120, EVERYTHING)
+        resampled([candle(at("2021-12-31", "10:00"))], NSE, "index", 120, EVERYTHING)
 
 
 # -- Bounds
@@ -200,7 +200,7 @@ def test_a_day_that_the_calendar_lacks_is_an_error() -> None:
 
 @given(timeframes_s, moments())
 def test_the_bounds_are_those_of_the_candle_around_a_time(timeframe_s: int, time_ms: int) -> None:
-    assert bounds(NSE, "index", timeframe_s, time_ms) == candle_around(timeframe_s, time_ms)
+    assert candle_interval(NSE, "index", timeframe_s, time_ms) == candle_around(timeframe_s, time_ms)
 
 
 @given(timeframes_s, stretches())
@@ -208,23 +208,23 @@ def test_whole_candles_reach_from_the_start_of_the_first_to_the_end_of_the_last(
     timeframe_s: int, stretch: Stretch
 ) -> None:
     first, last = (candle_around(timeframe_s, time_ms) for time_ms in (stretch.from_ms, stretch.to_ms - 1))
-    assert whole_candles(NSE, "index", timeframe_s, stretch) == Stretch(
+    assert widened_to_candles(NSE, "index", timeframe_s, stretch) == Stretch(
         first.from_ms if first else stretch.from_ms, last.to_ms if last else stretch.to_ms
     )
 
 
 @given(timeframes_s, stretches())
 def test_a_stretch_of_whole_candles_stays_as_it_is(timeframe_s: int, stretch: Stretch) -> None:
-    wide = whole_candles(NSE, "index", timeframe_s, stretch)
-    assert whole_candles(NSE, "index", timeframe_s, wide) == wide
+    wide = widened_to_candles(NSE, "index", timeframe_s, stretch)
+    assert widened_to_candles(NSE, "index", timeframe_s, wide) == wide
 
 
 def test_a_day_that_the_calendar_lacks_has_no_bounds() -> None:
     covered = Stretch(at("2021-12-31", "10:00"), at("2022-01-03", "10:00"))
     with pytest.raises(NotCovered):
-        bounds(NSE, "index", 60, covered.from_ms)
+        candle_interval(NSE, "index", 60, covered.from_ms)
     with pytest.raises(NotCovered):
-        whole_candles(NSE, "index", 60, covered)
+        widened_to_candles(NSE, "index", 60, covered)
 
 
 # -- Reaching back
@@ -253,14 +253,14 @@ def test_reaching_back_finds_the_latest_session_from_which_on_there_are_enough_c
     sessions = sessions_of(instrument_class, day - timedelta(days=30), day + timedelta(days=1))
     enough = [number for number in range(len(sessions)) if ended(sessions[number:], timeframe_s, before_ms) >= count]
     assume(enough)
-    assert reaching_back(NSE, instrument_class, timeframe_s, count, before_ms) == sessions[enough[-1]][0]
+    assert warmup_start(NSE, instrument_class, timeframe_s, count, before_ms) == sessions[enough[-1]][0]
 
 
 @given(timeframes_s, st.integers(1, 10**9))
 def test_reaching_back_further_than_the_calendar_ends_at_its_first_open(timeframe_s: int, more: int) -> None:
     before_ms = at("2022-01-05", "11:00")
     count = ended(sessions_of("index", date(2022, 1, 1), date(2022, 1, 5)), timeframe_s, before_ms)
-    found = {reaching_back(NSE, "index", timeframe_s, wanted, before_ms) for wanted in (count, count + more)}
+    found = {warmup_start(NSE, "index", timeframe_s, wanted, before_ms) for wanted in (count, count + more)}
     assert found == {at("2022-01-03", "09:15")}
 
 
@@ -280,17 +280,17 @@ def test_reaching_back_further_than_the_calendar_ends_at_its_first_open(timefram
 def test_reaching_back_counts_the_minutes_that_have_ended(
     before: tuple[str, str], count: int, found: tuple[str, str]
 ) -> None:
-    assert reaching_back(NSE, "index", 60, count, at(*before)) == at(*found)
+    assert warmup_start(NSE, "index", 60, count, at(*before)) == at(*found)
 
 
 def test_a_candle_that_the_close_cuts_has_ended_with_it() -> None:
-    assert reaching_back(NSE, "index", 3600, 7, at("2024-05-17", "15:30")) == at("2024-05-17", "09:15")
-    assert reaching_back(NSE, "index", 3600, 7, at("2024-05-17", "15:29")) == at("2024-05-16", "09:15")
+    assert warmup_start(NSE, "index", 3600, 7, at("2024-05-17", "15:30")) == at("2024-05-17", "09:15")
+    assert warmup_start(NSE, "index", 3600, 7, at("2024-05-17", "15:29")) == at("2024-05-16", "09:15")
 
 
 def test_it_can_not_reach_back_from_a_time_that_the_calendar_lacks() -> None:
     with pytest.raises(NotCovered):
-        reaching_back(NSE, "index", 60, 1, at("2027-01-04", "10:00"))
+        warmup_start(NSE, "index", 60, 1, at("2027-01-04", "10:00"))
 
 
 # -- Until when there was trading

@@ -43,7 +43,7 @@ class Stretch(NamedTuple):
     to_ms: int
 
 
-def bounds(calendar: Calendar, instrument_class: str, timeframe_s: int, time_ms: int) -> Stretch | None:
+def candle_interval(calendar: Calendar, instrument_class: str, timeframe_s: int, time_ms: int) -> Stretch | None:
     """Return start and end of the candle that a time lies in, None outside of a session. Raises NotCovered."""
     session = calendar.span(instrument_class, time_ms).session
     if session is None:
@@ -52,17 +52,17 @@ def bounds(calendar: Calendar, instrument_class: str, timeframe_s: int, time_ms:
     return Stretch(start_ms, min(start_ms + timeframe_s * 1000, session.close_ms))
 
 
-def whole_candles(calendar: Calendar, instrument_class: str, timeframe_s: int, stretch: Stretch) -> Stretch:
+def widened_to_candles(calendar: Calendar, instrument_class: str, timeframe_s: int, stretch: Stretch) -> Stretch:
     """Widen a stretch to where the candles begin and end that it overlaps with. Raises NotCovered."""
-    first = bounds(calendar, instrument_class, timeframe_s, stretch.from_ms)
-    last = bounds(calendar, instrument_class, timeframe_s, stretch.to_ms - 1)
+    first = candle_interval(calendar, instrument_class, timeframe_s, stretch.from_ms)
+    last = candle_interval(calendar, instrument_class, timeframe_s, stretch.to_ms - 1)
     return Stretch(
         stretch.from_ms if first is None else first.from_ms,
         stretch.to_ms if last is None else last.to_ms,
     )
 
 
-def starts_before(
+def candle_starts(
     calendar: Calendar, instrument_class: str, timeframe_s: int, stretch: Stretch, gaps: Sequence[Stretch]
 ) -> Iterator[int]:
     """Give the starts of all candles that could begin in a stretch, the latest first, but for those in a gap.
@@ -90,7 +90,7 @@ def starts_before(
             time_ms = min(start_ms, candle_start(gap.from_ms, span.session.open_ms, timeframe_s))
 
 
-def folded(
+def resampled(
     candles: Iterable[Candle], calendar: Calendar, instrument_class: str, timeframe_s: int, stretch: Stretch
 ) -> list[Candle]:
     """Make candles of a timeframe out of shorter ones that divide it, as the second stage does out of seconds.
@@ -110,27 +110,27 @@ def folded(
     def ends_in_time(candle: Candle) -> bool:
         if candle.start_ms + timeframe_s * 1000 <= stretch.to_ms:
             return True
-        found = bounds(calendar, instrument_class, timeframe_s, candle.start_ms)  # the close may cut it short
+        found = candle_interval(calendar, instrument_class, timeframe_s, candle.start_ms)  # the close may cut it short
         return found is not None and found.to_ms <= stretch.to_ms
 
     return [candle for candle in made if stretch.from_ms <= candle.start_ms and ends_in_time(candle)]
 
 
-def recalled(
+def resampled_history(
     parts: Sequence[Candle], calendar: Calendar, instrument_class: str, history: History, stretch: Stretch
 ) -> History:
     """Return empty history of a new timeframe filled with what shorter candles of its instrument make, in order.
 
     They are all that closed in the stretch; what comes before it is unknown. Raises NotCovered.
     """
-    made = folded(parts, calendar, instrument_class, history.timeframe_s, stretch)
-    newest = bounds(calendar, instrument_class, history.timeframe_s, parts[-1].start_ms) if parts else None
+    made = resampled(parts, calendar, instrument_class, history.timeframe_s, stretch)
+    newest = candle_interval(calendar, instrument_class, history.timeframe_s, parts[-1].start_ms) if parts else None
     begun_ms = stretch.to_ms if newest is None or newest.to_ms <= stretch.to_ms else newest.from_ms
     begun = [part for part in parts if begun_ms <= part.start_ms]
     return msgspec.structs.replace(history, candles=made, begun=begun, until_ms=stretch.to_ms)
 
 
-def reaching_back(calendar: Calendar, instrument_class: str, timeframe_s: int, count: int, before_ms: int) -> int:
+def warmup_start(calendar: Calendar, instrument_class: str, timeframe_s: int, count: int, before_ms: int) -> int:
     """Return the open of the session from which on there are at least ``count`` candles that end before a time.
 
     Where the calendar doesn't reach that far it is the first open that it has. Raises NotCovered for a time that the

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from topology.market import CalendarError
-from topology.market.history import Stretch, bounds
+from topology.market.history import Stretch, candle_interval
 from topology.sinks.applied import SinkError
 from topology.sinks.archived import Wanted
 from topology.sinks.values import CandleJson
@@ -128,7 +128,9 @@ class Fold:
     def _around(self, part: CandleJson) -> Stretch | None:
         instrument_class = self._gateway.class_of(self._line.channel.instrument)
         try:
-            return bounds(self._gateway.calendar, instrument_class, self._line.channel.timeframe_s, part.ts * 1000)
+            return candle_interval(
+                self._gateway.calendar, instrument_class, self._line.channel.timeframe_s, part.ts * 1000
+            )
         except CalendarError as error:
             logger.warning("%s can't be folded: %s", self._line.name, error)
             return None

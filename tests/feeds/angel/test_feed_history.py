@@ -15,7 +15,7 @@ from topology.feeds.angel.packets import QUOTE
 from topology.feeds.angel.session import Session
 from topology.log.frames import Warmup
 from topology.market.candle import BROKER
-from topology.market.history import bounds
+from topology.market.history import candle_interval
 from topology.simulator import Walk, catalogue
 
 DAY = date(2022, 11, 22)
@@ -61,7 +61,7 @@ async def test_what_indicators_need_is_there_before_the_open(monkeypatch: pytest
             assert len(told.candles) >= (600 if timeframe_s == 60 else 250)
             assert told.revision == 0
             assert all(candle.marks == BROKER for candle in told.candles)
-            last = bounds(NSE, "equity", timeframe_s, told.candles[-1].start_ms)
+            last = candle_interval(NSE, "equity", timeframe_s, told.candles[-1].start_ms)
             assert last is not None
             assert last.to_ms == at("15:30", 21)
         assert [event.kind for event in played.events] == ["history"]

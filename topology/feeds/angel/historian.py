@@ -17,7 +17,15 @@ from topology.log.frames import Configure, Warmup
 from topology.market import Calendar, Candle, Gap, Instrument
 from topology.market.calendar import NotCovered
 from topology.market.gaps import FAR
-from topology.market.history import History, Stretch, bounds, folded, reaching_back, traded_until, whole_candles
+from topology.market.history import (
+    History,
+    Stretch,
+    candle_interval,
+    resampled,
+    traded_until,
+    warmup_start,
+    widened_to_candles,
+)
 from topology.market.instruments import default_class
 
 logger = logging.getLogger(__name__)
@@ -156,7 +164,7 @@ class Historian:
             for timeframe_s in timeframes:
                 key = self._classes[instrument], timeframe_s
                 if key not in reaching:
-                    reaching[key] = reaching_back(self._calendar, *key, self.counts[timeframe_s], now_ms)
+                    reaching[key] = warmup_start(self._calendar, *key, self.counts[timeframe_s], now_ms)
                 if reaching[key] < now_ms:
                     needs.append(Need(timeframe_s, reaching[key], now_ms, now_ms, int(reset), reset))
             self._backlog.add(instrument, needs)
@@ -167,7 +175,7 @@ class Historian:
         if traded_until(self._calendar, instrument_class, gap) is None:
             return []
         try:
-            wholes = {each: whole_candles(self._calendar, instrument_class, each, gap) for each in self.counts}
+            wholes = {each: widened_to_candles(self._calendar, instrument_class, each, gap) for each in self.counts}
         except NotCovered:
             wholes = dict.fromkeys(self.counts, gap)
         after_ms = self._lateness_ms + AFTER_MS
@@ -233,7 +241,7 @@ class Historian:
             self._tally.nothing(instrument)
             self._backlog.give_up(instrument, need, now_ms)
             return
-        made = folded(inside, self._calendar, self._classes[instrument], need.timeframe_s, stretch)
+        made = resampled(inside, self._calendar, self._classes[instrument], need.timeframe_s, stretch)
         if made:
             await tell(History(instrument, need.timeframe_s, made, need.revision, need.reset))
         self._tally.came(instrument, need.revision, len(made))
@@ -263,7 +271,7 @@ class Historian:
 
     def _candle(self, instrument: str, timeframe_s: int, time_ms: int) -> Stretch | None:
         try:
-            return bounds(self._calendar, self._classes[instrument], timeframe_s, time_ms)
+            return candle_interval(self._calendar, self._classes[instrument], timeframe_s, time_ms)
         except NotCovered:
             return None
 

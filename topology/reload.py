@@ -20,7 +20,7 @@ from topology.log.configuration_diff import configuration_diff, requested_config
 from topology.log.frames import Backfill, Configure
 from topology.log.position import partition_of
 from topology.market import Calendar, CalendarError, Candle
-from topology.market.history import History, Stretch, resampled_history
+from topology.market.history import History, Interval, resampled_history
 from topology.market.instruments import default_class
 from topology.settings import Settings
 from topology.sinks.applied import SinkError
@@ -164,7 +164,7 @@ class _Past:
         parts = self._archive.candles(instrument, part_s, limit) if clock_ms else []
         if not parts:
             return None
-        known = Stretch(parts[0].start_ms if len(parts) == limit else 0, clock_ms - self._before.lateness_ms)
+        known = Interval(parts[0].start_ms if len(parts) == limit else 0, clock_ms - self._before.lateness_ms)
         of_class = self._before.classes.get(instrument) or default_class(instrument)
         history = resampled_history(parts, self._calendar, of_class, History(instrument, timeframe_s, [], 0), known)
         return msgspec.structs.replace(history, candles=history.candles[-KEPT_CLOSES:])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from topology.market.calendar import Calendar
-from topology.market.history import Stretch, candle_starts
+from topology.market.history import Interval, candle_starts
 from topology.sinks.values import CandleJson
 from web.reading import AnyCandle
 
@@ -18,7 +18,7 @@ def filled(
     *,
     until_s: int,
     limit: int,
-    gaps: Sequence[Stretch],
+    gaps: Sequence[Interval],
 ) -> list[AnyCandle]:
     """Return the newest ``limit`` of candles and flat ones between them, up to ``until_s``; the newest first.
 
@@ -27,7 +27,7 @@ def filled(
     """
     found: list[AnyCandle] = []
     for candle in candles:
-        after = Stretch((candle.ts + 1) * 1000, until_s * 1000)
+        after = Interval((candle.ts + 1) * 1000, until_s * 1000)
         starts = candle_starts(calendar, instrument_class, candle.tf, after, gaps)
         found += [_flat(candle, start_ms // 1000) for start_ms in islice(starts, limit - len(found))]
         if len(found) == limit:

@@ -12,7 +12,7 @@ import msgspec
 from topology.log.frames import TIMEFRAMES
 from topology.market.calendar import Calendar, NotCovered
 from topology.market.candle import BROKER, EXTREME, PARTIAL, Candle
-from topology.market.history import Stretch, candle_interval, resampled
+from topology.market.history import Interval, candle_interval, resampled
 from topology.sinks.archived import Wanted
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway
@@ -96,7 +96,7 @@ def fold(
 ) -> list[CandleJson]:
     """Fold candles that come the newest first; so do the longer ones, those that end by ``closed_until_ms``."""
     made = resampled(
-        map(candle_of, reversed(parts)), calendar, instrument_class, timeframe_s, Stretch(0, closed_until_ms)
+        map(candle_of, reversed(parts)), calendar, instrument_class, timeframe_s, Interval(0, closed_until_ms)
     )
     found, first = [], 0
     for candle in reversed(made):

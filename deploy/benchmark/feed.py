@@ -1,6 +1,6 @@
 """The role `feed` on one core, under full load: what a packet costs, how soon it is in the log, and what is missing.
 
-The simulated broker sends a random walk over three sockets. Any stretch of that walk can be found again: so what the
+The simulated broker sends a random walk over three sockets. Any interval of that walk can be found again: so what the
 log holds is compared, print by print, with what was printed.
 """
 
@@ -80,28 +80,28 @@ async def feeding(seconds: int) -> Feeding:
         watching = asyncio.create_task(tail.watch())
         await tail.until(lambda: len(tail.seen) == INSTRUMENTS, feed)
         await asyncio.sleep(SETTLING_S)
-        stretch = await _measured(feed, tail, seconds, web=web)
-        await tail.until(lambda: min(tail.clocks_ms) > stretch.until_ms + ON_ITS_WAY_MS, feed)
+        interval = await _measured(feed, tail, seconds, web=web)
+        await tail.until(lambda: min(tail.clocks_ms) > interval.until_ms + ON_ITS_WAY_MS, feed)
         watching.cancel()
         walk = Walk(listings, seed=SEED, rate=PACKETS_PER_S, calendar=Calendar.parse(calendar))
-        packets, missing, surplus = await _compared(rig, walk, stretch.from_ms, stretch.until_ms)
-    measured_s = (stretch.until_ms - stretch.from_ms) / 1000
+        packets, missing, surplus = await _compared(rig, walk, interval.from_ms, interval.until_ms)
+    measured_s = (interval.until_ms - interval.from_ms) / 1000
     return Feeding(
         seconds=measured_s,
         packets=packets,
         missing=missing,
         surplus=surplus,
-        cpu_us=stretch.cpu_s / packets * 1e6,
-        cores=stretch.cpu_s / measured_s,
-        frames_per_s=stretch.frames / measured_s,
-        receipt=stretch.receipt,
-        end_to_end=stretch.end_to_end,
+        cpu_us=interval.cpu_s / packets * 1e6,
+        cores=interval.cpu_s / measured_s,
+        frames_per_s=interval.frames / measured_s,
+        receipt=interval.receipt,
+        end_to_end=interval.end_to_end,
         load=os.getloadavg()[0],
     )
 
 
 class _Stretch(NamedTuple):
-    """What was measured in a stretch of time while it went by."""
+    """What was measured in an interval of time while it went by."""
 
     from_ms: int
     until_ms: int

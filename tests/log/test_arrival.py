@@ -15,7 +15,7 @@ from tests.reference.generated import END_MS, INSTRUMENTS, MONDAY, Batch, live_b
 from topology.log.frames import Configure, IndicatorValue, encode
 from topology.market import Calendar, Candle, Tick
 from topology.market.candle import PARTIAL
-from topology.market.history import History, Stretch, resampled_history
+from topology.market.history import History, Interval, resampled_history
 from topology.market.instruments import default_class
 
 LATENESS_MS = 1000
@@ -56,7 +56,7 @@ def told(made: list[Made]) -> list[History]:
             of_class = default_class(instrument)
             found.append(
                 resampled_history(
-                    parts, CALENDAR, of_class, History(instrument, timeframe_s, [], 0), Stretch(0, until_ms)
+                    parts, CALENDAR, of_class, History(instrument, timeframe_s, [], 0), Interval(0, until_ms)
                 )
             )
     return found

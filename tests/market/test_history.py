@@ -12,7 +12,7 @@ from tests.reference.brute_force import Row, SessionTimes, expected, indian_ms
 from topology.market import Calendar, Candle, Gap
 from topology.market.calendar import NotCovered, indian_day
 from topology.market.candle import BROKER, PARTIAL
-from topology.market.history import Stretch, candle_interval, resampled, traded_until, warmup_start, widened_to_candles
+from topology.market.history import Interval, candle_interval, resampled, traded_until, warmup_start, widened_to_candles
 
 FILES = Path(topology.market.__path__[0]) / "calendars"
 NSE = Calendar.parse((FILES / "nse.json").read_text())
@@ -35,7 +35,7 @@ SESSIONS: list[SessionTimes] = [
     (at("2024-05-21", "09:15"), at("2024-05-21", "15:30")),
     (at("2024-11-01", "18:00"), at("2024-11-01", "19:00")),
 ]
-EVERYTHING = Stretch(at("2024-01-01"), at("2024-12-31"))
+EVERYTHING = Interval(at("2024-01-01"), at("2024-12-31"))
 
 # From the open on, and back from the close: few, so that boundaries are hit and times repeat.
 OFFSETS_MS = (0, 1, 59_999, 60_000, 119_999, 120_000, 179_000, 300_000, 1_799_000, 2_640_000, 3_540_000)
@@ -56,10 +56,10 @@ def moments(draw: st.DrawFn, *, inside: bool = False) -> int:
 
 
 @st.composite
-def stretches(draw: st.DrawFn) -> Stretch:
+def intervals(draw: st.DrawFn) -> Interval:
     first_ms, second_ms = draw(moments()), draw(moments())
     assume(first_ms != second_ms)
-    return Stretch(min(first_ms, second_ms), max(first_ms, second_ms))
+    return Interval(min(first_ms, second_ms), max(first_ms, second_ms))
 
 
 ticks = st.lists(
@@ -82,13 +82,13 @@ def session_of(time_ms: int) -> SessionTimes | None:
     return next(((opens, closes) for opens, closes in SESSIONS if opens <= time_ms < closes), None)
 
 
-def candle_around(timeframe_s: int, time_ms: int) -> Stretch | None:
+def candle_around(timeframe_s: int, time_ms: int) -> Interval | None:
     """By brute force: of all candles of its session the one that a time lies in."""
     if (session := session_of(time_ms)) is None:
         return None
     starts = range(*session, timeframe_s * 1000)
     return next(
-        Stretch(start_ms, min(start_ms + timeframe_s * 1000, session[1]))
+        Interval(start_ms, min(start_ms + timeframe_s * 1000, session[1]))
         for start_ms in reversed(starts)
         if start_ms <= time_ms
     )
@@ -103,37 +103,41 @@ def test_minutes_fold_to_the_candles_that_their_ticks_make(rows: list[Row], time
     assert resampled(made_of(rows, 60), NSE, "index", timeframe_s, EVERYTHING) == made_of(rows, timeframe_s)
 
 
-@given(ticks, st.sampled_from(TIMEFRAMES_S), stretches())
+@given(ticks, st.sampled_from(TIMEFRAMES_S), intervals())
 def test_only_candles_that_lie_wholly_in_the_stretch_come_out(
-    rows: list[Row], timeframe_s: int, stretch: Stretch
+    rows: list[Row], timeframe_s: int, interval: Interval
 ) -> None:
     def whole(made: Candle) -> bool:
         found = candle_around(timeframe_s, made.start_ms)
-        return found is not None and stretch.from_ms <= found.from_ms and found.to_ms <= stretch.to_ms
+        return found is not None and interval.from_ms <= found.from_ms and found.to_ms <= interval.to_ms
 
     wanted = [made for made in made_of(rows, timeframe_s) if whole(made)]
-    assert resampled(made_of(rows, 60), NSE, "index", timeframe_s, stretch) == wanted
+    assert resampled(made_of(rows, 60), NSE, "index", timeframe_s, interval) == wanted
 
 
-@given(ticks, st.sampled_from(TIMEFRAMES_S), stretches())
-def test_what_lies_outside_of_the_stretch_is_of_no_matter(rows: list[Row], timeframe_s: int, stretch: Stretch) -> None:
+@given(ticks, st.sampled_from(TIMEFRAMES_S), intervals())
+def test_what_lies_outside_of_the_stretch_is_of_no_matter(
+    rows: list[Row], timeframe_s: int, interval: Interval
+) -> None:
     minutes = made_of(rows, 60)
-    inside = [made for made in minutes if stretch.from_ms <= made.start_ms and made.start_ms + 60_000 <= stretch.to_ms]
-    of_all, of_inside = (resampled(told, NSE, "index", timeframe_s, stretch) for told in (minutes, inside))
+    inside = [
+        made for made in minutes if interval.from_ms <= made.start_ms and made.start_ms + 60_000 <= interval.to_ms
+    ]
+    of_all, of_inside = (resampled(told, NSE, "index", timeframe_s, interval) for told in (minutes, inside))
     assert of_inside == of_all
 
 
-@given(ticks, st.sampled_from(TIMEFRAMES_S), stretches())
+@given(ticks, st.sampled_from(TIMEFRAMES_S), intervals())
 def test_a_stretch_of_whole_candles_loses_none_that_it_overlaps_with(
-    rows: list[Row], timeframe_s: int, stretch: Stretch
+    rows: list[Row], timeframe_s: int, interval: Interval
 ) -> None:
-    wide = widened_to_candles(NSE, "index", timeframe_s, stretch)
+    wide = widened_to_candles(NSE, "index", timeframe_s, interval)
     overlapping = [
         made
         for made in made_of(rows, timeframe_s)
         if (found := candle_around(timeframe_s, made.start_ms))
-        and found.from_ms < stretch.to_ms
-        and stretch.from_ms < found.to_ms
+        and found.from_ms < interval.to_ms
+        and interval.from_ms < found.to_ms
     ]
     assert resampled(made_of(rows, 60), NSE, "index", timeframe_s, wide) == overlapping
 
@@ -178,9 +182,9 @@ def test_a_candle_has_the_marks_of_its_minutes() -> None:
 
 def test_the_sessions_are_those_of_the_class() -> None:
     minutes = [candle(at("2026-08-04", "15:14")), candle(at("2026-08-04", "15:15")), candle(at("2026-08-04", "15:35"))]
-    stretch = Stretch(at("2026-08-04"), at("2026-08-05"))
+    interval = Interval(at("2026-08-04"), at("2026-08-05"))
     found = {
-        name: [made.volume for made in resampled(minutes, NSE, name, 86_400, stretch)]
+        name: [made.volume for made in resampled(minutes, NSE, name, 86_400, interval)]
         for name in ("index", "equity_cas", "derivative")
     }
     assert found == {"index": [10], "equity_cas": [5], "derivative": [15]}
@@ -203,24 +207,24 @@ def test_the_bounds_are_those_of_the_candle_around_a_time(timeframe_s: int, time
     assert candle_interval(NSE, "index", timeframe_s, time_ms) == candle_around(timeframe_s, time_ms)
 
 
-@given(timeframes_s, stretches())
+@given(timeframes_s, intervals())
 def test_whole_candles_reach_from_the_start_of_the_first_to_the_end_of_the_last(
-    timeframe_s: int, stretch: Stretch
+    timeframe_s: int, interval: Interval
 ) -> None:
-    first, last = (candle_around(timeframe_s, time_ms) for time_ms in (stretch.from_ms, stretch.to_ms - 1))
-    assert widened_to_candles(NSE, "index", timeframe_s, stretch) == Stretch(
-        first.from_ms if first else stretch.from_ms, last.to_ms if last else stretch.to_ms
+    first, last = (candle_around(timeframe_s, time_ms) for time_ms in (interval.from_ms, interval.to_ms - 1))
+    assert widened_to_candles(NSE, "index", timeframe_s, interval) == Interval(
+        first.from_ms if first else interval.from_ms, last.to_ms if last else interval.to_ms
     )
 
 
-@given(timeframes_s, stretches())
-def test_a_stretch_of_whole_candles_stays_as_it_is(timeframe_s: int, stretch: Stretch) -> None:
-    wide = widened_to_candles(NSE, "index", timeframe_s, stretch)
+@given(timeframes_s, intervals())
+def test_a_stretch_of_whole_candles_stays_as_it_is(timeframe_s: int, interval: Interval) -> None:
+    wide = widened_to_candles(NSE, "index", timeframe_s, interval)
     assert widened_to_candles(NSE, "index", timeframe_s, wide) == wide
 
 
 def test_a_day_that_the_calendar_lacks_has_no_bounds() -> None:
-    covered = Stretch(at("2021-12-31", "10:00"), at("2022-01-03", "10:00"))
+    covered = Interval(at("2021-12-31", "10:00"), at("2022-01-03", "10:00"))
     with pytest.raises(NotCovered):
         candle_interval(NSE, "index", 60, covered.from_ms)
     with pytest.raises(NotCovered):
@@ -296,15 +300,15 @@ def test_it_can_not_reach_back_from_a_time_that_the_calendar_lacks() -> None:
 # -- Until when there was trading
 
 
-@given(classes, stretches())
+@given(classes, intervals())
 def test_trading_lasts_until_the_last_session_of_a_stretch_ends_or_the_stretch_does(
-    instrument_class: str, stretch: Stretch
+    instrument_class: str, interval: Interval
 ) -> None:
-    assume(stretch.to_ms - stretch.from_ms < 10 * DAY_MS)
-    sessions = sessions_of(instrument_class, indian_day(stretch.from_ms), indian_day(stretch.to_ms))
-    traded = [closes for opens, closes in sessions if opens < stretch.to_ms and stretch.from_ms < closes]
-    until_ms = min(traded[-1], stretch.to_ms) if traded else None
-    assert traded_until(NSE, instrument_class, stretch) == until_ms
+    assume(interval.to_ms - interval.from_ms < 10 * DAY_MS)
+    sessions = sessions_of(instrument_class, indian_day(interval.from_ms), indian_day(interval.to_ms))
+    traded = [closes for opens, closes in sessions if opens < interval.to_ms and interval.from_ms < closes]
+    until_ms = min(traded[-1], interval.to_ms) if traded else None
+    assert traded_until(NSE, instrument_class, interval) == until_ms
 
 
 @pytest.mark.parametrize(
@@ -321,9 +325,9 @@ def test_trading_lasts_until_the_last_session_of_a_stretch_ends_or_the_stretch_d
 def test_trading_lasts_as_long_as_the_calendar_tells(
     first: tuple[str, str], last: tuple[str, str], until: tuple[str, str] | None
 ) -> None:
-    assert traded_until(NSE, "index", Stretch(at(*first), at(*last))) == (at(*until) if until else None)
+    assert traded_until(NSE, "index", Interval(at(*first), at(*last))) == (at(*until) if until else None)
 
 
 def test_a_stretch_without_an_end_is_asked_about_too() -> None:
-    stretch = Stretch(at("2026-12-31", "10:00"), Gap([NIFTY], 0).end_ms)
-    assert traded_until(NSE, "index", stretch) == at("2026-12-31", "15:30")
+    interval = Interval(at("2026-12-31", "10:00"), Gap([NIFTY], 0).end_ms)
+    assert traded_until(NSE, "index", interval) == at("2026-12-31", "15:30")

@@ -14,7 +14,7 @@ def stored(position: int, offset: int, *, log: str = "log", run: int = 1) -> Sto
 
 @st.composite
 def readings(draw: st.DrawFn) -> list[Stored]:
-    """A topic with contiguous positions in which stretches are repeated, as restarted workers repeat them."""
+    """A topic with contiguous positions in which intervals are repeated, as restarted workers repeat them."""
     first, positions = draw(st.integers(0, 3)), list[int]()
     end = first
     for step_back in draw(st.lists(st.integers(0, 6), max_size=20)):

@@ -123,7 +123,7 @@ SOURCES = [(stage, partition) for stage in (CANDLES, TIMEFRAMES, INDICATORS) for
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[tuple[list[Stored], bool]]:
-    """Batches as an archive sees them that dies now and then: sources mixed, stretches repeated with new offsets.
+    """Batches as an archive sees them that dies now and then: sources mixed, intervals repeated with new offsets.
 
     A repeated frame has another close than the first one, which must win.
     """

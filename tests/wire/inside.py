@@ -53,7 +53,7 @@ from topology.logs import JsonLines
 from topology.market.candle import Candle
 from topology.market.forming_candle import FormingCandle
 from topology.market.gaps import Baseline, Gap
-from topology.market.history import History, Stretch
+from topology.market.history import History, Interval
 from topology.market.instrument_candles import InstrumentState, OpenCandle
 from topology.market.instruments import Instrument
 from topology.market.quotes import Quote
@@ -130,6 +130,7 @@ __all__ = [
     "IndicatorsRow",
     "Instrument",
     "InstrumentState",
+    "Interval",
     "JsonLines",
     "Kafka",
     "Kind",
@@ -154,7 +155,6 @@ __all__ = [
     "StageState",
     "Stored",
     "Streams",
-    "Stretch",
     "Telegram",
     "Tick",
     "TickFrame",

@@ -54,7 +54,7 @@ INDEX_OF_METADATA = re.compile(r".*/__cluster_metadata-0/\d+\.(time)?index")  # 
 
 
 def record(day: Path, path: Path) -> None:
-    """Take two stretches of a recorded day for the index, and make a stock with volume and another one of it."""
+    """Take two intervals of a recorded day for the index, and make a stock with volume and another one of it."""
     spans = [(indian_ms(DAY, begin), indian_ms(DAY, end)) for begin, end in STRETCHES]
     with day.open(newline="") as source, path.open("w", newline="") as target:
         written = csv.writer(target, lineterminator="\n")

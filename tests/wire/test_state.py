@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from tests.wire import kept
-from tests.wire.inside import Backlog, Stretch, last_record_of, read_events, subscriptions_of
+from tests.wire.inside import Backlog, Interval, last_record_of, read_events, subscriptions_of
 from tests.wire.kept import INDEX, OTHER, STOCK, WITH_WEB, Place
 from tests.wire.written import check as check_list
 from tests.wire.written import shape
@@ -170,7 +170,7 @@ def test_the_feed_knows_what_it_was_about_to_ask_for(place: Place) -> None:
     warmup, repair = (60, at_ms - 86_400_000, at_ms, at_ms, 0, 1), (300, at_ms, at_ms + 60_000, at_ms, 1, 0)
     assert (due.instrument, told) == (STOCK, [warmup, repair])
     assert backlog.lacking(STOCK, {60: 251, 300: 250}) == [60]
-    assert backlog.end_gap(STOCK, Stretch(at_ms + 1, at_ms + 2)) == Stretch(at_ms, at_ms + 2)
+    assert backlog.end_gap(STOCK, Interval(at_ms + 1, at_ms + 2)) == Interval(at_ms, at_ms + 2)
 
 
 def test_a_contract_that_the_master_has_lost_since_is_left_out_as_it_was_seen_before(place: Place) -> None:

@@ -30,7 +30,7 @@ class NotCovered(CalendarError):  # noqa: N818 - it reads as what it says: the d
 
 
 class Session(NamedTuple):
-    """A stretch of continuous trading, ``[open_ms, close_ms)``, in milliseconds since the epoch, UTC."""
+    """An interval of continuous trading, ``[open_ms, close_ms)``, in milliseconds since the epoch, UTC."""
 
     open_ms: int
     close_ms: int
@@ -38,7 +38,7 @@ class Session(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The stretch of time ``[from_ms, until_ms)`` with one answer: this session, or closed where it is None."""
+    """The interval of time ``[from_ms, until_ms)`` with one answer: this session, or closed where it is None."""
 
     from_ms: int
     until_ms: int
@@ -138,7 +138,7 @@ class Calendar:
         return tuple(Session(midnight_ms + o * _MINUTE_MS, midnight_ms + c * _MINUTE_MS, name) for o, c in hours)
 
     def span(self, instrument_class: str, time_ms: int) -> Span:
-        """Return the session around a time, or the closed stretch; closed stretches end with the Indian day.
+        """Return the session around a time, or the closed interval; closed intervals end with the Indian day.
 
         The answer is the same for every time in ``[from_ms, until_ms)``, so it may be kept until then. Raises
         NotCovered.

@@ -1,4 +1,4 @@
-"""Gaps: stretches in which a feed saw nothing of some instruments, and what it knows of their volume afterwards."""
+"""Gaps: intervals in which a feed saw nothing of some instruments, and what it knows of their volume afterwards."""
 
 from __future__ import annotations
 

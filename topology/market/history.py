@@ -36,41 +36,41 @@ class History(msgspec.Struct, array_like=True, frozen=True):
     until_ms: int = 0
 
 
-class Stretch(NamedTuple):
-    """A stretch of time ``[from_ms, to_ms)``, in milliseconds since the epoch."""
+class Interval(NamedTuple):
+    """An interval of time ``[from_ms, to_ms)``, in milliseconds since the epoch."""
 
     from_ms: int
     to_ms: int
 
 
-def candle_interval(calendar: Calendar, instrument_class: str, timeframe_s: int, time_ms: int) -> Stretch | None:
+def candle_interval(calendar: Calendar, instrument_class: str, timeframe_s: int, time_ms: int) -> Interval | None:
     """Return start and end of the candle that a time lies in, None outside of a session. Raises NotCovered."""
     session = calendar.span(instrument_class, time_ms).session
     if session is None:
         return None
     start_ms = candle_start(time_ms, session.open_ms, timeframe_s)
-    return Stretch(start_ms, min(start_ms + timeframe_s * 1000, session.close_ms))
+    return Interval(start_ms, min(start_ms + timeframe_s * 1000, session.close_ms))
 
 
-def widened_to_candles(calendar: Calendar, instrument_class: str, timeframe_s: int, stretch: Stretch) -> Stretch:
-    """Widen a stretch to where the candles begin and end that it overlaps with. Raises NotCovered."""
-    first = candle_interval(calendar, instrument_class, timeframe_s, stretch.from_ms)
-    last = candle_interval(calendar, instrument_class, timeframe_s, stretch.to_ms - 1)
-    return Stretch(
-        stretch.from_ms if first is None else first.from_ms,
-        stretch.to_ms if last is None else last.to_ms,
+def widened_to_candles(calendar: Calendar, instrument_class: str, timeframe_s: int, interval: Interval) -> Interval:
+    """Widen an interval to where the candles begin and end that it overlaps with. Raises NotCovered."""
+    first = candle_interval(calendar, instrument_class, timeframe_s, interval.from_ms)
+    last = candle_interval(calendar, instrument_class, timeframe_s, interval.to_ms - 1)
+    return Interval(
+        interval.from_ms if first is None else first.from_ms,
+        interval.to_ms if last is None else last.to_ms,
     )
 
 
 def candle_starts(
-    calendar: Calendar, instrument_class: str, timeframe_s: int, stretch: Stretch, gaps: Sequence[Stretch]
+    calendar: Calendar, instrument_class: str, timeframe_s: int, interval: Interval, gaps: Sequence[Interval]
 ) -> Iterator[int]:
-    """Give the starts of all candles that could begin in a stretch, the latest first, but for those in a gap.
+    """Give the starts of all candles that could begin in an interval, the latest first, but for those in a gap.
 
     As far as the calendar tells.
     """
-    span_ms, time_ms = timeframe_s * 1000, stretch.to_ms
-    while time_ms > stretch.from_ms:
+    span_ms, time_ms = timeframe_s * 1000, interval.to_ms
+    while time_ms > interval.from_ms:
         try:
             span = calendar.span(instrument_class, time_ms - 1)
         except NotCovered:
@@ -81,7 +81,7 @@ def candle_starts(
         start_ms = candle_start(time_ms - 1, span.session.open_ms, timeframe_s)
         end_ms = min(start_ms + span_ms, span.session.close_ms)
         gap = next((gap for gap in gaps if gap.from_ms < end_ms and start_ms < gap.to_ms), None)
-        if start_ms < stretch.from_ms:
+        if start_ms < interval.from_ms:
             return
         if gap is None:
             yield start_ms
@@ -91,11 +91,11 @@ def candle_starts(
 
 
 def resampled(
-    candles: Iterable[Candle], calendar: Calendar, instrument_class: str, timeframe_s: int, stretch: Stretch
+    candles: Iterable[Candle], calendar: Calendar, instrument_class: str, timeframe_s: int, interval: Interval
 ) -> list[Candle]:
     """Make candles of a timeframe out of shorter ones that divide it, as the second stage does out of seconds.
 
-    ``candles`` are of one instrument, in order. Only candles that lie wholly in the stretch are returned, and nothing
+    ``candles`` are of one instrument, in order. Only candles that lie wholly in the interval are returned, and nothing
     of what lies outside of the sessions. Raises NotCovered.
     """
     parts, span = [], Span(0, 0, None)
@@ -108,26 +108,26 @@ def resampled(
     made = TimeframeCandles(calendar, [timeframe_s], classes=classes, lateness_ms=0).apply(parts, _END_OF_TIME_MS)
 
     def ends_in_time(candle: Candle) -> bool:
-        if candle.start_ms + timeframe_s * 1000 <= stretch.to_ms:
+        if candle.start_ms + timeframe_s * 1000 <= interval.to_ms:
             return True
         found = candle_interval(calendar, instrument_class, timeframe_s, candle.start_ms)  # the close may cut it short
-        return found is not None and found.to_ms <= stretch.to_ms
+        return found is not None and found.to_ms <= interval.to_ms
 
-    return [candle for candle in made if stretch.from_ms <= candle.start_ms and ends_in_time(candle)]
+    return [candle for candle in made if interval.from_ms <= candle.start_ms and ends_in_time(candle)]
 
 
 def resampled_history(
-    parts: Sequence[Candle], calendar: Calendar, instrument_class: str, history: History, stretch: Stretch
+    parts: Sequence[Candle], calendar: Calendar, instrument_class: str, history: History, interval: Interval
 ) -> History:
     """Return empty history of a new timeframe filled with what shorter candles of its instrument make, in order.
 
-    They are all that closed in the stretch; what comes before it is unknown. Raises NotCovered.
+    They are all that closed in the interval; what comes before it is unknown. Raises NotCovered.
     """
-    made = resampled(parts, calendar, instrument_class, history.timeframe_s, stretch)
+    made = resampled(parts, calendar, instrument_class, history.timeframe_s, interval)
     newest = candle_interval(calendar, instrument_class, history.timeframe_s, parts[-1].start_ms) if parts else None
-    begun_ms = stretch.to_ms if newest is None or newest.to_ms <= stretch.to_ms else newest.from_ms
+    begun_ms = interval.to_ms if newest is None or newest.to_ms <= interval.to_ms else newest.from_ms
     begun = [part for part in parts if begun_ms <= part.start_ms]
-    return msgspec.structs.replace(history, candles=made, begun=begun, until_ms=stretch.to_ms)
+    return msgspec.structs.replace(history, candles=made, begun=begun, until_ms=interval.to_ms)
 
 
 def warmup_start(calendar: Calendar, instrument_class: str, timeframe_s: int, count: int, before_ms: int) -> int:
@@ -148,15 +148,15 @@ def warmup_start(calendar: Calendar, instrument_class: str, timeframe_s: int, co
     return from_ms
 
 
-def traded_until(calendar: Calendar, instrument_class: str, stretch: Stretch) -> int | None:
-    """Return the end of what lies in sessions of a stretch, None where nothing does, as far as the calendar tells."""
-    time_ms, until_ms = stretch.from_ms, None
-    while time_ms < stretch.to_ms:
+def traded_until(calendar: Calendar, instrument_class: str, interval: Interval) -> int | None:
+    """Return the end of what lies in sessions of an interval, None where nothing does, as far as the calendar tells."""
+    time_ms, until_ms = interval.from_ms, None
+    while time_ms < interval.to_ms:
         try:
             span = calendar.span(instrument_class, time_ms)
         except NotCovered:
             break
         time_ms = span.until_ms
         if span.session is not None:
-            until_ms = min(time_ms, stretch.to_ms)
+            until_ms = min(time_ms, interval.to_ms)
     return until_ms

@@ -34,7 +34,7 @@ class Distribution:
         self._lost: dict[int, dict[int, int]] = defaultdict(dict)
 
     def forget(self) -> None:
-        """Let every state be found anew from the source, after a stretch of time that was not played."""
+        """Let every state be found anew from the source, after an interval of time that was not played."""
         self._states = [None] * len(self._states)
         for index, watchers in enumerate(self._watchers):
             if watchers:

@@ -121,7 +121,7 @@ class Walk:
                 minute = max(minute + 1, span.until_ms // MINUTE_MS - _BEFORE_OPEN)
 
     def _span(self, index: int, time_ms: int) -> Span | None:
-        """Give the session around a time, or the stretch without one; None where the calendar ends."""
+        """Give the session around a time, or the interval without one; None where the calendar ends."""
         name = self._classes[index]
         span = self._spans.get(name)
         if span is None or not span.from_ms <= time_ms < span.until_ms:
@@ -131,7 +131,7 @@ class Walk:
         return span
 
     def _quiet(self, index: int, minute: int, span: Span) -> bool:
-        """Whether a minute of a closed stretch is shortly before a session, or shortly after one."""
+        """Whether a minute of a closed interval is shortly before a session, or shortly after one."""
         if minute < span.from_ms // MINUTE_MS + _AFTER_CLOSE and self._in_session(index, span.from_ms - 1):
             return True
         return minute >= span.until_ms // MINUTE_MS - _BEFORE_OPEN and self._in_session(index, span.until_ms)

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from topology.market.candle import BROKER, EXTREME, PARTIAL
-from topology.market.history import Stretch
+from topology.market.history import Interval
 from topology.sinks.rows import Counts
 from topology.sinks.sqlite import explained, read_only
 from topology.sinks.values import CandleJson, GapJson, IndicatorJson, SecondCandleJson, split
@@ -87,10 +87,10 @@ class ArchiveReader:
             )
         return row[0] if row else None
 
-    def gaps(self, instrument: str, stretch: Stretch) -> list[GapJson]:
-        """Return the gaps that overlap with a stretch of time, the oldest first. They may overlap with each other."""
+    def gaps(self, instrument: str, interval: Interval) -> list[GapJson]:
+        """Return the gaps that overlap with an interval of time, the oldest first. They may overlap with each other."""
         exchange, token = split(instrument)
-        of = {"exchange": exchange, "token": token, "from": stretch.from_ms, "to": stretch.to_ms}
+        of = {"exchange": exchange, "token": token, "from": interval.from_ms, "to": interval.to_ms}
         with self._connection() as connection:
             if connection is None or not connection.execute(_HAS_GAPS).fetchone():
                 return []

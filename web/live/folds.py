@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from topology.market import CalendarError
-from topology.market.history import Stretch, candle_interval
+from topology.market.history import Interval, candle_interval
 from topology.sinks.applied import SinkError
 from topology.sinks.archived import Wanted
 from topology.sinks.values import CandleJson
@@ -49,9 +49,9 @@ class Fold:
     ) -> None:  # fmt: skip
         self.base = base
         self._gateway, self._line, self._tell, self._show = gateway, line, tell, show
-        self._stretch = Stretch(0, 0)
+        self._interval = Interval(0, 0)
         self._parts: dict[int, CandleJson] = {}
-        self._told = False  # whether the candle of this stretch was told as closed
+        self._told = False  # whether the candle of this interval was told as closed
         self._mending: set[asyncio.Task[None]] = set()
 
     def begin(self, rows: Iterable[Told]) -> None:
@@ -67,28 +67,28 @@ class Fold:
     def newest(self, channel: str, data: bytes, text: bytes) -> None:  # noqa: ARG002 - it hears one
         """Show what the longer candle is as long as it forms."""
         part = _CANDLE.decode(data)
-        stretch = self._around(part)
-        if stretch is None or stretch < self._stretch:
+        interval = self._around(part)
+        if interval is None or interval < self._interval:
             return
-        parts = self._parts if stretch == self._stretch else {}
+        parts = self._parts if interval == self._interval else {}
         for candle in self._folded([*parts.values(), part]):
             self._show(self._line, _encode(msgspec.structs.replace(candle, forming=True)))
 
     def _add(self, part: CandleJson, *, tell: bool) -> None:
-        stretch = self._around(part)
-        if stretch is None:
+        interval = self._around(part)
+        if interval is None:
             return
-        if stretch < self._stretch:
+        if interval < self._interval:
             if tell:
-                task = asyncio.create_task(self._mend(stretch, part))
+                task = asyncio.create_task(self._mend(interval, part))
                 self._mending.add(task)
                 task.add_done_callback(self._mending.discard)
             return
-        if stretch > self._stretch:
+        if interval > self._interval:
             self._close(tell=tell)
-            self._stretch, self._parts, self._told = stretch, {}, False
+            self._interval, self._parts, self._told = interval, {}, False
         self._parts[part.ts] = part
-        if self._told or (part.ts + part.tf) * 1000 >= stretch.to_ms:
+        if self._told or (part.ts + part.tf) * 1000 >= interval.to_ms:
             self._told = False
             self._close(tell=tell)
 
@@ -98,9 +98,9 @@ class Fold:
             if tell:
                 self._say(self._parts.values())
 
-    async def _mend(self, stretch: Stretch, part: CandleJson) -> None:
+    async def _mend(self, interval: Interval, part: CandleJson) -> None:
         """Tell a candle of before again, of which a part has been corrected."""
-        first_s, end_s = stretch.from_ms // 1000, -(-stretch.to_ms // 1000)
+        first_s, end_s = interval.from_ms // 1000, -(-interval.to_ms // 1000)
         try:
             rows = await self._gateway.reading.candles(
                 part.exchange + ":" + part.token, part.tf, Wanted(end_s - first_s, before_s=end_s, since_s=first_s)
@@ -125,7 +125,7 @@ class Fold:
         calendar, instrument_class = self._gateway.calendar, self._gateway.class_of(self._line.channel.instrument)
         return fold(newest_first, calendar, instrument_class, self._line.channel.timeframe_s, _FAR_MS)
 
-    def _around(self, part: CandleJson) -> Stretch | None:
+    def _around(self, part: CandleJson) -> Interval | None:
         instrument_class = self._gateway.class_of(self._line.channel.instrument)
         try:
             return candle_interval(

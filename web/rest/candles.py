@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from topology.market.history import Stretch
+from topology.market.history import Interval
 from topology.sinks.archived import Wanted
 from topology.sinks.values import GapJson
 from web.endpoint import Paged, get
@@ -48,7 +48,7 @@ async def candles(gateway: Gateway, query: CandlesQuery) -> Paged[AnyCandle]:
 
 
 class GapsQuery(msgspec.Struct, rename={"from_": "from"}):
-    """Gaps that overlap with the stretch from ``from`` to ``to``."""
+    """Gaps that overlap with the interval from ``from`` to ``to``."""
 
     token: Token
     exchange: Exchange = ""
@@ -61,7 +61,7 @@ async def gaps(gateway: Gateway, query: GapsQuery) -> list[GapJson]:
     """Return when the feed saw nothing of an instrument, the oldest first. That may be when nothing is traded, too."""
     instrument = await gateway.instrument(query.token, query.exchange)
     from_s, to_s = seconds("from", query.from_, 0), seconds("to", query.to, FAR_S)
-    return await asyncio.to_thread(gateway.reading.archive.gaps, instrument, Stretch(from_s * 1000, to_s * 1000))
+    return await asyncio.to_thread(gateway.reading.archive.gaps, instrument, Interval(from_s * 1000, to_s * 1000))
 
 
 async def _filled(gateway: Gateway, instrument: str, wanted: Wanted, page: Page) -> Page:
@@ -70,14 +70,14 @@ async def _filled(gateway: Gateway, instrument: str, wanted: Wanted, page: Page)
     has_later = wanted.before_s < FAR_S and bool(
         (await page_of(gateway, instrument, newest.tf, Wanted(1, since_s=wanted.before_s))).candles
     )
-    stretch = Stretch(page.candles[-1].ts * 1000, wanted.before_s * 1000)
-    gaps = await asyncio.to_thread(gateway.reading.archive.gaps, instrument, stretch)
+    interval = Interval(page.candles[-1].ts * 1000, wanted.before_s * 1000)
+    gaps = await asyncio.to_thread(gateway.reading.archive.gaps, instrument, interval)
     candles = filled(
         page.candles,
         gateway.calendar,
         gateway.class_of(instrument),
         until_s=wanted.before_s if has_later else newest.ts,
         limit=wanted.limit,
-        gaps=[Stretch(gap.from_ms, _FAR_MS if gap.to_ms is None else gap.to_ms) for gap in gaps if gap.broken],
+        gaps=[Interval(gap.from_ms, _FAR_MS if gap.to_ms is None else gap.to_ms) for gap in gaps if gap.broken],
     )
     return Page(candles, page.more)

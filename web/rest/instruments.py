@@ -1,4 +1,4 @@
-"""What the API gateway of the system that this one replaces offered: instruments, and arrays of a stretch of time."""
+"""What the API gateway of the system that this one replaces offered: instruments, and arrays of an interval of time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from web.rest.queries import FAR_S, Exchange, Limit, Time, Timeframe, Token, sec
 _TICK = msgspec.json.Decoder(TickJson).decode
 
 
-class StretchQuery(msgspec.Struct, rename={"from_": "from"}):
+class IntervalQuery(msgspec.Struct, rename={"from_": "from"}):
     """Candles with ``from <= ts < to``: the newest ``limit`` of them."""
 
     token: Token
@@ -79,8 +79,8 @@ async def tokens(gateway: Gateway) -> list[InstrumentJson]:
 
 
 @get("/candles", example="token=99926000&tf=60&from=2026-11-24T09:15&limit=2")
-async def candles(gateway: Gateway, query: StretchQuery) -> Sequence[AnyCandle]:
-    """Return closed candles of a stretch of time, the oldest first."""
+async def candles(gateway: Gateway, query: IntervalQuery) -> Sequence[AnyCandle]:
+    """Return closed candles of an interval of time, the oldest first."""
     instrument = await gateway.instrument(query.token, query.exchange)
     page = await page_of(gateway, instrument, query.tf, _wanted(query))
     return page.candles[::-1]
@@ -88,7 +88,7 @@ async def candles(gateway: Gateway, query: StretchQuery) -> Sequence[AnyCandle]:
 
 @get("/indicators", example="token=99926000&name=SMA_20&tf=60&limit=2")
 async def values(gateway: Gateway, query: ValuesQuery) -> list[IndicatorJson]:
-    """Return confirmed values of a stretch of time, the oldest first."""
+    """Return confirmed values of an interval of time, the oldest first."""
     instrument = await gateway.instrument(query.token, query.exchange)
     name = known_name(query.name)
     rows = await gateway.reading.values(instrument, name, query.tf, _wanted(query))
@@ -97,5 +97,5 @@ async def values(gateway: Gateway, query: ValuesQuery) -> list[IndicatorJson]:
     return rows[::-1]
 
 
-def _wanted(query: StretchQuery | ValuesQuery) -> Wanted:
+def _wanted(query: IntervalQuery | ValuesQuery) -> Wanted:
     return Wanted(query.limit, before_s=seconds("to", query.to, FAR_S), since_s=seconds("from", query.from_, 0))

@@ -92,7 +92,7 @@ async def time(gateway: Gateway) -> Text:
 
 @get("/udf/history", example="symbol=NSE:99926000&resolution=1&from=0&to=4000000000&countback=2")
 async def history(gateway: Gateway, query: BarsQuery) -> Bars:
-    """Return candles of a stretch of time, in rupees."""
+    """Return candles of an interval of time, in rupees."""
     instrument, timeframe_s, rows = await _bars(gateway, query)
     if not rows:
         earlier = Wanted(1, before_s=_own_time(query.from_, timeframe_s))

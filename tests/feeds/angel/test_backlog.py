@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology.feeds.angel.backlog import ANOTHER_DAY_MS, OLDEST_MS, PAUSES_MS, Backlog, Due, Need
-from topology.market.history import Stretch
+from topology.market.history import Interval
 
 NOW_MS = 1_669_088_700_000
 ONE, TWO = "NSE:3045", "NSE:2885"
@@ -108,7 +108,7 @@ def test_what_is_known_is_the_same_after_a_restart(path: Path) -> None:
     assert not again.changed
     assert again.due(NOW_MS) == Due(ONE, [fill(60), fill(300, reset=True), repair(0, 5)])
     assert again.lacking(ONE, {60: 600, 300: 251, 900: 1}) == [300, 900]
-    assert again.end_gap(TWO, Stretch(NOW_MS + 5, NOW_MS + 9)) == Stretch(NOW_MS, NOW_MS + 9)
+    assert again.end_gap(TWO, Interval(NOW_MS + 5, NOW_MS + 9)) == Interval(NOW_MS, NOW_MS + 9)
     assert (again.asked, again.warmed) == (7, 5)
 
 
@@ -137,10 +137,10 @@ def test_a_gap_begins_when_it_was_first_noted_whatever_is_noted_until_it_ends(pa
     backlog.save()
     backlog = Backlog(path, "log")
     backlog.begin_gap([ONE], NOW_MS + 30_000)
-    assert backlog.end_gap(ONE, Stretch(NOW_MS + 30_000, NOW_MS + 40_000)) == Stretch(NOW_MS, NOW_MS + 40_000)
-    later = Stretch(NOW_MS + 50_000, NOW_MS + 60_000)
+    assert backlog.end_gap(ONE, Interval(NOW_MS + 30_000, NOW_MS + 40_000)) == Interval(NOW_MS, NOW_MS + 40_000)
+    later = Interval(NOW_MS + 50_000, NOW_MS + 60_000)
     assert backlog.end_gap(ONE, later) == later, "it has ended"
-    earlier = Stretch(NOW_MS - 5_000, NOW_MS + 60_000)
+    earlier = Interval(NOW_MS - 5_000, NOW_MS + 60_000)
     assert backlog.end_gap(TWO, earlier) == earlier
 
 
@@ -160,9 +160,9 @@ def test_repairs_come_first_and_then_what_is_due_for_longest(path: Path) -> None
 
 
 @given(st.permutations([(minute, minute + 1) for minute in range(10)]))
-def test_repairs_that_touch_become_one_in_whatever_order_they_come(stretches: list[tuple[int, int]]) -> None:
+def test_repairs_that_touch_become_one_in_whatever_order_they_come(intervals: list[tuple[int, int]]) -> None:
     backlog = Backlog(Path("nowhere"), "log")
-    for begin, end in stretches:
+    for begin, end in intervals:
         backlog.add(ONE, [repair(begin, end, due_ms=NOW_MS + end)])
     assert backlog.due(FAR_MS) == Due(ONE, [repair(0, 10, due_ms=NOW_MS + 1)])
 

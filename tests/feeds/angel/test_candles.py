@@ -12,16 +12,16 @@ from tests.reference.brute_force import indian_ms
 from topology.feeds.angel.candles import DAY_MS, INTERVALS, Call, calls, read, width_s
 from topology.market import Candle, Instrument
 from topology.market.candle import BROKER
-from topology.market.history import Stretch
+from topology.market.history import Interval
 from topology.market.ticks import LARGEST
 
 DAY = date(2022, 11, 22)
 OPEN_MS = indian_ms(DAY, "09:15")
 SBIN, DOLLAR, CASTOR = (Instrument.parse(text) for text in ("NSE:3045", "CDE:1", "NCX:7"))
-HOUR = Call(60, Stretch(OPEN_MS, OPEN_MS + 3_600_000))
+HOUR = Call(60, Interval(OPEN_MS, OPEN_MS + 3_600_000))
 WIDTHS = st.sampled_from(sorted(INTERVALS))
 STRETCHES = st.builds(
-    lambda from_ms, long_ms: Stretch(from_ms, from_ms + long_ms),
+    lambda from_ms, long_ms: Interval(from_ms, from_ms + long_ms),
     st.integers(OPEN_MS - 900 * DAY_MS, OPEN_MS),
     st.one_of(st.integers(1, DAY_MS), st.integers(1, 900 * DAY_MS), st.integers(1, 30).map(lambda n: n * 30 * DAY_MS)),
 )
@@ -47,24 +47,26 @@ def candle(clock: str, *values: int, instrument: Instrument = SBIN) -> Candle:
 
 
 @given(WIDTHS, STRETCHES)
-def test_calls_cover_a_stretch_exactly_and_none_is_longer_than_the_broker_allows(width: int, stretch: Stretch) -> None:
-    made = list(calls(width, stretch))
-    assert [call.stretch.from_ms for call in made] == [stretch.from_ms, *(call.stretch.to_ms for call in made[:-1])]
-    assert made[-1].stretch.to_ms == stretch.to_ms
+def test_calls_cover_a_stretch_exactly_and_none_is_longer_than_the_broker_allows(
+    width: int, interval: Interval
+) -> None:
+    made = list(calls(width, interval))
+    assert [call.interval.from_ms for call in made] == [interval.from_ms, *(call.interval.to_ms for call in made[:-1])]
+    assert made[-1].interval.to_ms == interval.to_ms
     assert all(0 < to_ms - from_ms <= INTERVALS[width][1] * DAY_MS for _, (from_ms, to_ms) in made)
     assert {call.width_s for call in made} == {width}
 
 
 @given(WIDTHS, STRETCHES)
 def test_a_call_names_indian_minutes_and_every_candle_that_starts_in_its_stretch_lies_between_them(
-    width: int, stretch: Stretch
+    width: int, interval: Interval
 ) -> None:
-    for call in calls(width, stretch):
+    for call in calls(width, interval):
         sent = call.parameters(SBIN)
         first, last = (
             round(datetime.fromisoformat(f"{sent[name]}+05:30").timestamp()) * 1000 for name in ("fromdate", "todate")
         )
-        from_ms, to_ms = call.stretch
+        from_ms, to_ms = call.interval
         assert first <= from_ms < first + 60_000
         assert last < to_ms <= last + 60_000, "a candle that starts at the end is of the next call"
         assert last - first < INTERVALS[width][1] * DAY_MS + 60_000
@@ -80,18 +82,18 @@ def test_a_call_goes_by_the_names_of_the_broker() -> None:
 
 @given(st.integers(1, 1_440).map(lambda minutes: minutes * 60), STRETCHES)
 def test_candles_of_a_minute_are_asked_for_where_one_call_brings_them_and_else_the_widest_that_fit(
-    timeframe_s: int, stretch: Stretch
+    timeframe_s: int, interval: Interval
 ) -> None:
-    width = width_s(timeframe_s, stretch)
+    width = width_s(timeframe_s, interval)
     assert width is not None
     assert timeframe_s % width == 0
-    fitting = [each for each in INTERVALS if timeframe_s % each == 0 and len(list(calls(each, stretch))) == 1]
+    fitting = [each for each in INTERVALS if timeframe_s % each == 0 and len(list(calls(each, interval))) == 1]
     assert width == (min(fitting) if fitting else max(each for each in INTERVALS if timeframe_s % each == 0))
 
 
 @given(st.integers(1, 86_400).filter(lambda timeframe_s: timeframe_s % 60), STRETCHES)
-def test_there_are_none_for_timeframes_that_are_no_whole_minutes(timeframe_s: int, stretch: Stretch) -> None:
-    assert width_s(timeframe_s, stretch) is None
+def test_there_are_none_for_timeframes_that_are_no_whole_minutes(timeframe_s: int, interval: Interval) -> None:
+    assert width_s(timeframe_s, interval) is None
 
 
 def test_rupees_become_paise_exactly() -> None:

@@ -37,7 +37,7 @@ class Clock:
 
 
 def most_in_a_window(times: list[float], seconds: float) -> int:
-    """Count the calls in the fullest stretch ``[t, t + seconds)``: it can be moved until it begins with a call."""
+    """Count the calls in the fullest interval ``[t, t + seconds)``: it can be moved until it begins with a call."""
     return max((bisect_left(times, at_s + seconds) - number for number, at_s in enumerate(times)), default=0)
 
 

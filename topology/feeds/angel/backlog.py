@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from topology.market.history import Stretch
+from topology.market.history import Interval
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ OLDEST_MS = 30 * 86_400_000  # what can't be had for longer is given up, the rep
 
 
 class Need(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A stretch of one timeframe to ask for, and when. Times are milliseconds since the epoch.
+    """An interval of one timeframe to ask for, and when. Times are milliseconds since the epoch.
 
     A ``revision`` of 0 fills in what is missing, 1 corrects. ``reset`` starts afresh.
     """
@@ -144,11 +144,11 @@ class Backlog:
             self._kept.gaps[instrument] = min(self._kept.gaps.get(instrument, from_ms), from_ms)
             self.changed = True
 
-    def end_gap(self, instrument: str, gap: Stretch) -> Stretch:
-        """Return the stretch of a gap that is over, with what was noted of its beginning, before a restart too."""
+    def end_gap(self, instrument: str, gap: Interval) -> Interval:
+        """Return the interval of a gap that is over, with what was noted of its beginning, before a restart too."""
         begun_ms = self._kept.gaps.pop(instrument, gap.from_ms)
         self.changed = True
-        return Stretch(min(begun_ms, gap.from_ms), gap.to_ms)
+        return Interval(min(begun_ms, gap.from_ms), gap.to_ms)
 
     def due(self, now_ms: int) -> Due | None:
         """Return what is most urgent, None where nothing is due: repairs first, then what is due for longest."""

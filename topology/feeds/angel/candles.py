@@ -1,4 +1,4 @@
-"""The broker's candles of the past (``getCandleData``): the calls that bring a stretch, and what they answer. Pure.
+"""The broker's candles of the past (``getCandleData``): the calls that bring an interval, and what they answer. Pure.
 
 A call names an interval and two Indian times, and both a candle that starts at the first and one that starts at the
 second are in its answer. Prices are rupees. Source: the broker's API documentation and forum.
@@ -15,7 +15,7 @@ import msgspec
 from topology.market import Candle
 from topology.market.calendar import IST
 from topology.market.candle import BROKER
-from topology.market.history import Stretch
+from topology.market.history import Interval
 from topology.market.instruments import Instrument, price_divisor
 from topology.market.ticks import LARGEST
 
@@ -31,10 +31,10 @@ _NAMES = {"CDE": "CDS", "NCX": "NCDEX"}  # where the broker's name is another th
 
 
 class Call(NamedTuple):
-    """One question: candles of ``width_s`` seconds that start in ``stretch``."""
+    """One question: candles of ``width_s`` seconds that start in ``interval``."""
 
     width_s: int
-    stretch: Stretch
+    interval: Interval
 
     def parameters(self, instrument: Instrument) -> dict[str, str]:
         """Return what to send."""
@@ -42,26 +42,26 @@ class Call(NamedTuple):
             "exchange": _NAMES.get(instrument.exchange, instrument.exchange),
             "symboltoken": instrument.token,
             "interval": INTERVALS[self.width_s][0],
-            "fromdate": _indian(self.stretch.from_ms),
-            "todate": _indian(self.stretch.to_ms - 1),
+            "fromdate": _indian(self.interval.from_ms),
+            "todate": _indian(self.interval.to_ms - 1),
         }
 
 
-def width_s(timeframe_s: int, stretch: Stretch) -> int | None:
+def width_s(timeframe_s: int, interval: Interval) -> int | None:
     """Return the seconds of the candles to ask for, which divide the timeframe; None where there are none such.
 
     Those of a minute where one call brings them, since candles of a timeframe are made of them best; else the widest.
     """
     widths = [width for width in INTERVALS if timeframe_s % width == 0]
-    fitting = [width for width in widths if stretch.to_ms - stretch.from_ms <= INTERVALS[width][1] * DAY_MS]
+    fitting = [width for width in widths if interval.to_ms - interval.from_ms <= INTERVALS[width][1] * DAY_MS]
     return min(fitting, default=max(widths, default=None))
 
 
-def calls(width: int, stretch: Stretch) -> Iterator[Call]:
-    """Cut a stretch into calls, oldest first."""
+def calls(width: int, interval: Interval) -> Iterator[Call]:
+    """Cut an interval into calls, oldest first."""
     longest_ms = INTERVALS[width][1] * DAY_MS
-    for from_ms in range(stretch.from_ms, stretch.to_ms, longest_ms):
-        yield Call(width, Stretch(from_ms, min(from_ms + longest_ms, stretch.to_ms)))
+    for from_ms in range(interval.from_ms, interval.to_ms, longest_ms):
+        yield Call(width, Interval(from_ms, min(from_ms + longest_ms, interval.to_ms)))
 
 
 class Answer(NamedTuple):
@@ -81,7 +81,7 @@ def read(data: object, instrument: Instrument, call: Call) -> Answer:
     found: dict[int, Candle] = {}
     for row in rows:
         candle = _candle(row, str(instrument), call.width_s, units)
-        if candle is not None and call.stretch.from_ms <= candle.start_ms < call.stretch.to_ms:
+        if candle is not None and call.interval.from_ms <= candle.start_ms < call.interval.to_ms:
             found[candle.start_ms] = candle
     return Answer([found[start_ms] for start_ms in sorted(found)], len(rows) - len(found))
 

@@ -1,4 +1,4 @@
-"""Doubts: packets that could not be read or came wrong, and the stretch in which candles may be wrong for it. Pure."""
+"""Doubts: packets that could not be read or came wrong, and the interval in which candles may be wrong for it. Pure."""
 
 from __future__ import annotations
 

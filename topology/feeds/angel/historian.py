@@ -19,7 +19,7 @@ from topology.market.calendar import NotCovered
 from topology.market.gaps import FAR
 from topology.market.history import (
     History,
-    Stretch,
+    Interval,
     candle_interval,
     resampled,
     traded_until,
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 FEWEST, PERIODS = 250, 3  # candles before an open: so many, and so many times the longest period
 AFTER_MS = 10_000  # the stages have closed a candle: the broker has it too by then
-FRESH_MS = 600_000  # for so long after the end of a stretch the broker's last candles of it may not be there yet
+FRESH_MS = 600_000  # for so long after the end of an interval the broker's last candles of it may not be there yet
 MINUTE_MS = 60_000
 LOOKS_EVERY_S, UNANSWERED_S = 1.0, 10.0
 SAVES_EVERY_S = 3.0  # under `OLD_MS`: what a kill takes away lies in the gap that begins with the next start
@@ -49,7 +49,7 @@ class _Part(NamedTuple):
     """What is asked for now of a need: whole candles, all of which have ended."""
 
     need: Need
-    stretch: Stretch
+    interval: Interval
 
 
 class Historian:
@@ -121,9 +121,9 @@ class Historian:
         if gap.to_ms is None:
             self._backlog.begin_gap(gap.instruments, gap.from_ms)
             return
-        found: dict[tuple[str, Stretch], list[Need]] = {}  # nearly all have the same
+        found: dict[tuple[str, Interval], list[Need]] = {}  # nearly all have the same
         for instrument in gap.instruments:
-            key = self._classes[instrument], self._backlog.end_gap(instrument, Stretch(gap.from_ms, gap.to_ms))
+            key = self._classes[instrument], self._backlog.end_gap(instrument, Interval(gap.from_ms, gap.to_ms))
             if key not in found:
                 found[key] = self._repairs(*key)
             self._backlog.add(instrument, found[key])
@@ -170,7 +170,7 @@ class Historian:
             self._backlog.add(instrument, needs)
             self._backlog.promise(instrument, {each: self.counts[each] for each in timeframes})
 
-    def _repairs(self, instrument_class: str, gap: Stretch) -> list[Need]:
+    def _repairs(self, instrument_class: str, gap: Interval) -> list[Need]:
         """Return what repairs a gap: of each timeframe the candles that it overlaps with, once the last has ended."""
         if traded_until(self._calendar, instrument_class, gap) is None:
             return []
@@ -184,7 +184,7 @@ class Historian:
     async def _bring(self, due: Due, ask: Ask, tell: Tell) -> None:
         """Ask for what is due of an instrument, and write what comes."""
         for width, parts in self._by_width(due).items():
-            hull = Stretch(min(part.stretch.from_ms for part in parts), max(part.stretch.to_ms for part in parts))
+            hull = Interval(min(part.interval.from_ms for part in parts), max(part.interval.to_ms for part in parts))
             try:
                 candles = await self._asked(due.instrument, width, hull, ask)
             except BrokerError as error:
@@ -198,10 +198,10 @@ class Historian:
             for part in parts:
                 await self._use(due.instrument, part, candles, tell)
 
-    async def _asked(self, instrument: str, width: int, stretch: Stretch, ask: Ask) -> list[Candle]:
+    async def _asked(self, instrument: str, width: int, interval: Interval, ask: Ask) -> list[Candle]:
         candles: list[Candle] = []
         of = Instrument.parse(instrument)
-        for call in calls(width, stretch):
+        for call in calls(width, interval):
             answer = read(await ask(call.parameters(of)), of, call)
             candles += answer.candles
             if answer.refused:
@@ -212,44 +212,44 @@ class Historian:
         """Group what can be asked for now by the width of the candles that answer it."""
         groups: dict[int, list[_Part]] = {}
         for need in due.needs:
-            if (stretch := self._ended(due.instrument, need)) is not None:
-                width = width_s(need.timeframe_s, stretch)
+            if (interval := self._ended(due.instrument, need)) is not None:
+                width = width_s(need.timeframe_s, interval)
                 assert width is not None, "only timeframes of whole minutes are asked for"
-                groups.setdefault(width, []).append(_Part(need, stretch))
+                groups.setdefault(width, []).append(_Part(need, interval))
         return groups
 
-    def _ended(self, instrument: str, need: Need) -> Stretch | None:
+    def _ended(self, instrument: str, need: Need) -> Interval | None:
         """Return the candles of a need that have ended. Where there are none put it off until one has."""
         now_ms, after_ms = self._clock.now_ms(), self._lateness_ms + AFTER_MS
         next_ = self._candle(instrument, need.timeframe_s, now_ms - after_ms)
         ended_ms = now_ms - after_ms if next_ is None else next_.from_ms
-        stretch = Stretch(need.from_ms, min(need.to_ms, ended_ms) if need.repairs else ended_ms)
-        if stretch.to_ms > stretch.from_ms:
-            return stretch
+        interval = Interval(need.from_ms, min(need.to_ms, ended_ms) if need.repairs else ended_ms)
+        if interval.to_ms > interval.from_ms:
+            return interval
         self._backlog.put_off(instrument, need, (now_ms if next_ is None else next_.to_ms) + after_ms)
         return None
 
     async def _use(self, instrument: str, part: _Part, candles: list[Candle], tell: Tell) -> None:
         """Write what answers a part of a need, or ask for it again later."""
-        need, stretch = part
+        need, interval = part
         now_ms = self._clock.now_ms()
-        inside = [one for one in candles if stretch.from_ms <= one.start_ms < stretch.to_ms]
-        lacks_some = not inside or self._lacks_end(instrument, stretch, candles)
+        inside = [one for one in candles if interval.from_ms <= one.start_ms < interval.to_ms]
+        lacks_some = not inside or self._lacks_end(instrument, interval, candles)
         if lacks_some and self._backlog.postpone(instrument, need, now_ms):
             return
         if not inside:
             self._tally.nothing(instrument)
             self._backlog.give_up(instrument, need, now_ms)
             return
-        made = resampled(inside, self._calendar, self._classes[instrument], need.timeframe_s, stretch)
+        made = resampled(inside, self._calendar, self._classes[instrument], need.timeframe_s, interval)
         if made:
             await tell(History(instrument, need.timeframe_s, made, need.revision, need.reset))
         self._tally.came(instrument, need.revision, len(made))
-        self._backlog.done(instrument, need, stretch.to_ms if need.repairs else FAR)
+        self._backlog.done(instrument, need, interval.to_ms if need.repairs else FAR)
 
-    def _lacks_end(self, instrument: str, stretch: Stretch, candles: list[Candle]) -> bool:
-        """Say whether the broker may not have the last candles of a stretch yet."""
-        until_ms = traded_until(self._calendar, self._classes[instrument], stretch)
+    def _lacks_end(self, instrument: str, interval: Interval, candles: list[Candle]) -> bool:
+        """Say whether the broker may not have the last candles of an interval yet."""
+        until_ms = traded_until(self._calendar, self._classes[instrument], interval)
         if until_ms is None or not candles or self._clock.now_ms() - until_ms >= FRESH_MS:
             return False
         return candles[-1].start_ms + candles[-1].timeframe_s * 1000 < until_ms
@@ -269,7 +269,7 @@ class Historian:
         for detail, instruments in self._tally.told():
             self._events("history", detail, instruments=instruments)
 
-    def _candle(self, instrument: str, timeframe_s: int, time_ms: int) -> Stretch | None:
+    def _candle(self, instrument: str, timeframe_s: int, time_ms: int) -> Interval | None:
         try:
             return candle_interval(self._calendar, self._classes[instrument], timeframe_s, time_ms)
         except NotCovered:

@@ -17,10 +17,10 @@ from agents.process_guard import REFUSED, StallGuard, end_process
 from agents.stage_runner import HOLD_S
 from topology.log.frames import DERIVED, TICKS, FrameError, Poison, TickFrame, tick_frame
 from topology.log.position import Order, order
-from topology.sinks.applied import AnyFrame, Applied, Source, Stored
+from topology.sinks.applied import AnyFrame, Applied, Source, StoredFrame
 
 Event = EventT[bytes]
-Write = Callable[[list[Stored]], Awaitable[None]]
+Write = Callable[[list[StoredFrame]], Awaitable[None]]
 
 BATCH_ROWS = 100  # a batch is written when it has this many rows,
 BATCH_S = 0.2  # or when its first frame is this old
@@ -34,7 +34,7 @@ class _SourceState:
     def __init__(self, applied: Applied | None) -> None:
         # A sink that has only passed over frames of another run has an offset and no position yet.
         self.position = None if applied is None or applied.position < 0 else applied.position
-        self.held: dict[int, tuple[Event, Stored]] = {}
+        self.held: dict[int, tuple[Event, StoredFrame]] = {}
         self.held_since_s = 0.0
 
 
@@ -62,7 +62,7 @@ class SinkRunner:
             batch_s,
         )
         self._readers: dict[Source, _SourceState] = {}
-        self._pending: list[tuple[Event, Stored]] = []
+        self._pending: list[tuple[Event, StoredFrame]] = []
         self._since_s = 0.0
         self._news, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._room.set()
@@ -105,7 +105,7 @@ class SinkRunner:
         reader = self._readers.get((stage, message.partition))
         if reader is None:
             return
-        stored = Stored(stage, message.partition, message.offset, self._decode(stage, event))
+        stored = StoredFrame(stage, message.partition, message.offset, self._decode(stage, event))
         self._place(reader, event, stored)
         if len(self._pending) >= MAX_PENDING:
             self._room.clear()
@@ -125,7 +125,7 @@ class SinkRunner:
                 f"{event.message.topic} partition {event.message.partition} offset {event.message.offset}: {error}"
             )
 
-    def _place(self, reader: _SourceState, event: Event, stored: Stored) -> None:
+    def _place(self, reader: _SourceState, event: Event, stored: StoredFrame) -> None:
         match order(reader.position, stored.position):
             case Order.DUPLICATE:
                 self._queue(event, stored)  # the sink drops it, and notes that it was read
@@ -141,7 +141,7 @@ class SinkRunner:
                 reader.position = position
                 reader.held_since_s = time.monotonic() if reader.held else 0.0
 
-    def _queue(self, event: Event, stored: Stored) -> None:
+    def _queue(self, event: Event, stored: StoredFrame) -> None:
         if not self._pending:
             self._since_s = time.monotonic()
         self._pending.append((event, stored))
@@ -162,7 +162,7 @@ class SinkRunner:
             await self._write([stored for _, stored in batch])
             self._written(batch)
 
-    def _written(self, batch: list[tuple[Event, Stored]]) -> None:
+    def _written(self, batch: list[tuple[Event, StoredFrame]]) -> None:
         for event, stored in batch:
             metrics = self._metrics_of(stored.stage)
             clock_ms = stored.frame.clock_ms
@@ -201,6 +201,6 @@ class SinkRunner:
         return self.metrics[stage]
 
 
-def _rows(stored: Stored) -> int:
+def _rows(stored: StoredFrame) -> int:
     frame = stored.frame
     return len(frame.ticks) if isinstance(frame, TickFrame) else len(frame.rows) + len(frame.live)

@@ -42,7 +42,7 @@ from topology.log.timeframe_stage import TimeframeStage
 from topology.market.ticks import Tick
 from topology.reload import Reloaded, reload
 from topology.settings import Settings
-from topology.sinks.applied import Stored
+from topology.sinks.applied import StoredFrame
 from topology.sinks.past import Past
 from topology.sinks.sqlite import Archive
 
@@ -59,7 +59,7 @@ class World:
         self.stages = [
             [kind(log.header.log, 0) for kind in (CandleStage, TimeframeStage, IndicatorStage)] for _ in "12"
         ]
-        self.made: list[Stored] = []
+        self.made: list[StoredFrame] = []
         self._read = [0] * PARTITIONS
 
     async def trade(self, from_ms: int, to_ms: int) -> None:
@@ -81,7 +81,7 @@ class World:
                     for stage, topic in zip(stages, (CANDLES, TIMEFRAMES, INDICATORS), strict=True):
                         frame = stage.apply(record.offset, frame, live=False)
                         assert frame.unusable == ""
-                        self.made.append(Stored(topic, partition, record.offset, frame))
+                        self.made.append(StoredFrame(topic, partition, record.offset, frame))
                 self._read[partition] = end
         self.archive.write(self.made)
 

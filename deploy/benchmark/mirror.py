@@ -31,7 +31,7 @@ from topology.log.frames import (
 from topology.log.position import partition_of
 from topology.market import Candle, Tick
 from topology.settings import Settings
-from topology.sinks.applied import Stored
+from topology.sinks.applied import StoredFrame
 from topology.sinks.breaker import Breaker
 from topology.sinks.redis import Mirror, connect, watched_in
 from topology.sinks.streams import Streams
@@ -123,7 +123,7 @@ async def _run(client: Redis, records: Sequence[Record], watched: int | None) ->
     before, started_s = await _spent(client), time.process_time()
     for stage, partition, position, record in records:
         frame = TICK_FRAME.decode(record) if stage == TICKS else DERIVED[stage].decode(record)
-        await mirror.apply([Stored(stage, partition, position, frame)], watched=who)
+        await mirror.apply([StoredFrame(stage, partition, position, frame)], watched=who)
     cpu_s, after = time.process_time() - started_s, await _spent(client)
     said, redis_s = (end - start for start, end in zip(before, after, strict=True))
     return Mirroring(watched, said / SECONDS, cpu_s / SECONDS * 1000, redis_s / SECONDS * 1000)

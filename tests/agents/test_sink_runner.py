@@ -19,7 +19,7 @@ from agents.sink_runner import BATCH_ROWS, BATCH_S, MAX_BATCH, MAX_PENDING, Sink
 from agents.stage_runner import HOLD_S
 from topology.log.frames import CANDLES, TICKS, VERSION, CandleFrame, TickFrame, encode
 from topology.market.candle import Candle
-from topology.sinks.applied import NOTHING, Applied, Source, Stored, news
+from topology.sinks.applied import NOTHING, Applied, Source, StoredFrame, news
 
 LOG = "log"
 NEVER = 1e9
@@ -59,7 +59,7 @@ class Sink:
     async def positions(self) -> dict[Source, Applied]:
         return dict(self.applied)
 
-    async def write(self, frames: list[Stored]) -> None:
+    async def write(self, frames: list[StoredFrame]) -> None:
         self.writing.set()
         await self.may_write.wait()
         for source in {stored.source for stored in frames}:
@@ -266,7 +266,7 @@ async def test_nothing_is_acknowledged_before_it_is_written(sink: Sink) -> None:
 
 
 async def test_a_write_that_fails_acknowledges_nothing_and_ends_the_role(sink: Sink) -> None:
-    async def full(frames: list[Stored]) -> None:
+    async def full(frames: list[StoredFrame]) -> None:
         raise OSError("the disk is full")
 
     sink.write = full  # type: ignore[method-assign]

@@ -18,7 +18,7 @@ from topology.embedded import Valkey, free_port
 from topology.log.frames import TICKS, TickFrame
 from topology.market import Tick
 from topology.settings import Settings
-from topology.sinks.applied import Stored
+from topology.sinks.applied import StoredFrame
 
 NIFTY = "NSE:99926000"
 CHANNEL = f"pub:tick:{NIFTY}"
@@ -50,9 +50,9 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
-def tick(position: int) -> Stored:
+def tick(position: int) -> StoredFrame:
     frame = TickFrame(1, "log", 1, position, 1000, 0, [], [Tick(NIFTY, 100 + position, 1000)])
-    return Stored(TICKS, 0, position, frame)
+    return StoredFrame(TICKS, 0, position, frame)
 
 
 async def test_live_values_follow_who_listens_and_stop_with_redis(

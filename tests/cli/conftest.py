@@ -36,7 +36,7 @@ from topology.log.indicator_stage import IndicatorStage
 from topology.log.timeframe_stage import TimeframeStage
 from topology.market.ticks import Tick
 from topology.settings import Address, Settings
-from topology.sinks.applied import Stored
+from topology.sinks.applied import StoredFrame
 from topology.sinks.breaker import Breaker
 from topology.sinks.redis import Mirror, connect
 from topology.sinks.sqlite import Archive
@@ -94,7 +94,7 @@ class WrittenLog:
         self.settings = settings
         bootstrap, namespace = settings.bootstrap, settings.namespace
         self.log = asyncio.run(topics.create(bootstrap, namespace, PARTITIONS, from_settings(settings)))
-        self.stored: list[Stored] = []
+        self.stored: list[StoredFrame] = []
         self._stages = [self._fresh() for _ in range(PARTITIONS)]
         self._sequence = 0
 
@@ -116,7 +116,7 @@ class WrittenLog:
             sent = await producer.send_and_wait(
                 self.log.topic(TICKS), encode(frame), partition=partition, timestamp_ms=frame.clock_ms
             )
-            self.stored.append(Stored(TICKS, partition, sent.offset, frame))
+            self.stored.append(StoredFrame(TICKS, partition, sent.offset, frame))
             made = frame
             for stage, topic in list(zip(self._stages[partition], (CANDLES, TIMEFRAMES, INDICATORS), strict=True))[
                 :derive
@@ -125,7 +125,7 @@ class WrittenLog:
                 at = await producer.send_and_wait(
                     self.log.topic(topic), encode(made), partition=partition, timestamp_ms=made.clock_ms
                 )
-                self.stored.append(Stored(topic, partition, at.offset, made))
+                self.stored.append(StoredFrame(topic, partition, at.offset, made))
         await producer.stop()
 
     def save(self, stages: tuple[str, ...] = (TICKS, CANDLES, TIMEFRAMES)) -> None:

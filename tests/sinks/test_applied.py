@@ -5,15 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology.log.frames import CANDLES, TICKS, CandleFrame, TickFrame
-from topology.sinks.applied import NOTHING, Applied, ForeignLogError, PositionError, Stored, is_mine, news, run_of
+from topology.sinks.applied import NOTHING, Applied, ForeignLogError, PositionError, StoredFrame, is_mine, news, run_of
 
 
-def stored(position: int, offset: int, *, log: str = "log", run: int = 1) -> Stored:
-    return Stored(CANDLES, 0, offset, CandleFrame(1, log, run, position, position * 10, [], "", [], []))
+def stored(position: int, offset: int, *, log: str = "log", run: int = 1) -> StoredFrame:
+    return StoredFrame(CANDLES, 0, offset, CandleFrame(1, log, run, position, position * 10, [], "", [], []))
 
 
 @st.composite
-def readings(draw: st.DrawFn) -> list[Stored]:
+def readings(draw: st.DrawFn) -> list[StoredFrame]:
     """A topic with contiguous positions in which intervals are repeated, as restarted workers repeat them."""
     first, positions = draw(st.integers(0, 3)), list[int]()
     end = first
@@ -25,7 +25,7 @@ def readings(draw: st.DrawFn) -> list[Stored]:
 
 @given(readings(), st.data())
 def test_each_position_is_news_once_and_in_order_however_the_reading_is_cut(
-    frames: list[Stored], data: st.DataObject
+    frames: list[StoredFrame], data: st.DataObject
 ) -> None:
     applied, seen, duplicates = NOTHING, [], 0
     while frames:
@@ -67,7 +67,7 @@ def test_a_frame_of_another_log_is_refused() -> None:
 
 
 def test_the_position_of_a_tick_frame_is_its_offset_in_every_run() -> None:
-    ticks = Stored(TICKS, 0, 12, TickFrame(1, "log", 1, 1, 1000, 0, [], []))
+    ticks = StoredFrame(TICKS, 0, 12, TickFrame(1, "log", 1, 1, 1000, 0, [], []))
 
     assert news(Applied(11, 11), [ticks], log="log", run=3).applied == Applied(12, 12, 1000)
     assert run_of(TICKS, 3) == run_of(TICKS, 4)

@@ -8,7 +8,7 @@ import pytest
 
 from topology.log.frames import CANDLES, TIMEFRAMES, VERSION, CandleFrame, TimeframeFrame
 from topology.market.candle import PARTIAL, Candle
-from topology.sinks.applied import ForeignLogError, Stored
+from topology.sinks.applied import ForeignLogError, StoredFrame
 from topology.sinks.past import Past
 from topology.sinks.sqlite import Archive, ArchiveError
 
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
         for stage, kind, timeframe_s in ((CANDLES, CandleFrame, 1), (TIMEFRAMES, TimeframeFrame, 60)):
             rows = [candle(n, timeframe_s, name) for name in ("NSE:1594", "BSE:1594") for n in range(5)]
             frame = kind(VERSION, "log", 0, 0, START_MS + timeframe_s * 5000, [], "", rows, [])
-            archive.write([Stored(stage, 1, 0, frame)])
+            archive.write([StoredFrame(stage, 1, 0, frame)])
     return path
 
 

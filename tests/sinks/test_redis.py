@@ -29,7 +29,7 @@ from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
 from topology.sinks import redis as sink
-from topology.sinks.applied import Applied, ForeignLogError, PositionError, Stored
+from topology.sinks.applied import Applied, ForeignLogError, PositionError, StoredFrame
 from topology.sinks.breaker import Breaker, Circuit
 from topology.sinks.redis import Mirror, MirrorAwayError, Mirrored, MirrorEmptiedError, connect, watched_in
 from topology.sinks.streams import Streams
@@ -80,15 +80,17 @@ def seconds(
     run: int = 1,
     instruments: Sequence[str] = (NIFTY,),
     live: Sequence[Candle] = (),
-) -> Stored:
+) -> StoredFrame:
     start_ms = OPEN_MS + position * 1000
     rows = [Candle(instrument, 1, start_ms, 100, 110, 90, 105, 5, 3) for instrument in instruments]
     frame = CandleFrame(1, "log", run, position, start_ms, [], "", rows, list(live))
-    return Stored(CANDLES, 0, position if offset is None else offset, frame)
+    return StoredFrame(CANDLES, 0, position if offset is None else offset, frame)
 
 
-def tick(position: int, price: int) -> Stored:
-    return Stored(TICKS, 0, position, TickFrame(1, "log", 1, position, OPEN_MS, 0, [], [Tick(NIFTY, price, OPEN_MS)]))
+def tick(position: int, price: int) -> StoredFrame:
+    return StoredFrame(
+        TICKS, 0, position, TickFrame(1, "log", 1, position, OPEN_MS, 0, [], [Tick(NIFTY, price, OPEN_MS)])
+    )
 
 
 async def entries(client: Redis, instrument: str = NIFTY) -> list[int]:
@@ -131,8 +133,8 @@ async def test_timeframes_and_indicators_have_their_own_keys(client: Redis, mirr
     candle = Candle(NIFTY, 60, OPEN_MS, 100, 110, 90, 105, 5, 3)
     value = IndicatorValue(NIFTY, "SMA_9", 60, OPEN_MS, 1.23456)
     head = (1, "log", 1, 4, OPEN_MS, list[Configure](), "")
-    await mirror.apply([Stored(TIMEFRAMES, 0, 4, TimeframeFrame(*head, [candle], []))])
-    await mirror.apply([Stored(INDICATORS, 0, 4, IndicatorFrame(*head, [value], []))])
+    await mirror.apply([StoredFrame(TIMEFRAMES, 0, 4, TimeframeFrame(*head, [candle], []))])
+    await mirror.apply([StoredFrame(INDICATORS, 0, 4, IndicatorFrame(*head, [value], []))])
 
     assert set(await client.keys("*:NSE:*")) == {
         b"candle:60s:NSE:99926000",
@@ -151,7 +153,7 @@ async def test_a_correction_is_published_and_changes_neither_stream_nor_latest_v
     corrected = Candle(NIFTY, 60, OPEN_MS, 100, 111, 90, 106, 6, 0, BROKER)
     history = [History(NIFTY, 60, [corrected], 1)]
     frame = TimeframeFrame(1, "log", 1, 0, OPEN_MS, [], "", [candle], [], history)
-    await mirror.apply([Stored(TIMEFRAMES, 0, 0, frame)])
+    await mirror.apply([StoredFrame(TIMEFRAMES, 0, 0, frame)])
 
     (_, first), (channel, second) = await heard(listener, 2)
     assert channel == "pub:candle:60s:NSE:99926000"
@@ -519,6 +521,6 @@ async def test_what_a_frame_has_for_a_channel_is_said_in_one_call(
 
     monkeypatch.setattr(mirror, "_script", noted)
     rows = [Candle(name, 1, OPEN_MS + n * 1000, 1, 1, 1, 1, 0, 1) for n in range(4) for name in ("NSE:1", "NSE:2")]
-    await mirror.apply([Stored(CANDLES, 0, 0, CandleFrame(1, "log", 1, 0, OPEN_MS, [], "", rows, []))])
+    await mirror.apply([StoredFrame(CANDLES, 0, 0, CandleFrame(1, "log", 1, 0, OPEN_MS, [], "", rows, []))])
     assert [len(names) for names in calls] == [4, 4]
     assert await entries(client, "NSE:1") == [0] * 4

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from topology.feeds.angel.doubts import Doubts
 from topology.log.frames import CANDLES, CandleFrame
 from topology.market.gaps import Gap
-from topology.sinks.applied import PositionError, Stored, Written
+from topology.sinks.applied import PositionError, StoredFrame, Written
 from topology.sinks.sqlite import Archive
 
 ONE, TWO = INSTRUMENTS = ("NSE:1", "BSE:2")
@@ -23,10 +23,10 @@ Table = dict[tuple[str, int], tuple[int | None, bool]]
 Doubted = tuple[list[list[Gap]], list[tuple[str, int, int]]]
 
 
-def telling(position: int, *gaps: Gap, run: int = 1) -> Stored:
+def telling(position: int, *gaps: Gap, run: int = 1) -> StoredFrame:
     """A frame that tells of gaps."""
     frame = CandleFrame(1, "log", run, position, 1000 + position, [], "", [], [], gaps=list(gaps))
-    return Stored(CANDLES, 0, position, frame)
+    return StoredFrame(CANDLES, 0, position, frame)
 
 
 def held(path: Path) -> Table:

@@ -32,7 +32,7 @@ from topology.market.candle import BROKER, PARTIAL, Candle
 from topology.market.gaps import Gap
 from topology.market.history import History
 from topology.market.second_candles import LateTick
-from topology.sinks.applied import AnyFrame, Applied, ForeignLogError, PositionError, Source, Stored, Written
+from topology.sinks.applied import AnyFrame, Applied, ForeignLogError, PositionError, Source, StoredFrame, Written
 from topology.sinks.sqlite import (
     SCHEMA_VERSION,
     Archive,
@@ -66,7 +66,7 @@ def stored(
     close: int = 105,
     rows: int = 1,
     gaps: Sequence[Gap] = (),
-) -> Stored:
+) -> StoredFrame:
     """A frame of a stage with ``rows`` rows, of as many instruments."""
     head = (1, log, run, position, DAY_MS + position * 1000, list[Configure](), "")
     frame: AnyFrame
@@ -84,10 +84,10 @@ def stored(
             frame = IndicatorFrame(
                 *head, [IndicatorValue(name, "SMA_9", 60, start_ms, close / 3) for name in names], []
             )
-    return Stored(stage, partition, position if offset is None else offset, frame)
+    return StoredFrame(stage, partition, position if offset is None else offset, frame)
 
 
-def told(position: int, *histories: Told, run: int = 1, row: bool = False, marks: int = BROKER) -> Stored:
+def told(position: int, *histories: Told, run: int = 1, row: bool = False, marks: int = BROKER) -> StoredFrame:
     """A frame with history of ``NSE:00``: by candle number, its close, each with revision; ``row``: and a live row."""
     frame = stored("candles_tf", position, run=run, rows=int(row)).frame
     history = [
@@ -99,7 +99,7 @@ def told(position: int, *histories: Told, run: int = 1, row: bool = False, marks
         )
         for closes, revision in histories
     ]
-    return Stored(TIMEFRAMES, 0, position, replace(frame, history=history))
+    return StoredFrame(TIMEFRAMES, 0, position, replace(frame, history=history))
 
 
 def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
@@ -122,7 +122,7 @@ SOURCES = [(stage, partition) for stage in (CANDLES, TIMEFRAMES, INDICATORS) for
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> list[tuple[list[Stored], bool]]:
+def batches(draw: st.DrawFn) -> list[tuple[list[StoredFrame], bool]]:
     """Batches as an archive sees them that dies now and then: sources mixed, intervals repeated with new offsets.
 
     A repeated frame has another close than the first one, which must win.
@@ -152,9 +152,9 @@ def _value(row: Candle | IndicatorValue) -> float:
 @settings(max_examples=60, deadline=None)
 @given(batches())
 def test_the_tables_hold_each_row_once_as_first_seen_and_the_counts_are_those_of_once(
-    sequence: list[tuple[list[Stored], bool]],
+    sequence: list[tuple[list[StoredFrame], bool]],
 ) -> None:
-    first, last = dict[tuple[str, int, int], Stored](), dict[Source, int]()
+    first, last = dict[tuple[str, int, int], StoredFrame](), dict[Source, int]()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "candles.db"
         for batch, written_twice in sequence:

@@ -22,7 +22,7 @@ from topology.log.frames import (
 from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
-from topology.sinks.applied import Stored
+from topology.sinks.applied import StoredFrame
 from topology.sinks.streams import ENTRIES_PER_MB, HISTORY_SAID, Command, Streams, Watched, stream_lengths, watched_on
 
 NIFTY, RELIANCE = "NSE:99926000", "NSE:2885"
@@ -32,13 +32,13 @@ def candle(instrument: str, start_ms: int, close: int = 105) -> Candle:
     return Candle(instrument, 1, start_ms, 100, 110, 90, close, 5, 3)
 
 
-def candles(position: int, rows: Sequence[Candle], *, live: Sequence[Candle] = (), partition: int = 0) -> Stored:
+def candles(position: int, rows: Sequence[Candle], *, live: Sequence[Candle] = (), partition: int = 0) -> StoredFrame:
     frame = CandleFrame(1, "log", 1, position, 0, [], "", list(rows), list(live))
-    return Stored(CANDLES, partition, position, frame)
+    return StoredFrame(CANDLES, partition, position, frame)
 
 
-def ticks(position: int, *given: Tick) -> Stored:
-    return Stored(TICKS, 0, position, TickFrame(1, "log", 1, position, 0, 0, [], list(given)))
+def ticks(position: int, *given: Tick) -> StoredFrame:
+    return StoredFrame(TICKS, 0, position, TickFrame(1, "log", 1, position, 0, 0, [], list(given)))
 
 
 def test_a_stream_is_as_long_as_clients_expect_where_memory_allows() -> None:
@@ -108,9 +108,9 @@ def test_of_ticks_the_newest_of_each_instrument_is_set_also_when_an_older_one_co
     assert b'"position":8' in nifty.data
 
 
-def timeframes(position: int, rows: list[Candle], *histories: History) -> Stored:
+def timeframes(position: int, rows: list[Candle], *histories: History) -> StoredFrame:
     frame = TimeframeFrame(1, "log", 1, position, 0, [], "", rows, [], list(histories))
-    return Stored(TIMEFRAMES, 0, position, frame)
+    return StoredFrame(TIMEFRAMES, 0, position, frame)
 
 
 def minutes(count: int, revision: int, *, reset: bool = False) -> History:
@@ -156,12 +156,12 @@ def test_history_that_starts_afresh_and_is_not_too_much_is_said() -> None:
 def test_an_indicator_is_named_by_its_timeframe_too() -> None:
     value = IndicatorValue(NIFTY, "SMA_9", 60, 60_000, 1.5)
     frame = IndicatorFrame(1, "log", 1, 0, 0, [], "", [value], [])
-    (command,) = Streams(partitions=1, budget_mb=1).commands([Stored(INDICATORS, 0, 0, frame)], live=True)
+    (command,) = Streams(partitions=1, budget_mb=1).commands([StoredFrame(INDICATORS, 0, 0, frame)], live=True)
 
     assert (command.name, command.id) == ("ind:SMA_9:60s", "60000-0")
 
 
-def everything() -> dict[str, list[Stored]]:
+def everything() -> dict[str, list[StoredFrame]]:
     """By stage, a frame or two with rows, history and live values of two instruments."""
     names = (NIFTY, RELIANCE)
     head = (1, "log", 1, 0, 0, list[Configure](), "")
@@ -171,8 +171,8 @@ def everything() -> dict[str, list[Stored]]:
     return {
         TICKS: [ticks(0, *(Tick(name, 100, 1500) for name in names)), ticks(1, Tick(NIFTY, 101, 1600))],
         CANDLES: [candles(0, seconds, live=seconds), candles(1, [], live=seconds)],
-        TIMEFRAMES: [Stored(TIMEFRAMES, 0, 0, TimeframeFrame(*head, bars, bars, [minutes(2, 1)]))],
-        INDICATORS: [Stored(INDICATORS, 0, 0, IndicatorFrame(*head, values, values))],
+        TIMEFRAMES: [StoredFrame(TIMEFRAMES, 0, 0, TimeframeFrame(*head, bars, bars, [minutes(2, 1)]))],
+        INDICATORS: [StoredFrame(INDICATORS, 0, 0, IndicatorFrame(*head, values, values))],
     }
 
 

@@ -25,7 +25,7 @@ from tests.reference.generated import Batch
 from topology.embedded.loopback import LOOPBACK, free_port
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES, Configure, TickFrame, tick_frame
 from topology.log.frames import TICKS as TICKS_STAGE
-from topology.sinks.applied import Stored
+from topology.sinks.applied import StoredFrame
 from topology.sinks.archived import ArchiveReader
 from topology.sinks.breaker import Breaker
 from topology.sinks.mirrored import MirrorReader
@@ -74,12 +74,12 @@ def two_days() -> tuple[list[TickFrame], list[Made]]:
     return [frame for frame in found if isinstance(frame, TickFrame)], Chain().run(raw)
 
 
-def stored(made: Sequence[Made]) -> dict[str, list[Stored]]:
+def stored(made: Sequence[Made]) -> dict[str, list[StoredFrame]]:
     """Return what stages have made as it lies in the log, by stage."""
     return {
-        CANDLES: [Stored(CANDLES, 0, one.candles.position, one.candles) for one in made],
-        TIMEFRAMES: [Stored(TIMEFRAMES, 0, one.timeframes.position, one.timeframes) for one in made],
-        INDICATORS: [Stored(INDICATORS, 0, one.indicators.position, one.indicators) for one in made],
+        CANDLES: [StoredFrame(CANDLES, 0, one.candles.position, one.candles) for one in made],
+        TIMEFRAMES: [StoredFrame(TIMEFRAMES, 0, one.timeframes.position, one.timeframes) for one in made],
+        INDICATORS: [StoredFrame(INDICATORS, 0, one.indicators.position, one.indicators) for one in made],
     }
 
 
@@ -119,19 +119,19 @@ class Stores:
         streams = Streams(partitions=1, budget_mb=2048)
         self.mirror = Mirror(self.client, log=LOG, run=RUN, streams=streams, breaker=Breaker(lambda: 0.0))
 
-    async def mirrored(self, stages: dict[str, list[Stored]]) -> None:
+    async def mirrored(self, stages: dict[str, list[StoredFrame]]) -> None:
         for frames in stages.values():
             for some in _batches(frames, 200):
                 await self.mirror.apply(some)
 
     async def ticked(self, frames: Sequence[TickFrame], first: int = 0) -> None:
-        await self.mirror.apply([Stored(TICKS_STAGE, 0, first + n, frame) for n, frame in enumerate(frames)])
+        await self.mirror.apply([StoredFrame(TICKS_STAGE, 0, first + n, frame) for n, frame in enumerate(frames)])
 
-    async def archived(self, stages: dict[str, list[Stored]]) -> None:
+    async def archived(self, stages: dict[str, list[StoredFrame]]) -> None:
         await asyncio.to_thread(write, self.path, stages)
 
 
-def write(path: Path, stages: dict[str, list[Stored]]) -> None:
+def write(path: Path, stages: dict[str, list[StoredFrame]]) -> None:
     """Write into an archive; one that lacks is made."""
     archive = Archive(path, log=LOG, run=RUN)
     for frames in stages.values():
@@ -140,7 +140,7 @@ def write(path: Path, stages: dict[str, list[Stored]]) -> None:
     archive.close()
 
 
-def _batches(frames: list[Stored], size: int) -> list[list[Stored]]:
+def _batches(frames: list[StoredFrame], size: int) -> list[list[StoredFrame]]:
     return [frames[start : start + size] for start in range(0, len(frames), size)]
 
 

@@ -64,7 +64,7 @@ from topology.notifiers.notice import Kind, Notice
 from topology.notifiers.telegram import Telegram
 from topology.notifiers.webhook import Webhook
 from topology.settings import LIVE, SIM, Settings, SettingsError
-from topology.sinks.applied import Stored
+from topology.sinks.applied import StoredFrame
 from topology.sinks.breaker import Breaker
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.redis import Mirror, hold_channels
@@ -153,7 +153,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "StageState",
-    "Stored",
+    "StoredFrame",
     "Streams",
     "Telegram",
     "Tick",

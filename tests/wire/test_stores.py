@@ -24,7 +24,7 @@ from tests.wire.inside import (
     Mirror,
     Refusals,
     Settings,
-    Stored,
+    StoredFrame,
     Streams,
     Tick,
     TickFrame,
@@ -39,10 +39,10 @@ from tests.wire.kept import listing
 from tests.wire.written import check
 
 FRAMES = [
-    Stored("ticks", 1, 4711, samples.TICKS),
-    Stored("candles_1s", 1, 5000, samples.CANDLES),
-    Stored("candles_tf", 1, 6000, samples.TIMEFRAMES),
-    Stored("indicators", 1, 7000, samples.INDICATORS),
+    StoredFrame("ticks", 1, 4711, samples.TICKS),
+    StoredFrame("candles_1s", 1, 5000, samples.CANDLES),
+    StoredFrame("candles_tf", 1, 6000, samples.TIMEFRAMES),
+    StoredFrame("indicators", 1, 7000, samples.INDICATORS),
 ]
 INDEX_TICK = TickFrame(1, samples.LOG, 1, 43, samples.AT_MS, 0, [], [Tick(samples.INDEX, 1_800_000, samples.AT_MS)])
 
@@ -66,7 +66,7 @@ async def _mirrored(valkey: Valkey) -> None:
     mirror = Mirror(client, log=samples.LOG, run=4, streams=streams, breaker=Breaker(lambda: 0.0))
     for stored in FRAMES:
         await mirror.apply([stored])
-    await mirror.apply([Stored("ticks", 0, 1, INDEX_TICK)])
+    await mirror.apply([StoredFrame("ticks", 0, 1, INDEX_TICK)])
     await hold_channels(client, simulated=False)
     await client.aclose()
 

@@ -10,7 +10,7 @@ from agents.process_guard import REFUSED, end_process
 from topology import topics
 from topology.assembly.sink import SinkRole
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
-from topology.sinks.applied import Applied, SinkError, Source, Stored
+from topology.sinks.applied import Applied, SinkError, Source, StoredFrame
 from topology.sinks.sqlite import Archive
 
 COMMIT = Histogram("mdengine_sqlite_commit_duration_seconds", "A batch into SQLite, from the call to its commit")
@@ -40,7 +40,7 @@ class ArchiveRole(SinkRole):
         """Return how far the file is."""
         return await asyncio.to_thread(self._archive.positions)
 
-    async def write(self, frames: list[Stored]) -> None:
+    async def write(self, frames: list[StoredFrame]) -> None:
         """Write a batch in one transaction, in a thread, so that the worker stays responsive."""
         try:
             with COMMIT.time():

@@ -18,7 +18,7 @@ from topology.assembly.sink import SinkRole
 from topology.feeds.clock import SYSTEM
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.settings import SIM
-from topology.sinks.applied import Applied, ForeignLogError, PositionError, Source, Stored
+from topology.sinks.applied import Applied, ForeignLogError, PositionError, Source, StoredFrame
 from topology.sinks.breaker import Breaker
 from topology.sinks.redis import (
     Mirror,
@@ -114,12 +114,12 @@ class MirrorRole(SinkRole):
             except ForeignLogError as error:
                 end_process(str(error), code=REFUSED)
 
-    async def write(self, frames: list[Stored]) -> None:
+    async def write(self, frames: list[StoredFrame]) -> None:
         """Write a batch, source by source, waiting for Redis for as long as it takes."""
         for _, group in groupby(sorted(frames, key=_source), key=_source):
             await self._apply(list(group))
 
-    async def _apply(self, frames: list[Stored]) -> None:
+    async def _apply(self, frames: list[StoredFrame]) -> None:
         started_s = time.monotonic()
         while True:
             try:
@@ -147,5 +147,5 @@ class MirrorRole(SinkRole):
         TRIPS.set(self._mirror.breaker.trips)
 
 
-def _source(stored: Stored) -> Source:
+def _source(stored: StoredFrame) -> Source:
     return stored.source

@@ -13,7 +13,7 @@ from agents.stage_wiring import attach, records_behind
 from topology import topics, upstream
 from topology.assembly.base import BackgroundTasks, RoleApp, health_of
 from topology.settings import Settings
-from topology.sinks.applied import Applied, Source, Stored
+from topology.sinks.applied import Applied, Source, StoredFrame
 from web import health
 
 
@@ -48,7 +48,7 @@ class SinkRole(ABC):
         """Return how far the sink has applied each source."""
 
     @abstractmethod
-    async def write(self, frames: list[Stored]) -> None:
+    async def write(self, frames: list[StoredFrame]) -> None:
         """Write a batch, and come back when it is safe."""
 
     @abstractmethod

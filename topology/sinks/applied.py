@@ -48,7 +48,7 @@ class Applied(NamedTuple):
 NOTHING = Applied(position=-1, offset=-1)
 
 
-class Stored(NamedTuple):
+class StoredFrame(NamedTuple):
     """A frame as it lies in the log: a record of the topic ``stage``."""
 
     stage: str
@@ -77,7 +77,7 @@ class Written(NamedTuple):
 class News(NamedTuple):
     """What a batch holds for a sink: the frames to apply, how far it is afterwards, and how many frames it dropped."""
 
-    frames: list[Stored]
+    frames: list[StoredFrame]
     applied: Applied
     duplicates: int
 
@@ -87,7 +87,7 @@ def run_of(stage: str, run: int) -> int:
     return 0 if stage == TICKS else run
 
 
-def news(applied: Applied, batch: Iterable[Stored], *, log: str, run: int) -> News:
+def news(applied: Applied, batch: Iterable[StoredFrame], *, log: str, run: int) -> News:
     """Of frames of one source, in the order of their offsets, those that are new to a sink.
 
     A frame at or below the applied position is a duplicate: the first one wins. Frames of another run are ignored.
@@ -95,7 +95,7 @@ def news(applied: Applied, batch: Iterable[Stored], *, log: str, run: int) -> Ne
 
     Raises PositionError where frames are missing, ForeignLogError for a frame of another log.
     """
-    fresh: list[Stored] = []
+    fresh: list[StoredFrame] = []
     duplicates = 0
     for stored in batch:
         frame, position = stored.frame, stored.position
@@ -128,5 +128,5 @@ def is_mine(log: str, run: int, *, held_log: str, held_run: int, remedy: str) ->
     return held_run == run
 
 
-def _place(stored: Stored) -> str:
+def _place(stored: StoredFrame) -> str:
     return f"{stored.stage}[{stored.partition}] offset {stored.offset}"

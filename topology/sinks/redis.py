@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from topology.sinks.applied import NOTHING, Applied, SinkError, Source, Stored, is_mine, news, run_of
+from topology.sinks.applied import NOTHING, Applied, SinkError, Source, StoredFrame, is_mine, news, run_of
 from topology.sinks.breaker import Breaker
 from topology.sinks.streams import Command, Streams, Watched, watched_on
 
@@ -118,7 +118,9 @@ class Mirror:
         applied = {source: self._applied(source, text) for source, text in self._held.items()}
         return {source: position for source, position in applied.items() if position != NOTHING}
 
-    async def apply(self, frames: Sequence[Stored], *, live: bool = True, watched: Watched | None = None) -> Mirrored:
+    async def apply(
+        self, frames: Sequence[StoredFrame], *, live: bool = True, watched: Watched | None = None
+    ) -> Mirrored:
         """Apply frames of one source, in the order of their offsets: confirmed rows once each, positions with them.
 
         With ``live`` false, the values of what is still forming are left out: after a wait they are of no use. They and
@@ -134,7 +136,7 @@ class Mirror:
             return await self._apply(source, frames, live=live, watched=watched)
 
     async def _apply(
-        self, source: Source, frames: Sequence[Stored], *, live: bool, watched: Watched | None
+        self, source: Source, frames: Sequence[StoredFrame], *, live: bool, watched: Watched | None
     ) -> Mirrored:
         while True:
             held = self._held.get(source, "")

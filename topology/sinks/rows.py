@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from topology.log.frames import CandleFrame, IndicatorFrame, TimeframeFrame
 from topology.market.candle import BROKER, Candle
 from topology.market.gaps import Gap
-from topology.sinks.applied import Applied, Source, Stored
+from topology.sinks.applied import Applied, Source, StoredFrame
 from topology.sinks.values import split
 
 SELECT_POSITIONS = """
@@ -76,7 +76,7 @@ class Batch:
     gaps: list[tuple[Gap, list[Row]]] = field(default_factory=list)
     moves: list[Row] = field(default_factory=list)
 
-    def add(self, stored: Stored, counts: Counts) -> None:
+    def add(self, stored: StoredFrame, counts: Counts) -> None:
         """Take the rows of a frame in, and count them."""
         partition, position = stored.partition, stored.position
         match stored.frame:

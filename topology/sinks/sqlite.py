@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from topology.sinks.applied import NOTHING, Applied, SinkError, Source, Stored, Written, is_mine, news
+from topology.sinks.applied import NOTHING, Applied, SinkError, Source, StoredFrame, Written, is_mine, news
 from topology.sinks.rows import SELECT_POSITIONS, Batch, Counts
 
 SCHEMA_VERSION = 3
@@ -83,7 +83,7 @@ class Archive:
             tallies = self._patiently(self._tallies)
         return {source: applied for source, (applied, _) in tallies.items()}
 
-    def write(self, frames: Sequence[Stored]) -> Written:
+    def write(self, frames: Sequence[StoredFrame]) -> Written:
         """Apply decoded frames in one transaction: rows, counts and positions; all of them or none.
 
         Frames of one source must be in the order of their offsets. Returns when the transaction is committed.
@@ -165,7 +165,7 @@ def summary(path: Path) -> Summary:
     return Summary({1: seconds, **timeframes}, indicators, *map(int, counts))
 
 
-def _source(stored: Stored) -> Source:
+def _source(stored: StoredFrame) -> Source:
     return stored.source
 
 

@@ -15,7 +15,7 @@ from topology.market.candle import Candle
 from topology.market.history import History
 from topology.market.quotes import Quote
 from topology.market.ticks import Tick
-from topology.sinks.applied import Stored
+from topology.sinks.applied import StoredFrame
 from topology.sinks.values import candle_json, indicator_json, tick_json
 
 SECONDS_LENGTH = 12_000
@@ -87,7 +87,7 @@ class Streams:
         self._sized_for: tuple[int, ...] = ()
         self._lengths: dict[int, int] = {}
 
-    def commands(self, frames: list[Stored], *, live: bool, watched: Watched | None = None) -> list[Command]:
+    def commands(self, frames: list[StoredFrame], *, live: bool, watched: Watched | None = None) -> list[Command]:
         """The commands of frames of one source: every final row in order, then the newest of what is for eyes only.
 
         The rows that a frame has of a channel follow each other, so that they can be said in one go.
@@ -101,7 +101,7 @@ class Streams:
         rows = [command for stored in frames for command in sorted(self._rows(stored), key=_channel)]
         return rows + _newest_ticks(frames, watched) + (_newest_live(frames, watched) if live else [])
 
-    def _see(self, stored: Stored) -> None:
+    def _see(self, stored: StoredFrame) -> None:
         self._seen_partitions.add(stored.partition)
         match stored.frame:
             case CandleFrame() | TimeframeFrame() as frame:
@@ -120,7 +120,7 @@ class Streams:
             self._lengths = stream_lengths(instruments, timeframes, budget_mb=self._budget_mb)
             self._sized_for = seen
 
-    def _rows(self, stored: Stored) -> Iterator[Command]:
+    def _rows(self, stored: StoredFrame) -> Iterator[Command]:
         match stored.frame:
             case CandleFrame() | TimeframeFrame() as frame:
                 for candle in frame.rows:
@@ -142,7 +142,7 @@ def _channel(command: Command) -> tuple[str, str]:
     return command.name, command.instrument
 
 
-def _of_history(history: History, stored: Stored) -> list[Command]:
+def _of_history(history: History, stored: StoredFrame) -> list[Command]:
     """The newest candles of history, to be said only. Where more start afresh, readers have to look at all of them."""
     if history.reset and len(history.candles) > HISTORY_SAID:
         return []
@@ -150,10 +150,10 @@ def _of_history(history: History, stored: Stored) -> list[Command]:
     return [_candle(candle, stored, forming=False, revision=history.revision) for candle in newest]
 
 
-def _newest_ticks(frames: Iterable[Stored], watched: Watched | None) -> list[Command]:
+def _newest_ticks(frames: Iterable[StoredFrame], watched: Watched | None) -> list[Command]:
     """The newest tick of each instrument and its newest quote, which is also there when nothing was traded."""
-    ticks: dict[str, tuple[Tick, Stored]] = {}
-    quotes: dict[str, tuple[Quote, Stored]] = {}
+    ticks: dict[str, tuple[Tick, StoredFrame]] = {}
+    quotes: dict[str, tuple[Quote, StoredFrame]] = {}
     for stored in frames:
         if isinstance(stored.frame, TickFrame):
             ticks |= {tick.instrument: (tick, stored) for tick in sorted(stored.frame.ticks, key=_time)}
@@ -161,8 +161,8 @@ def _newest_ticks(frames: Iterable[Stored], watched: Watched | None) -> list[Com
     return [_tick(ticks.get(name), quotes.get(name), watched) for name in {**ticks, **quotes}]
 
 
-def _newest_live(frames: Iterable[Stored], watched: Watched | None) -> list[Command]:
-    newest: dict[tuple[str, str], tuple[Candle | IndicatorValue, Stored]] = {}
+def _newest_live(frames: Iterable[StoredFrame], watched: Watched | None) -> list[Command]:
+    newest: dict[tuple[str, str], tuple[Candle | IndicatorValue, StoredFrame]] = {}
     for stored in frames:
         for value in () if isinstance(stored.frame, TickFrame) else stored.frame.live:
             if watched is not None and value.instrument not in watched:  # first, since it is so of nearly all
@@ -186,7 +186,9 @@ def _time(told: Tick | Quote) -> int:
     return told.time_ms
 
 
-def _tick(tick: tuple[Tick, Stored] | None, quote: tuple[Quote, Stored] | None, watched: Watched | None) -> Command:
+def _tick(
+    tick: tuple[Tick, StoredFrame] | None, quote: tuple[Quote, StoredFrame] | None, watched: Watched | None
+) -> Command:
     found = tick or quote
     assert found is not None
     newest, stored = found
@@ -195,11 +197,11 @@ def _tick(tick: tuple[Tick, Stored] | None, quote: tuple[Quote, Stored] | None, 
     return Command("set" if said else "keep", "tick", newest.instrument, data)
 
 
-def _candle(candle: Candle, stored: Stored, *, forming: bool, revision: int | None = None) -> Command:
+def _candle(candle: Candle, stored: StoredFrame, *, forming: bool, revision: int | None = None) -> Command:
     data = candle_json(candle, forming=forming, position=stored.position, partition=stored.partition, revision=revision)
     return Command("say", _name(candle), candle.instrument, data, position=stored.position)
 
 
-def _indicator(value: IndicatorValue, stored: Stored, *, live: bool) -> Command:
+def _indicator(value: IndicatorValue, stored: StoredFrame, *, live: bool) -> Command:
     data = indicator_json(value, live=live, position=stored.position, partition=stored.partition)
     return Command("say", _name(value), value.instrument, data, position=stored.position)

@@ -33,7 +33,7 @@ from topology.log.frames import (
 from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
-from topology.sinks.applied import Stored
+from topology.sinks.applied import StoredFrame
 from topology.sinks.archived import ArchiveReader
 from topology.sinks.breaker import Breaker
 from topology.sinks.heard import hear
@@ -56,7 +56,7 @@ SMA = f"pub:ind:SMA_3:60s:{NIFTY}"
 TICK = f"pub:tick:{NIFTY}"
 PATIENCE_S = 20
 
-Frames = list[Stored]
+Frames = list[StoredFrame]
 
 
 class Market:
@@ -109,10 +109,10 @@ class Market:
             history = [History(NIFTY, 60, [candle], 1)]
         tick = Tick(NIFTY, 100 + self.position, clock_ms)
         made: Frames = [
-            Stored(TICKS, 0, self.position, TickFrame(1, LOG, 1, self.position, clock_ms, 0, [], [tick])),
-            Stored(CANDLES, 0, self.position, CandleFrame(*head, rows, [])),
-            Stored(TIMEFRAMES, 0, self.position, TimeframeFrame(*head, closed, forming, history)),
-            Stored(INDICATORS, 0, self.position, IndicatorFrame(*head, values, peeks)),
+            StoredFrame(TICKS, 0, self.position, TickFrame(1, LOG, 1, self.position, clock_ms, 0, [], [tick])),
+            StoredFrame(CANDLES, 0, self.position, CandleFrame(*head, rows, [])),
+            StoredFrame(TIMEFRAMES, 0, self.position, TimeframeFrame(*head, closed, forming, history)),
+            StoredFrame(INDICATORS, 0, self.position, IndicatorFrame(*head, values, peeks)),
         ]
         self.frames += made
         for stored in made[1:]:
@@ -126,7 +126,7 @@ class Market:
         """How many minutes have closed."""
         return self._seconds // 60
 
-    async def mirrored(self, frames: Iterable[Stored]) -> None:
+    async def mirrored(self, frames: Iterable[StoredFrame]) -> None:
         """Give frames to the mirror."""
         for stored in frames:
             await self.mirror.apply([stored])

@@ -17,7 +17,7 @@ from agents.process_guard import REFUSED, StallGuard, end_process
 from agents.stage_runner import HOLD_S
 from topology.log.frames import DERIVED, TICKS, FrameError, Poison, TickFrame, tick_frame
 from topology.log.position import Order, order
-from topology.sinks.applied import AnyFrame, Applied, Source, StoredFrame
+from topology.sinks.applied import AnyFrame, SinkCursor, Source, StoredFrame
 
 Event = EventT[bytes]
 Write = Callable[[list[StoredFrame]], Awaitable[None]]
@@ -31,7 +31,7 @@ MAX_BATCH = 200  # frames in a batch while catching up
 class _SourceState:
     """One source as this process reads it: the position read, and frames ahead of one that is missing."""
 
-    def __init__(self, applied: Applied | None) -> None:
+    def __init__(self, applied: SinkCursor | None) -> None:
         # A sink that has only passed over frames of another run has an offset and no position yet.
         self.position = None if applied is None or applied.position < 0 else applied.position
         self.held: dict[int, tuple[Event, StoredFrame]] = {}
@@ -46,7 +46,7 @@ class SinkRunner:
         name: str,
         *,
         prefix: str,
-        positions: Callable[[], Awaitable[dict[Source, Applied]]],
+        positions: Callable[[], Awaitable[dict[Source, SinkCursor]]],
         write: Write,
         guard: StallGuard,
         behind: Callable[[str, int, int], int],

@@ -11,7 +11,7 @@ from topology import topics
 from topology.log.frames import DERIVED, TICKS
 from topology.log.lag import FramePosition, TickRange, TopicLag, compare
 from topology.settings import Settings
-from topology.sinks.applied import Applied, SinkError, Source
+from topology.sinks.applied import SinkCursor, SinkError, Source
 from topology.sinks.breaker import Breaker
 from topology.sinks.redis import Mirror, connect
 from topology.sinks.sqlite import read_positions
@@ -45,14 +45,14 @@ async def derived(reader: AIOKafkaConsumer, log: topics.Log, stage: str) -> dict
     return found
 
 
-def archived(settings: Settings, log: topics.Log) -> dict[Source, Applied]:
+def archived(settings: Settings, log: topics.Log) -> dict[Source, SinkCursor]:
     """Return how far the archive is. Raises SinkError where there is none, or it can't be read."""
     if not settings.sqlite_path.exists():
         raise SinkError(f"no file {settings.sqlite_path} yet: start the role `archive`, or set SQLITE_PATH")
     return read_positions(settings.sqlite_path, log=log.header.log, run=RUN)
 
 
-async def mirrored(settings: Settings, log: topics.Log) -> dict[Source, Applied]:
+async def mirrored(settings: Settings, log: topics.Log) -> dict[Source, SinkCursor]:
     """Return how far the mirror is. Raises SinkError where Redis can't be asked."""
     host, port = settings.redis_addr
     client = connect(host, port, db=settings.redis_db, password=settings.redis_password or None)
@@ -79,7 +79,7 @@ async def lines(reader: AIOKafkaConsumer, log: topics.Log, settings: Settings) -
 
 
 def _sink(
-    role: str, stages: Sequence[str], applied: dict[Source, Applied] | SinkError, *, ticks: Mapping[int, TickRange]
+    role: str, stages: Sequence[str], applied: dict[Source, SinkCursor] | SinkError, *, ticks: Mapping[int, TickRange]
 ) -> list[TopicLag]:
     if isinstance(applied, SinkError):
         return [TopicLag(role, problem=str(applied))]
@@ -90,14 +90,14 @@ def _sink(
     return lines
 
 
-async def _mirrored(settings: Settings, log: topics.Log) -> dict[Source, Applied] | SinkError:
+async def _mirrored(settings: Settings, log: topics.Log) -> dict[Source, SinkCursor] | SinkError:
     try:
         return await mirrored(settings, log)
     except SinkError as error:
         return error
 
 
-def _archived(settings: Settings, log: topics.Log) -> dict[Source, Applied] | SinkError:
+def _archived(settings: Settings, log: topics.Log) -> dict[Source, SinkCursor] | SinkError:
     try:
         return archived(settings, log)
     except SinkError as error:

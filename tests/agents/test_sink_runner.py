@@ -19,7 +19,7 @@ from agents.sink_runner import BATCH_ROWS, BATCH_S, MAX_BATCH, MAX_PENDING, Sink
 from agents.stage_runner import HOLD_S
 from topology.log.frames import CANDLES, TICKS, VERSION, CandleFrame, TickFrame, encode
 from topology.market.candle import Candle
-from topology.sinks.applied import NOTHING, Applied, Source, StoredFrame, news
+from topology.sinks.applied import NO_CURSOR, SinkCursor, Source, StoredFrame, news
 
 LOG = "log"
 NEVER = 1e9
@@ -49,14 +49,14 @@ class Sink:
     """A sink that keeps positions as a real one does, and can be made to wait."""
 
     def __init__(self) -> None:
-        self.applied: dict[Source, Applied] = {}
+        self.applied: dict[Source, SinkCursor] = {}
         self.batches: list[list[int]] = []
         self.rows: list[int] = []
         self.writing, self.may_write = asyncio.Event(), asyncio.Event()
         self.may_write.set()
         self.acked: list[int] = []
 
-    async def positions(self) -> dict[Source, Applied]:
+    async def positions(self) -> dict[Source, SinkCursor]:
         return dict(self.applied)
 
     async def write(self, frames: list[StoredFrame]) -> None:
@@ -64,7 +64,7 @@ class Sink:
         await self.may_write.wait()
         for source in {stored.source for stored in frames}:
             batch = [stored for stored in frames if stored.source == source]
-            found = news(self.applied.get(source, NOTHING), batch, log=LOG, run=0)
+            found = news(self.applied.get(source, NO_CURSOR), batch, log=LOG, run=0)
             self.applied[source] = found.applied
             self.rows += [stored.position for stored in found.frames]
         self.batches.append([stored.offset for stored in frames])
@@ -167,14 +167,14 @@ def _after(used: int | None) -> int:
 
 
 async def test_reading_starts_where_the_sink_is(sink: Sink) -> None:
-    sink.applied[CANDLES, 0] = Applied(position=4, offset=9)
+    sink.applied[CANDLES, 0] = SinkCursor(position=4, offset=9)
     runner = sink.runner()
     assert await runner.open(SOURCE, 100) == 9
     async with running(runner):
         await sink.read(runner, 4, 5, first_offset=10)
         await runner.close()
     assert sink.rows == [5]
-    assert sink.applied[CANDLES, 0] == Applied(5, 11, 1000)
+    assert sink.applied[CANDLES, 0] == SinkCursor(5, 11, 1000)
 
 
 async def test_an_empty_sink_starts_at_the_first_record(sink: Sink) -> None:
@@ -182,7 +182,7 @@ async def test_an_empty_sink_starts_at_the_first_record(sink: Sink) -> None:
 
 
 async def test_a_sink_that_is_ahead_of_the_log_is_refused(sink: Sink) -> None:
-    sink.applied[CANDLES, 0] = Applied(position=4, offset=9)
+    sink.applied[CANDLES, 0] = SinkCursor(position=4, offset=9)
     with pytest.raises(Ended, match="up to offset 9, but it ends at 8: the broker has lost records") as ended:
         await sink.runner().open(SOURCE, 9)
     assert ended.value.code == REFUSED
@@ -338,7 +338,7 @@ async def test_a_tick_frame_that_cannot_be_read_keeps_its_position_without_rows(
         for offset, value in enumerate((b"\xc1", foreign)):
             await runner.take(sink.event(offset, value, ticks.topic))
         await runner.close()
-    assert sink.applied[TICKS, 0] == Applied(1, 1, 0)
+    assert sink.applied[TICKS, 0] == SinkCursor(1, 1, 0)
 
 
 async def test_a_derived_frame_that_cannot_be_read_ends_the_role_with_its_place(sink: Sink) -> None:

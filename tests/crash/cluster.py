@@ -36,7 +36,7 @@ from topology.log.frames import (
 )
 from topology.market import Calendar
 from topology.settings import LIVE, Settings
-from topology.sinks.applied import Applied, Source
+from topology.sinks.applied import SinkCursor, Source
 from topology.sinks.sqlite import read_positions
 
 ROOT = Path(__file__).parents[2]
@@ -187,7 +187,7 @@ class Cluster:
                 done += 0 if record is None else DERIVED[stage].decode(record.value).position + 1
         return done
 
-    def archived(self) -> dict[Source, Applied]:
+    def archived(self) -> dict[Source, SinkCursor]:
         """Return how far the archive is."""
         return read_positions(self.path, log=self.log.header.log, run=0)
 

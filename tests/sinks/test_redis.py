@@ -29,7 +29,7 @@ from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
 from topology.sinks import redis as sink
-from topology.sinks.applied import Applied, ForeignLogError, PositionError, StoredFrame
+from topology.sinks.applied import ForeignLogError, PositionError, SinkCursor, StoredFrame
 from topology.sinks.breaker import Breaker, Circuit
 from topology.sinks.redis import Mirror, MirrorAwayError, Mirrored, MirrorEmptiedError, connect, watched_in
 from topology.sinks.streams import Streams
@@ -126,7 +126,7 @@ async def test_a_second_candle_is_in_its_stream_the_latest_key_and_on_its_channe
     assert await client.get("candle:1s:latest:NSE:99926000") == data
     assert await heard(listener, 1) == [("pub:candle:1s:NSE:99926000", data)]
     assert await client.ttl("candle:1s:latest:NSE:99926000") == -1
-    assert await mirror.positions() == {(CANDLES, 0): Applied(0, 0, OPEN_MS)}
+    assert await mirror.positions() == {(CANDLES, 0): SinkCursor(0, 0, OPEN_MS)}
 
 
 async def test_timeframes_and_indicators_have_their_own_keys(client: Redis, mirror: Mirror) -> None:
@@ -253,7 +253,7 @@ async def test_duplicates_are_dropped_and_published_once(client: Redis, mirror: 
     assert again == Mirrored(commands=1, skipped=0, duplicates=2)
     assert await entries(client) == [0, 1, 2]
     assert len(await heard(listener, 3)) == 3
-    assert await mirror.positions() == {(CANDLES, 0): Applied(2, 4, OPEN_MS + 2000)}
+    assert await mirror.positions() == {(CANDLES, 0): SinkCursor(2, 4, OPEN_MS + 2000)}
 
 
 async def test_a_frame_too_far_on_is_refused_and_changes_nothing(client: Redis, mirror: Mirror) -> None:
@@ -268,7 +268,7 @@ async def test_a_new_mirror_goes_on_where_the_last_one_was(client: Redis, clock:
     await mirror.apply([seconds(0), seconds(1)])
     successor = mirror_of(client, clock)
 
-    assert await successor.positions() == {(CANDLES, 0): Applied(1, 1, OPEN_MS + 1000)}
+    assert await successor.positions() == {(CANDLES, 0): SinkCursor(1, 1, OPEN_MS + 1000)}
     assert (await successor.apply([seconds(1, offset=5), seconds(2, offset=6)])).duplicates == 1
 
 
@@ -324,7 +324,7 @@ async def test_a_batch_cut_into_calls_and_stopped_between_them_says_nothing_twic
     assert await mirror.apply(batch) == Mirrored(commands=5, skipped=2, duplicates=0)
     assert await entries(client) == [0, 1, 2, 3, 4]
     assert len(await heard(listener, 5)) == 5
-    assert await mirror.positions() == {(CANDLES, 0): Applied(4, 4, OPEN_MS + 4000)}
+    assert await mirror.positions() == {(CANDLES, 0): SinkCursor(4, 4, OPEN_MS + 4000)}
 
 
 async def test_an_emptied_redis_is_noticed_and_a_new_mirror_fills_it_again(
@@ -357,7 +357,7 @@ async def test_asking_for_positions_beside_writing_is_no_alarm(mirror: Mirror) -
     writes = [mirror.apply([seconds(position)]) for position in range(50)]
     *_, positions = await asyncio.gather(*(call for write in writes for call in (write, mirror.positions())))
 
-    assert positions == {(CANDLES, 0): Applied(49, 49, OPEN_MS + 49_000)}
+    assert positions == {(CANDLES, 0): SinkCursor(49, 49, OPEN_MS + 49_000)}
 
 
 async def test_a_redis_with_an_older_snapshot_is_noticed(client: Redis, mirror: Mirror) -> None:

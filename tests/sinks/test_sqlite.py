@@ -32,7 +32,7 @@ from topology.market.candle import BROKER, PARTIAL, Candle
 from topology.market.gaps import Gap
 from topology.market.history import History
 from topology.market.second_candles import LateTick
-from topology.sinks.applied import AnyFrame, Applied, ForeignLogError, PositionError, Source, StoredFrame, Written
+from topology.sinks.applied import AnyFrame, ForeignLogError, PositionError, SinkCursor, Source, StoredFrame, Written
 from topology.sinks.sqlite import (
     SCHEMA_VERSION,
     Archive,
@@ -315,7 +315,7 @@ def test_the_summary_of_an_empty_archive_is_zero(archive: Archive, path: Path) -
 
 def test_a_frame_without_rows_moves_the_position(archive: Archive) -> None:
     assert archive.write([stored(CANDLES, 0, rows=0)]) == Written(rows=0, duplicates=0)
-    assert archive.positions() == {(CANDLES, 0): Applied(0, 0, DAY_MS)}
+    assert archive.positions() == {(CANDLES, 0): SinkCursor(0, 0, DAY_MS)}
 
 
 def test_a_batch_with_a_frame_too_far_on_is_refused_as_a_whole(archive: Archive, path: Path) -> None:
@@ -435,7 +435,7 @@ def test_a_full_disk_stops_with_what_to_do_and_loses_nothing(archive: Archive, p
 
     with pytest.raises(ArchiveFullError, match=r"no room left for .*candles\.db: free some disk space"):
         archive.write(many)
-    assert archive.positions() == {(CANDLES, 0): Applied(0, 0, DAY_MS)}
+    assert archive.positions() == {(CANDLES, 0): SinkCursor(0, 0, DAY_MS)}
     assert rows(path, "SELECT count(*) FROM candles_1s") == [(1,)]
 
     archive._connection.execute("PRAGMA max_page_count = 100000")
@@ -464,7 +464,7 @@ def test_an_archive_of_the_version_before_is_taken_over_with_its_rows(path: Path
     before = [rows(path, f"SELECT * FROM {table}") for table in tables]
 
     with closing(Archive(path, log="log", run=1)) as archive:
-        assert archive.positions() == {(CANDLES, 0): Applied(0, 0, DAY_MS)}
+        assert archive.positions() == {(CANDLES, 0): SinkCursor(0, 0, DAY_MS)}
         assert [rows(path, f"SELECT * FROM {table}") for table in tables] == before
         archive.write([stored(CANDLES, 1, gaps=[Gap(["NSE:00"], DAY_MS)])])
 

@@ -10,7 +10,7 @@ from agents.process_guard import REFUSED, end_process
 from topology import topics
 from topology.assembly.sink import SinkRole
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
-from topology.sinks.applied import Applied, SinkError, Source, StoredFrame
+from topology.sinks.applied import SinkCursor, SinkError, Source, StoredFrame
 from topology.sinks.sqlite import Archive
 
 COMMIT = Histogram("mdengine_sqlite_commit_duration_seconds", "A batch into SQLite, from the call to its commit")
@@ -36,7 +36,7 @@ class ArchiveRole(SinkRole):
         """Close the file."""
         self._archive.close()
 
-    async def positions(self) -> dict[Source, Applied]:
+    async def positions(self) -> dict[Source, SinkCursor]:
         """Return how far the file is."""
         return await asyncio.to_thread(self._archive.positions)
 

@@ -18,7 +18,7 @@ from topology.assembly.sink import SinkRole
 from topology.feeds.clock import SYSTEM
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.settings import SIM
-from topology.sinks.applied import Applied, ForeignLogError, PositionError, Source, StoredFrame
+from topology.sinks.applied import ForeignLogError, PositionError, SinkCursor, Source, StoredFrame
 from topology.sinks.breaker import Breaker
 from topology.sinks.redis import (
     Mirror,
@@ -99,7 +99,7 @@ class MirrorRole(SinkRole):
         """Close the connections."""
         await self._client.aclose()
 
-    async def positions(self) -> dict[Source, Applied]:
+    async def positions(self) -> dict[Source, SinkCursor]:
         """Return how far Redis is, as soon as it answers; Faust does not wait for this for ever."""
         started_s = time.monotonic()
         while True:

@@ -13,7 +13,7 @@ from agents.stage_wiring import attach, records_behind
 from topology import topics, upstream
 from topology.assembly.base import BackgroundTasks, RoleApp, health_of
 from topology.settings import Settings
-from topology.sinks.applied import Applied, Source, StoredFrame
+from topology.sinks.applied import SinkCursor, Source, StoredFrame
 from web import health
 
 
@@ -44,7 +44,7 @@ class SinkRole(ABC):
         health.add(app, self._health)
 
     @abstractmethod
-    async def positions(self) -> dict[Source, Applied]:
+    async def positions(self) -> dict[Source, SinkCursor]:
         """Return how far the sink has applied each source."""
 
     @abstractmethod

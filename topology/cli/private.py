@@ -16,7 +16,7 @@ from topology.configuration import from_settings
 from topology.embedded import Kafka, Valkey, free_port
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.settings import LIVE, Address, Settings
-from topology.sinks.applied import Applied, Source
+from topology.sinks.applied import SinkCursor, Source
 from topology.sinks.redis import MirrorAwayError
 from topology.sinks.sqlite import read_positions
 
@@ -132,13 +132,13 @@ class PrivatePipeline:
         wanted = sum(ends[source] + 1 for _, source in parts)
         return sum(reached) / wanted if wanted else 1.0
 
-    async def _mirrored(self) -> dict[Source, Applied]:
+    async def _mirrored(self) -> dict[Source, SinkCursor]:
         try:
             return await standing.mirrored(self.settings, self.log)
         except MirrorAwayError:
             return {}
 
 
-def _position(found: dict[Source, Applied], source: Source) -> int:
+def _position(found: dict[Source, SinkCursor], source: Source) -> int:
     applied = found.get(source)
     return -1 if applied is None else applied.position

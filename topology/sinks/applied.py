@@ -34,7 +34,7 @@ class ForeignLogError(SinkError):
     """What the sink holds belongs to another log, or to a later run of this one."""
 
 
-class Applied(NamedTuple):
+class SinkCursor(NamedTuple):
     """The last frame position that a sink holds of a source, and the offset of the last record it has read there.
 
     Reading goes on at ``offset + 1``. ``clock_ms`` is the clock there.
@@ -45,7 +45,7 @@ class Applied(NamedTuple):
     clock_ms: int = 0
 
 
-NOTHING = Applied(position=-1, offset=-1)
+NO_CURSOR = SinkCursor(position=-1, offset=-1)
 
 
 class StoredFrame(NamedTuple):
@@ -78,7 +78,7 @@ class News(NamedTuple):
     """What a batch holds for a sink: the frames to apply, how far it is afterwards, and how many frames it dropped."""
 
     frames: list[StoredFrame]
-    applied: Applied
+    applied: SinkCursor
     duplicates: int
 
 
@@ -87,7 +87,7 @@ def run_of(stage: str, run: int) -> int:
     return 0 if stage == TICKS else run
 
 
-def news(applied: Applied, batch: Iterable[StoredFrame], *, log: str, run: int) -> News:
+def news(applied: SinkCursor, batch: Iterable[StoredFrame], *, log: str, run: int) -> News:
     """Of frames of one source, in the order of their offsets, those that are new to a sink.
 
     A frame at or below the applied position is a duplicate: the first one wins. Frames of another run are ignored.
@@ -111,7 +111,7 @@ def news(applied: Applied, batch: Iterable[StoredFrame], *, log: str, run: int) 
             raise PositionError(
                 f"{_place(stored)} has position {position} after {applied.position}: frames are missing"
             )
-        applied = Applied(position, offset, max(applied.clock_ms, frame.clock_ms))
+        applied = SinkCursor(position, offset, max(applied.clock_ms, frame.clock_ms))
         fresh.append(stored)
     return News(fresh, applied, duplicates)
 

@@ -8,7 +8,7 @@ from typing import Self
 
 from topology.log.frames import CANDLES, TIMEFRAMES
 from topology.market.candle import Candle
-from topology.sinks.applied import NOTHING
+from topology.sinks.applied import NO_CURSOR
 from topology.sinks.sqlite import explained, read_only, read_positions
 from topology.sinks.values import split
 
@@ -48,7 +48,7 @@ class Past:
     def clock_ms(self, timeframe_s: int, partition: int) -> int:
         """Return the log's clock up to which the candles of a partition are there, 0 for none."""
         stage = CANDLES if timeframe_s == 1 else TIMEFRAMES
-        return self._positions.get((stage, partition), NOTHING).clock_ms
+        return self._positions.get((stage, partition), NO_CURSOR).clock_ms
 
     def candles(self, instrument: str, timeframe_s: int, limit: int) -> list[Candle]:
         """Return the newest candles of an instrument and timeframe, up to ``limit``, the oldest first."""

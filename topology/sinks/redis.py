@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from topology.sinks.applied import NOTHING, Applied, SinkError, Source, StoredFrame, is_mine, news, run_of
+from topology.sinks.applied import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, is_mine, news, run_of
 from topology.sinks.breaker import Breaker
 from topology.sinks.streams import Command, Streams, Watched, watched_on
 
@@ -104,7 +104,7 @@ class Mirror:
         self._turn = asyncio.Lock()
         self._held: dict[Source, str] = {}  # what Redis held under POSITIONS when it was last asked
 
-    async def positions(self) -> dict[Source, Applied]:
+    async def positions(self) -> dict[Source, SinkCursor]:
         """How far each source has been applied in this run; ticks in any run of the log.
 
         Raises ForeignLogError when Redis holds another log, MirrorAwayError, MirrorEmptiedError.
@@ -116,7 +116,7 @@ class Mirror:
             for source in self._held.keys() | found.keys():
                 self._adopt(source, found.get(source, ""))
         applied = {source: self._applied(source, text) for source, text in self._held.items()}
-        return {source: position for source, position in applied.items() if position != NOTHING}
+        return {source: position for source, position in applied.items() if position != NO_CURSOR}
 
     async def apply(
         self, frames: Sequence[StoredFrame], *, live: bool = True, watched: Watched | None = None
@@ -182,17 +182,17 @@ class Mirror:
             )
         self._held[source] = text
 
-    def _text(self, source: Source, applied: Applied) -> str:
+    def _text(self, source: Source, applied: SinkCursor) -> str:
         return " ".join(map(str, (self._log, run_of(source[0], self._run), *applied)))
 
-    def _applied(self, source: Source, text: str) -> Applied:
+    def _applied(self, source: Source, text: str) -> SinkCursor:
         if not text:
-            return NOTHING
+            return NO_CURSOR
         log, *numbers = text.split()
         run, position, offset, clock_ms = map(int, numbers)
         remedy = "Redis can't be used here: choose another database, or empty this one with FLUSHDB"
         mine = is_mine(self._log, run_of(source[0], self._run), held_log=log, held_run=run, remedy=remedy)
-        return Applied(position, offset, clock_ms) if mine else NOTHING
+        return SinkCursor(position, offset, clock_ms) if mine else NO_CURSOR
 
     @asynccontextmanager
     async def _reached(self) -> AsyncIterator[None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from topology.log.frames import CandleFrame, IndicatorFrame, TimeframeFrame
 from topology.market.candle import BROKER, Candle
 from topology.market.gaps import Gap
-from topology.sinks.applied import Applied, Source, StoredFrame
+from topology.sinks.applied import SinkCursor, Source, StoredFrame
 from topology.sinks.values import split
 
 SELECT_POSITIONS = """
@@ -98,7 +98,7 @@ class Batch:
                 self.indicators += _indicators(frame, partition, position)
                 counts.rows += len(frame.rows)
 
-    def move(self, source: Source, applied: Applied, counts: Counts, *, log: str, run: int) -> None:
+    def move(self, source: Source, applied: SinkCursor, counts: Counts, *, log: str, run: int) -> None:
         """Note how far a source has been applied."""
         tally = (counts.rows, counts.gaps, counts.accepted, counts.late, counts.out_of_session)
         self.moves.append((*source, log, run, applied.position, applied.offset, applied.clock_ms, *tally))

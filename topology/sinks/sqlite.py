@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from topology.sinks.applied import NOTHING, Applied, SinkError, Source, StoredFrame, Written, is_mine, news
+from topology.sinks.applied import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, Written, is_mine, news
 from topology.sinks.rows import SELECT_POSITIONS, Batch, Counts
 
 SCHEMA_VERSION = 3
@@ -22,7 +22,7 @@ BUSY_SLICE_S = 1.0
 
 _logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
-Tallies = dict[Source, tuple[Applied, Counts]]
+Tallies = dict[Source, tuple[SinkCursor, Counts]]
 
 
 class ArchiveError(SinkError):
@@ -77,7 +77,7 @@ class Archive:
         with self._turn:
             self._connection.close()
 
-    def positions(self) -> dict[Source, Applied]:
+    def positions(self) -> dict[Source, SinkCursor]:
         """How far each source has been applied in this run."""
         with self._turn, explained(self._path):
             tallies = self._patiently(self._tallies)
@@ -95,7 +95,7 @@ class Archive:
             batch = Batch()
             duplicates = 0
             for source, group in groupby(sorted(frames, key=_source), key=_source):
-                applied, counts = tallies.get(source, (NOTHING, Counts()))
+                applied, counts = tallies.get(source, (NO_CURSOR, Counts()))
                 found = news(applied, group, log=self._log, run=self._run)
                 for stored in found.frames:
                     batch.add(stored, counts)
@@ -140,7 +140,7 @@ class Archive:
                 time.sleep(0.05)  # some statements report a lock at once, without the wait of a slice
 
 
-def read_positions(path: Path, *, log: str, run: int) -> dict[Source, Applied]:
+def read_positions(path: Path, *, log: str, run: int) -> dict[Source, SinkCursor]:
     """How far the archive at ``path`` is in this run, while another process writes it; nothing when it isn't made yet.
 
     Raises as ``Archive`` does.
@@ -176,7 +176,7 @@ def _tallies(connection: sqlite3.Connection, path: Path, *, log: str, run: int) 
         SELECT_POSITIONS
     ):
         if is_mine(log, run, held_log=held_log, held_run=held_run, remedy=remedy):
-            tallies[stage, partition] = Applied(position, offset, clock_ms), Counts(*counts)
+            tallies[stage, partition] = SinkCursor(position, offset, clock_ms), Counts(*counts)
     return tallies
 
 

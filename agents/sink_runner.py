@@ -17,7 +17,7 @@ from agents.process_guard import REFUSED, StallGuard, end_process
 from agents.stage_runner import HOLD_S
 from topology.log.frames import DERIVED, TICKS, FrameError, Poison, TickFrame, tick_frame
 from topology.log.position import Order, order
-from topology.sinks.applied import AnyFrame, SinkCursor, Source, StoredFrame
+from topology.sinks.cursor import AnyFrame, SinkCursor, Source, StoredFrame
 
 Event = EventT[bytes]
 Write = Callable[[list[StoredFrame]], Awaitable[None]]

@@ -42,7 +42,7 @@ from topology.log.timeframe_stage import TimeframeStage
 from topology.market.ticks import Tick
 from topology.reload import Reloaded, reload
 from topology.settings import Settings
-from topology.sinks.applied import StoredFrame
+from topology.sinks.cursor import StoredFrame
 from topology.sinks.past import Past
 from topology.sinks.sqlite import Archive
 

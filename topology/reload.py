@@ -23,7 +23,7 @@ from topology.market import Calendar, CalendarError, Candle
 from topology.market.history import History, Interval, resampled_history
 from topology.market.instruments import default_class
 from topology.settings import Settings
-from topology.sinks.applied import SinkError
+from topology.sinks.cursor import SinkError
 
 MOST_PARTS = 50_000  # shorter candles that are read of an instrument for a timeframe that is new
 BACKFILL_CANDLES = 2_000  # in a command: ticks wait for some ms only while stages use those of a partition

@@ -9,8 +9,8 @@ from typing import TypeVar
 import msgspec
 
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
-from topology.sinks.applied import SinkError
 from topology.sinks.archived import ArchiveReader, Wanted
+from topology.sinks.cursor import SinkError
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
 from web.problem import unavailable

@@ -11,7 +11,7 @@ import msgspec
 from faust.web import Request, Response, View
 
 from topology.market import CalendarError
-from topology.sinks.applied import SinkError
+from topology.sinks.cursor import SinkError
 from web.endpoint import Endpoint, Paged, Text
 from web.gateway import Gateway
 from web.problem import unavailable

@@ -31,8 +31,8 @@ from topology.log.frames import (
 from topology.log.position import partition_of
 from topology.market import Candle, Tick
 from topology.settings import Settings
-from topology.sinks.applied import StoredFrame
 from topology.sinks.breaker import Breaker
+from topology.sinks.cursor import StoredFrame
 from topology.sinks.redis import Mirror, connect, watched_in
 from topology.sinks.streams import Streams
 

@@ -19,7 +19,7 @@ from agents.sink_runner import BATCH_ROWS, BATCH_S, MAX_BATCH, MAX_PENDING, Sink
 from agents.stage_runner import HOLD_S
 from topology.log.frames import CANDLES, TICKS, VERSION, CandleFrame, TickFrame, encode
 from topology.market.candle import Candle
-from topology.sinks.applied import NO_CURSOR, SinkCursor, Source, StoredFrame, news
+from topology.sinks.cursor import NO_CURSOR, SinkCursor, Source, StoredFrame, unapplied
 
 LOG = "log"
 NEVER = 1e9
@@ -64,7 +64,7 @@ class Sink:
         await self.may_write.wait()
         for source in {stored.source for stored in frames}:
             batch = [stored for stored in frames if stored.source == source]
-            found = news(self.applied.get(source, NO_CURSOR), batch, log=LOG, run=0)
+            found = unapplied(self.applied.get(source, NO_CURSOR), batch, log=LOG, run=0)
             self.applied[source] = found.applied
             self.rows += [stored.position for stored in found.frames]
         self.batches.append([stored.offset for stored in frames])

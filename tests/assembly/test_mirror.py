@@ -18,7 +18,7 @@ from topology.embedded import Valkey, free_port
 from topology.log.frames import TICKS, TickFrame
 from topology.market import Tick
 from topology.settings import Settings
-from topology.sinks.applied import StoredFrame
+from topology.sinks.cursor import StoredFrame
 
 NIFTY = "NSE:99926000"
 CHANNEL = f"pub:tick:{NIFTY}"

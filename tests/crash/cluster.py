@@ -36,7 +36,7 @@ from topology.log.frames import (
 )
 from topology.market import Calendar
 from topology.settings import LIVE, Settings
-from topology.sinks.applied import SinkCursor, Source
+from topology.sinks.cursor import SinkCursor, Source
 from topology.sinks.sqlite import read_positions
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import pytest
 
 from topology.log.frames import CANDLES, TIMEFRAMES, VERSION, CandleFrame, TimeframeFrame
 from topology.market.candle import PARTIAL, Candle
-from topology.sinks.applied import ForeignLogError, StoredFrame
+from topology.sinks.cursor import ForeignLogError, StoredFrame
 from topology.sinks.past import Past
 from topology.sinks.sqlite import Archive, ArchiveError
 

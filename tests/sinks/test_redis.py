@@ -29,8 +29,8 @@ from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
 from topology.sinks import redis as sink
-from topology.sinks.applied import ForeignLogError, PositionError, SinkCursor, StoredFrame
 from topology.sinks.breaker import Breaker, Circuit
+from topology.sinks.cursor import ForeignLogError, PositionError, SinkCursor, StoredFrame
 from topology.sinks.redis import Mirror, MirrorAwayError, Mirrored, MirrorEmptiedError, connect, watched_in
 from topology.sinks.streams import Streams
 

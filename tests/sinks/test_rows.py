@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from topology.feeds.angel.doubts import Doubts
 from topology.log.frames import CANDLES, CandleFrame
 from topology.market.gaps import Gap
-from topology.sinks.applied import PositionError, StoredFrame, Written
+from topology.sinks.cursor import PositionError, StoredFrame, Written
 from topology.sinks.sqlite import Archive
 
 ONE, TWO = INSTRUMENTS = ("NSE:1", "BSE:2")

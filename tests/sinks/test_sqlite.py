@@ -32,7 +32,7 @@ from topology.market.candle import BROKER, PARTIAL, Candle
 from topology.market.gaps import Gap
 from topology.market.history import History
 from topology.market.second_candles import LateTick
-from topology.sinks.applied import AnyFrame, ForeignLogError, PositionError, SinkCursor, Source, StoredFrame, Written
+from topology.sinks.cursor import AnyFrame, ForeignLogError, PositionError, SinkCursor, Source, StoredFrame, Written
 from topology.sinks.sqlite import (
     SCHEMA_VERSION,
     Archive,

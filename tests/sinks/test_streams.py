@@ -22,7 +22,7 @@ from topology.log.frames import (
 from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
-from topology.sinks.applied import StoredFrame
+from topology.sinks.cursor import StoredFrame
 from topology.sinks.streams import ENTRIES_PER_MB, HISTORY_SAID, Command, Streams, Watched, stream_lengths, watched_on
 
 NIFTY, RELIANCE = "NSE:99926000", "NSE:2885"

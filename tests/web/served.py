@@ -25,9 +25,9 @@ from tests.reference.generated import Batch
 from topology.embedded.loopback import LOOPBACK, free_port
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES, Configure, TickFrame, tick_frame
 from topology.log.frames import TICKS as TICKS_STAGE
-from topology.sinks.applied import StoredFrame
 from topology.sinks.archived import ArchiveReader
 from topology.sinks.breaker import Breaker
+from topology.sinks.cursor import StoredFrame
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.redis import Mirror, connect
 from topology.sinks.sqlite import Archive

@@ -64,8 +64,8 @@ from topology.notifiers.notice import Kind, Notice
 from topology.notifiers.telegram import Telegram
 from topology.notifiers.webhook import Webhook
 from topology.settings import LIVE, SIM, Settings, SettingsError
-from topology.sinks.applied import StoredFrame
 from topology.sinks.breaker import Breaker
+from topology.sinks.cursor import StoredFrame
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.redis import Mirror, hold_channels
 from topology.sinks.redis import connect as connect_redis

@@ -10,7 +10,7 @@ from agents.process_guard import REFUSED, end_process
 from topology import topics
 from topology.assembly.sink import SinkRole
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
-from topology.sinks.applied import SinkCursor, SinkError, Source, StoredFrame
+from topology.sinks.cursor import SinkCursor, SinkError, Source, StoredFrame
 from topology.sinks.sqlite import Archive
 
 COMMIT = Histogram("mdengine_sqlite_commit_duration_seconds", "A batch into SQLite, from the call to its commit")

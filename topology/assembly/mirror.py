@@ -18,8 +18,8 @@ from topology.assembly.sink import SinkRole
 from topology.feeds.clock import SYSTEM
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.settings import SIM
-from topology.sinks.applied import ForeignLogError, PositionError, SinkCursor, Source, StoredFrame
 from topology.sinks.breaker import Breaker
+from topology.sinks.cursor import ForeignLogError, PositionError, SinkCursor, Source, StoredFrame
 from topology.sinks.redis import (
     Mirror,
     MirrorAwayError,

@@ -13,7 +13,7 @@ from agents.stage_wiring import attach, records_behind
 from topology import topics, upstream
 from topology.assembly.base import BackgroundTasks, RoleApp, health_of
 from topology.settings import Settings
-from topology.sinks.applied import SinkCursor, Source, StoredFrame
+from topology.sinks.cursor import SinkCursor, Source, StoredFrame
 from web import health
 
 

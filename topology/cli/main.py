@@ -49,7 +49,7 @@ _EXPLAINED = (
     ("topology.feeds.writer", "StaleSourceError"),
     ("topology.market.calendar", "CalendarError"),
     ("topology.market.instruments", "InstrumentError"),
-    ("topology.sinks.applied", "SinkError"),
+    ("topology.sinks.cursor", "SinkError"),
     ("topology.embedded.child", "EmbeddedError"),
     ("topology.simulator.faults", "FaultError"),
     ("topology.cli.supervisor", "RoleError"),

@@ -16,7 +16,7 @@ from topology.configuration import from_settings
 from topology.embedded import Kafka, Valkey, free_port
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.settings import LIVE, Address, Settings
-from topology.sinks.applied import SinkCursor, Source
+from topology.sinks.cursor import SinkCursor, Source
 from topology.sinks.redis import MirrorAwayError
 from topology.sinks.sqlite import read_positions
 

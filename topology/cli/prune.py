@@ -15,7 +15,7 @@ from topology.cli import at_least_one
 from topology.log.frames import CANDLE_FRAME, CANDLES, DEAD_LETTERS, DERIVED, TICKS, TIMEFRAMES, DeadLetter, Decoder
 from topology.log.lag import TickRange
 from topology.settings import Settings
-from topology.sinks.applied import Source
+from topology.sinks.cursor import Source
 
 EXAMPLE = """example:
   topology prune --days 7"""

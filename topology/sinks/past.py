@@ -8,7 +8,7 @@ from typing import Self
 
 from topology.log.frames import CANDLES, TIMEFRAMES
 from topology.market.candle import Candle
-from topology.sinks.applied import NO_CURSOR
+from topology.sinks.cursor import NO_CURSOR
 from topology.sinks.sqlite import explained, read_only, read_positions
 from topology.sinks.values import split
 

@@ -13,8 +13,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from topology.sinks.applied import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, is_mine, news, run_of
 from topology.sinks.breaker import Breaker
+from topology.sinks.cursor import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, is_mine, run_of, unapplied
 from topology.sinks.streams import Command, Streams, Watched, watched_on
 
 POSITIONS = "mirror:positions"
@@ -126,7 +126,7 @@ class Mirror:
         With ``live`` false, the values of what is still forming are left out: after a wait they are of no use. They and
         ticks are only published where they are ``watched``; with None all are.
 
-        Raises PositionError and ForeignLogError as ``news`` does, MirrorEmptiedError; MirrorAwayError, after which
+        Raises PositionError and ForeignLogError as ``unapplied`` does, MirrorEmptiedError; MirrorAwayError, after which
         the same frames can be given again: what had been written is not repeated.
         """
         source = frames[0].source
@@ -140,7 +140,7 @@ class Mirror:
     ) -> Mirrored:
         while True:
             held = self._held.get(source, "")
-            found = news(self._applied(source, held), frames, log=self._log, run=self._run)
+            found = unapplied(self._applied(source, held), frames, log=self._log, run=self._run)
             commands = self._streams.commands(found.frames, live=live, watched=watched) if found.frames else []
             answer, skipped = await self._send(source, held, self._text(source, found.applied), commands)
             if answer is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from topology.log.frames import CandleFrame, IndicatorFrame, TimeframeFrame
 from topology.market.candle import BROKER, Candle
 from topology.market.gaps import Gap
-from topology.sinks.applied import SinkCursor, Source, StoredFrame
+from topology.sinks.cursor import SinkCursor, Source, StoredFrame
 from topology.sinks.values import split
 
 SELECT_POSITIONS = """

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from topology.sinks.applied import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, Written, is_mine, news
+from topology.sinks.cursor import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, Written, is_mine, unapplied
 from topology.sinks.rows import SELECT_POSITIONS, Batch, Counts
 
 SCHEMA_VERSION = 3
@@ -88,7 +88,7 @@ class Archive:
 
         Frames of one source must be in the order of their offsets. Returns when the transaction is committed.
 
-        Raises PositionError and ForeignLogError as ``news`` does, ArchiveLockedError, ArchiveFullError, ArchiveError.
+        Raises PositionError and ForeignLogError as ``unapplied`` does, ArchiveLockedError, ArchiveFullError, ArchiveError.
         """
         with self._turn, explained(self._path), self._transaction():
             tallies = self._tallies()
@@ -96,7 +96,7 @@ class Archive:
             duplicates = 0
             for source, group in groupby(sorted(frames, key=_source), key=_source):
                 applied, counts = tallies.get(source, (NO_CURSOR, Counts()))
-                found = news(applied, group, log=self._log, run=self._run)
+                found = unapplied(applied, group, log=self._log, run=self._run)
                 for stored in found.frames:
                     batch.add(stored, counts)
                 batch.move(source, found.applied, counts, log=self._log, run=self._run)

@@ -15,7 +15,7 @@ from topology.market.candle import Candle
 from topology.market.history import History
 from topology.market.quotes import Quote
 from topology.market.ticks import Tick
-from topology.sinks.applied import StoredFrame
+from topology.sinks.cursor import StoredFrame
 from topology.sinks.values import candle_json, indicator_json, tick_json
 
 SECONDS_LENGTH = 12_000

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from topology.market import CalendarError
-from topology.sinks.applied import SinkError
+from topology.sinks.cursor import SinkError
 from topology.sinks.redis import MirrorAwayError
 from web.live import names
 from web.live.asked import Chart, channels_of, chart_of, symbol_of

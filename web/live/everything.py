@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from topology import indicators
-from topology.sinks.applied import SinkError
+from topology.sinks.cursor import SinkError
 from web.live import names
 from web.live.client import MOST_WAITING, TOO_SLOW, Client
 from web.live.line import Group

@@ -10,8 +10,8 @@ import msgspec
 
 from topology.market import CalendarError
 from topology.market.history import Interval, candle_interval
-from topology.sinks.applied import SinkError
 from topology.sinks.archived import Wanted
+from topology.sinks.cursor import SinkError
 from topology.sinks.values import CandleJson
 from web.folding import fold, stored_for
 from web.gateway import Gateway

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import NoReturn
 
 from topology.market import CalendarError
-from topology.sinks.applied import SinkError
+from topology.sinks.cursor import SinkError
 from topology.sinks.heard import Heard, Said
 from web.live.client import Client, Subscriptions
 from web.live.folds import Fold, base_of

@@ -10,7 +10,7 @@ import msgspec
 from topology import indicators
 from topology.log.lag import TopicLag
 from topology.market.calendar import IST, Calendar, NotCovered, indian_day
-from topology.sinks.applied import SinkError
+from topology.sinks.cursor import SinkError
 from topology.sinks.rows import Counts
 from web.endpoint import get
 from web.gateway import Gateway

@@ -33,9 +33,9 @@ from topology.log.frames import (
 from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
-from topology.sinks.applied import StoredFrame
 from topology.sinks.archived import ArchiveReader
 from topology.sinks.breaker import Breaker
+from topology.sinks.cursor import StoredFrame
 from topology.sinks.heard import hear
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.redis import Mirror, connect

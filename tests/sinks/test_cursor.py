@@ -5,15 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology.log.frames import CANDLES, TICKS, CandleFrame, TickFrame
-from topology.sinks.applied import (
+from topology.sinks.cursor import (
     NO_CURSOR,
     ForeignLogError,
     PositionError,
     SinkCursor,
     StoredFrame,
     is_mine,
-    news,
     run_of,
+    unapplied,
 )
 
 
@@ -39,7 +39,7 @@ def test_each_position_is_news_once_and_in_order_however_the_reading_is_cut(
     applied, seen, duplicates = NO_CURSOR, [], 0
     while frames:
         cut = data.draw(st.integers(1, len(frames)))
-        found = news(applied, frames[:cut], log="log", run=1)
+        found = unapplied(applied, frames[:cut], log="log", run=1)
         seen += [fresh.position for fresh in found.frames]
         duplicates += found.duplicates
         applied, frames = found.applied, frames[cut:]
@@ -50,35 +50,35 @@ def test_each_position_is_news_once_and_in_order_however_the_reading_is_cut(
 
 
 def test_a_duplicate_moves_the_offset_on_and_nothing_else() -> None:
-    found = news(SinkCursor(5, 9, 50), [stored(4, 10)], log="log", run=1)
+    found = unapplied(SinkCursor(5, 9, 50), [stored(4, 10)], log="log", run=1)
 
     assert found == ([], SinkCursor(5, 10, 50), 1)
 
 
 def test_reading_older_records_again_does_not_move_the_offset_back() -> None:
-    assert news(SinkCursor(5, 9, 50), [stored(3, 4)], log="log", run=1).applied == SinkCursor(5, 9, 50)
+    assert unapplied(SinkCursor(5, 9, 50), [stored(3, 4)], log="log", run=1).applied == SinkCursor(5, 9, 50)
 
 
 def test_a_frame_of_another_run_is_ignored() -> None:
-    found = news(SinkCursor(5, 9, 50), [stored(6, 10, run=2), stored(6, 11)], log="log", run=1)
+    found = unapplied(SinkCursor(5, 9, 50), [stored(6, 10, run=2), stored(6, 11)], log="log", run=1)
 
     assert [fresh.offset for fresh in found.frames] == [11]
 
 
 def test_a_frame_after_missing_ones_is_refused() -> None:
     with pytest.raises(PositionError, match=r"candles_1s\[0\] offset 10 has position 7 after 5"):
-        news(SinkCursor(5, 9), [stored(7, 10)], log="log", run=1)
+        unapplied(SinkCursor(5, 9), [stored(7, 10)], log="log", run=1)
 
 
 def test_a_frame_of_another_log_is_refused() -> None:
     with pytest.raises(ForeignLogError, match="belongs to log other"):
-        news(NO_CURSOR, [stored(0, 0, log="other")], log="log", run=1)
+        unapplied(NO_CURSOR, [stored(0, 0, log="other")], log="log", run=1)
 
 
 def test_the_position_of_a_tick_frame_is_its_offset_in_every_run() -> None:
     ticks = StoredFrame(TICKS, 0, 12, TickFrame(1, "log", 1, 1, 1000, 0, [], []))
 
-    assert news(SinkCursor(11, 11), [ticks], log="log", run=3).applied == SinkCursor(12, 12, 1000)
+    assert unapplied(SinkCursor(11, 11), [ticks], log="log", run=3).applied == SinkCursor(12, 12, 1000)
     assert run_of(TICKS, 3) == run_of(TICKS, 4)
 
 

@@ -74,7 +74,7 @@ class Written(NamedTuple):
     duplicates: int
 
 
-class News(NamedTuple):
+class Unapplied(NamedTuple):
     """What a batch holds for a sink: the frames to apply, how far it is afterwards, and how many frames it dropped."""
 
     frames: list[StoredFrame]
@@ -87,7 +87,7 @@ def run_of(stage: str, run: int) -> int:
     return 0 if stage == TICKS else run
 
 
-def news(applied: SinkCursor, batch: Iterable[StoredFrame], *, log: str, run: int) -> News:
+def unapplied(applied: SinkCursor, batch: Iterable[StoredFrame], *, log: str, run: int) -> Unapplied:
     """Of frames of one source, in the order of their offsets, those that are new to a sink.
 
     A frame at or below the applied position is a duplicate: the first one wins. Frames of another run are ignored.
@@ -113,7 +113,7 @@ def news(applied: SinkCursor, batch: Iterable[StoredFrame], *, log: str, run: in
             )
         applied = SinkCursor(position, offset, max(applied.clock_ms, frame.clock_ms))
         fresh.append(stored)
-    return News(fresh, applied, duplicates)
+    return Unapplied(fresh, applied, duplicates)
 
 
 def is_mine(log: str, run: int, *, held_log: str, held_run: int, remedy: str) -> bool:

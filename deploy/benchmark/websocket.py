@@ -22,8 +22,8 @@ from topology.feeds.clock import SYSTEM, now_ms
 from topology.log.frames import Configure
 from topology.settings import Settings
 from topology.sinks.archived import ArchiveReader
-from topology.sinks.heard import hear
 from topology.sinks.mirrored import MirrorReader
+from topology.sinks.pubsub import connect_pubsub
 from topology.sinks.redis import connect
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway
@@ -176,7 +176,7 @@ async def _gateway(redis_port: int, port: int) -> None:
     log = _Log(from_settings(Settings.from_env({})))
     gateway = Gateway(simulated=True, reading=reading, log=log, names=None, now_ms=now_ms)  # type: ignore[arg-type]
     hub = Hub(gateway, SYSTEM)
-    opening = Opening(hub, lambda take: hear(LOOPBACK, redis_port, password=None, take=take))
+    opening = Opening(hub, lambda take: connect_pubsub(LOOPBACK, redis_port, password=None, take=take))
     counted = set()
 
     def count(_: bytes) -> None:

@@ -22,8 +22,8 @@ from topology.feeds.angel.listings import FILE_NAME
 from topology.feeds.clock import SYSTEM, now_ms
 from topology.settings import SIM, Settings
 from topology.sinks.archived import ArchiveReader
-from topology.sinks.heard import Heard, Said, hear
 from topology.sinks.mirrored import MirrorReader
+from topology.sinks.pubsub import PubSubConnection, PubSubMessage, connect_pubsub
 from topology.sinks.redis import MirrorAwayError, connect
 from web import health, pages, session, views
 from web.gateway import Gateway
@@ -122,9 +122,9 @@ class GatewayRole:
         assert self._answers is not None, "the web server starts after the role"
         return self._answers
 
-    async def _hear(self, take: Callable[[list[Said]], None]) -> Heard:
+    async def _hear(self, take: Callable[[list[PubSubMessage]], None]) -> PubSubConnection:
         host, port = self._settings.redis_addr
-        return await hear(host, port, password=self._settings.redis_password or None, take=take)
+        return await connect_pubsub(host, port, password=self._settings.redis_password or None, take=take)
 
     async def _second_address(self) -> None:
         """Listen at GATEWAY_ADDR too, once the first address is served: one application, two doors."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from topology.sinks.heard import Heard, Said
+from topology.sinks.pubsub import PubSubConnection, PubSubMessage
 from web.gateway import Gateway, Replay
 from web.live import names
 from web.live.client import GOES_AWAY, Client
@@ -37,7 +37,7 @@ class Hub:
         self.clients: set[Client] = set()
         self.lines: dict[str, Line] = {}
         self.epoch = secrets.token_hex(6)
-        self.heard: Heard | None = None
+        self.heard: PubSubConnection | None = None
         self.on_active: Callable[[bytes], None] = lambda data: None  # noqa: ARG005
         self.on_return: Callable[[], None] = lambda: None
         self.everything: dict[Listener, None] = {}
@@ -101,7 +101,7 @@ class Hub:
             if not line.listeners:
                 line.left_ms = self.clock.now_ms()
 
-    def take(self, said: list[Said]) -> None:
+    def take(self, said: list[PubSubMessage]) -> None:
         """Pass on what was said, whole runs of the mirror's script."""
         told: dict[str, list[bytes]] = {}
         for channel, data in said:

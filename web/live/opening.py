@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from topology.market import CalendarError
 from topology.sinks.cursor import SinkError
-from topology.sinks.heard import Heard, Said
+from topology.sinks.pubsub import PubSubConnection, PubSubMessage
 from web.live.client import Client, Subscriptions
 from web.live.folds import Fold, base_of
 from web.live.hub import ACTIVE_CHANNEL, Hub, source
@@ -30,7 +30,7 @@ PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 ALIVE_S = 5.0
 """How often a silent connection is asked whether it lives."""
 
-Connect = Callable[[Callable[[list[Said]], None]], Awaitable[Heard]]
+Connect = Callable[[Callable[[list[PubSubMessage]], None]], Awaitable[PubSubConnection]]
 
 
 class Opening:
@@ -130,7 +130,7 @@ class Opening:
         for line in lines:
             del self._opening[line.name]
 
-    async def _open(self, heard: Heard, lines: list[Line]) -> None:
+    async def _open(self, heard: PubSubConnection, lines: list[Line]) -> None:
         """Hear lines from now on. Those who hear them are told what was said meanwhile."""
         for line in lines:
             line.held = []
@@ -183,7 +183,7 @@ class Opening:
     async def hear_everything(self) -> None:
         """Listen to all channels, or no longer, as somebody wants it. Raises MirrorAwayError."""
         async with self._hears_all:
-            if self.hub.heard is not None and self.hub.heard.hears_everything != bool(self.hub.everything):
+            if self.hub.heard is not None and self.hub.heard.hears_all_channels != bool(self.hub.everything):
                 await self.hub.heard.listen_to_everything(bool(self.hub.everything))
             if not self.hub.everything:
                 self.hub.others.clear()

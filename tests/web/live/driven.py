@@ -36,8 +36,8 @@ from topology.market.ticks import Tick
 from topology.sinks.archived import ArchiveReader
 from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import StoredFrame
-from topology.sinks.heard import hear
 from topology.sinks.mirrored import MirrorReader
+from topology.sinks.pubsub import connect_pubsub
 from topology.sinks.redis import Mirror, connect
 from topology.sinks.sqlite import Archive
 from topology.sinks.streams import Streams
@@ -236,7 +236,7 @@ class Served:
         self.log = log or FixedLog()
         self.gateway = Gateway(simulated=True, reading=reading, log=self.log, names=SomeNames(), now_ms=clock.now_ms)
         self.hub = Hub(self.gateway, clock)
-        self.opening = Opening(self.hub, lambda take: hear(LOOPBACK, redis, password=None, take=take))
+        self.opening = Opening(self.hub, lambda take: connect_pubsub(LOOPBACK, redis, password=None, take=take))
         self.answers = Answers(self.opening)
         application = Application()
         Sockets(lambda: self.answers).serve(application)

@@ -75,7 +75,7 @@ async def test_who_subscribes_after_all_gets_only_that(client: Listening, gatewa
     messages = [await client.next() for _ in range(3)]
     assert {message["channel"] for message in messages if "channel" in message} == {TICK}
     assert gateway.hub.heard is not None
-    assert not gateway.hub.heard.hears_everything
+    assert not gateway.hub.heard.hears_all_channels
 
 
 async def test_one_who_hears_all_and_one_who_subscribes_both_hear_once(
@@ -98,7 +98,7 @@ async def test_nobody_pays_for_everything_when_nobody_hears_it(gateway: Served, 
     async with gateway.client_of() as client:
         await initial(client)
         assert await market.client.pubsub_numpat() == 1
-    await until(lambda: gateway.hub.heard is not None and not gateway.hub.heard.hears_everything)
+    await until(lambda: gateway.hub.heard is not None and not gateway.hub.heard.hears_all_channels)
     assert await market.client.pubsub_numpat() == 0
     assert not gateway.hub.clients
 

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 
 from topology.embedded import Valkey, free_port
 from topology.embedded.loopback import LOOPBACK
-from topology.sinks import heard as heard_module
-from topology.sinks.heard import Heard, Said, command, hear, replies
+from topology.sinks import pubsub as heard_module
+from topology.sinks.pubsub import PubSubConnection, PubSubMessage, command, connect_pubsub, replies
 from topology.sinks.redis import MirrorAwayError, connect
 
 SCRIPT = "for i = 1, tonumber(ARGV[1]) do redis.call('PUBLISH', 'pub:' .. (i % 2), i .. string.rep('x', 400)) end"
@@ -28,8 +28,8 @@ async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
 
 
 async def test_what_a_script_says_is_passed_on_in_one_piece(valkey: Valkey, redis: Redis) -> None:
-    pieces: list[list[Said]] = []
-    heard = await hear(LOOPBACK, valkey.port, password=None, take=pieces.append)
+    pieces: list[list[PubSubMessage]] = []
+    heard = await connect_pubsub(LOOPBACK, valkey.port, password=None, take=pieces.append)
     await heard.subscribe(["pub:0", "pub:1"])
     sizes = [1, 2, 3000, 7, 1000]  # the third is more than a socket gives at once
     await asyncio.gather(*(redis.eval(SCRIPT, 0, size) for size in sizes))
@@ -45,8 +45,8 @@ async def test_what_a_script_says_is_passed_on_in_one_piece(valkey: Valkey, redi
 async def test_a_pattern_beside_channels_tells_nothing_twice_and_leaves_nothing_out(
     valkey: Valkey, redis: Redis
 ) -> None:
-    said: list[Said] = []
-    heard = await hear(LOOPBACK, valkey.port, password=None, take=said.extend)
+    said: list[PubSubMessage] = []
+    heard = await connect_pubsub(LOOPBACK, valkey.port, password=None, take=said.extend)
     await heard.subscribe(["pub:0"])
 
     async def talk() -> None:
@@ -67,15 +67,15 @@ async def test_a_server_that_dies_is_noticed_and_one_that_refuses_is_an_error(tm
     server.start()
     for password in (None, "wrong"):
         with pytest.raises(MirrorAwayError):
-            await hear(LOOPBACK, server.port, password=password, take=print)
-    heard = await hear(LOOPBACK, server.port, password="right", take=print)
+            await connect_pubsub(LOOPBACK, server.port, password=password, take=print)
+    heard = await connect_pubsub(LOOPBACK, server.port, password="right", take=print)
     await heard.subscribe(["pub:0"])
     server.kill()
     await asyncio.wait_for(heard.ended, 10)
     with pytest.raises(MirrorAwayError):
         await heard.caught_up()
     with pytest.raises(MirrorAwayError):
-        await hear(LOOPBACK, server.port, password=None, take=print)
+        await connect_pubsub(LOOPBACK, server.port, password=None, take=print)
 
 
 async def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,15 +83,15 @@ async def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPat
     writers: list[asyncio.StreamWriter] = []
     async with await asyncio.start_server(lambda _, writer: writers.append(writer), LOOPBACK, 0) as server:
         with pytest.raises(MirrorAwayError, match="silent"):
-            await hear(LOOPBACK, server.sockets[0].getsockname()[1], password=None, take=print)
+            await connect_pubsub(LOOPBACK, server.sockets[0].getsockname()[1], password=None, take=print)
         for writer in writers:
             writer.close()
             await writer.wait_closed()
 
 
 async def test_half_a_run_is_dropped_when_the_connection_ends() -> None:
-    said: list[Said] = []
-    heard = Heard(said.extend)
+    said: list[PubSubMessage] = []
+    heard = PubSubConnection(said.extend)
     heard.data_received(b"*3\r\n$7\r\nmessage\r\n$5\r\npub:0\r\n$1\r\n1\r\n")
     heard.connection_lost(None)
     assert said == []

@@ -19,7 +19,7 @@ EVERYTHING = "pub:*"
 _PING = b"*1\r\n$4\r\nPING\r\n"
 
 
-class Said(NamedTuple):
+class PubSubMessage(NamedTuple):
     """A value as it was said on a channel."""
 
     channel: str
@@ -29,20 +29,20 @@ class Said(NamedTuple):
 Reply = bytes | int | None | list["Reply"]
 
 
-class Heard(asyncio.Protocol):
-    """A connection that `hear` made. ``ended`` is done when it is lost or closed.
+class PubSubConnection(asyncio.Protocol):
+    """A connection that `connect_pubsub` made. ``ended`` is done when it is lost or closed.
 
-    ``hears_everything`` is true while all channels are listened to, by a pattern.
+    ``hears_all_channels`` is true while all channels are listened to, by a pattern.
     """
 
-    def __init__(self, take: Callable[[list[Said]], None]) -> None:
+    def __init__(self, take: Callable[[list[PubSubMessage]], None]) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._take = take
         self._buffer = bytearray()
-        self._said: list[Said] = []
+        self._said: list[PubSubMessage] = []
         self._answers: deque[asyncio.Future[None] | None] = deque()  # of each PING underway, None where it ends a piece
         self._marked = False  # whether a PING is underway behind what is in _said
-        self.hears_everything = False
+        self.hears_all_channels = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -108,14 +108,14 @@ class Heard(asyncio.Protocol):
     def _read(self, reply: Reply) -> None:
         match reply:
             case [b"message", bytes(channel), bytes(data)]:
-                if not self.hears_everything:  # else it comes again, for the pattern
-                    self._said.append(Said(channel.decode(errors="replace"), data))
+                if not self.hears_all_channels:  # else it comes again, for the pattern
+                    self._said.append(PubSubMessage(channel.decode(errors="replace"), data))
             case [b"pmessage", _, bytes(channel), bytes(data)]:
-                self._said.append(Said(channel.decode(errors="replace"), data))
+                self._said.append(PubSubMessage(channel.decode(errors="replace"), data))
             case [b"psubscribe", *_]:
-                self.hears_everything = True
+                self.hears_all_channels = True
             case [b"punsubscribe", *_]:
-                self.hears_everything = False
+                self.hears_all_channels = False
             case [b"pong", _] | b"PONG":
                 self._answered()
 
@@ -139,12 +139,14 @@ class Heard(asyncio.Protocol):
             self._transport.write(data)
 
 
-async def hear(host: str, port: int, *, password: str | None, take: Callable[[list[Said]], None]) -> Heard:
+async def connect_pubsub(
+    host: str, port: int, *, password: str | None, take: Callable[[list[PubSubMessage]], None]
+) -> PubSubConnection:
     """Connect. ``take`` is called with what is said, whole runs of the mirror's script. Raises MirrorAwayError."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(ANSWERS_WITHIN_S):
-            _, heard = await loop.create_connection(lambda: Heard(take), host, port)
+            _, heard = await loop.create_connection(lambda: PubSubConnection(take), host, port)
     except (OSError, TimeoutError) as error:
         raise MirrorAwayError(f"Redis is away: {error}", retry_after_s=1.0) from error
     if password is not None:

@@ -33,7 +33,7 @@ from topology.market import Candle, Tick
 from topology.settings import Settings
 from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import StoredFrame
-from topology.sinks.redis import Mirror, connect, watched_in
+from topology.sinks.redis import Mirror, connect, query_listened_channels
 from topology.sinks.streams import Streams
 
 INSTRUMENTS, PARTITIONS = 3_000, 4
@@ -47,10 +47,10 @@ Record = tuple[str, int, int, bytes]  # stage, partition, position, frame
 class Mirroring(msgspec.Struct, frozen=True):
     """What a second of the market took: messages, CPU milliseconds of the mirror (with decoding) and of Redis.
 
-    ``watched`` is the number of instruments that are listened to, None where all is published.
+    ``listened`` is the number of instruments that are listened to, None where all is published.
     """
 
-    watched: int | None
+    listened: int | None
     said: float
     mirror_ms: float
     redis_ms: float
@@ -60,7 +60,7 @@ async def mirroring() -> list[Mirroring]:
     """Measure a market in which every instrument has a tick, and then live values, once a second."""
     names = [f"NSE:{token}" for token in range(1, INSTRUMENTS + 1)]
     records = list(_records(names))
-    return [await _measured(names, records, watched) for watched in (None, *WATCHED)]
+    return [await _measured(names, records, listened) for listened in (None, *WATCHED)]
 
 
 def _records(names: Sequence[str]) -> Iterator[Record]:
@@ -93,15 +93,15 @@ def _candle(name: str, timeframe_s: int, start_ms: int) -> Candle:
     return Candle(name, timeframe_s, start_ms, 181_700, 181_800, 181_600, 181_750, 120, 7)
 
 
-async def _measured(names: Sequence[str], records: Sequence[Record], watched: int | None) -> Mirroring:
+async def _measured(names: Sequence[str], records: Sequence[Record], listened: int | None) -> Mirroring:
     with tempfile.TemporaryDirectory(prefix="topology-bench-") as folder:
         server = Valkey(Path(folder), free_port())
         server.start()
         try:
             async with connect(LOOPBACK, server.port, db=0) as client, client.pubsub() as listener:
-                if watched:
-                    await listener.subscribe(*_channels(names[:watched]))
-                return await _run(client, records, watched)
+                if listened:
+                    await listener.subscribe(*_channels(names[:listened]))
+                return await _run(client, records, listened)
         finally:
             server.kill()
 
@@ -116,17 +116,17 @@ def _channels(names: Sequence[str]) -> list[str]:
     return [f"pub:{kind}:{name}" for kind in ("tick", "candle:1s", *of_timeframes) for name in names]
 
 
-async def _run(client: Redis, records: Sequence[Record], watched: int | None) -> Mirroring:
+async def _run(client: Redis, records: Sequence[Record], listened: int | None) -> Mirroring:
     streams = Streams(partitions=PARTITIONS, budget_mb=512)
     mirror = Mirror(client, log="log", run=0, streams=streams, breaker=Breaker(time.monotonic))
-    who = None if watched is None else await watched_in(client)
+    who = None if listened is None else await query_listened_channels(client)
     before, started_s = await _spent(client), time.process_time()
     for stage, partition, position, record in records:
         frame = TICK_FRAME.decode(record) if stage == TICKS else DERIVED[stage].decode(record)
-        await mirror.apply([StoredFrame(stage, partition, position, frame)], watched=who)
+        await mirror.apply([StoredFrame(stage, partition, position, frame)], listened=who)
     cpu_s, after = time.process_time() - started_s, await _spent(client)
     said, redis_s = (end - start for start, end in zip(before, after, strict=True))
-    return Mirroring(watched, said / SECONDS, cpu_s / SECONDS * 1000, redis_s / SECONDS * 1000)
+    return Mirroring(listened, said / SECONDS, cpu_s / SECONDS * 1000, redis_s / SECONDS * 1000)
 
 
 async def _spent(client: Redis) -> tuple[float, float]:

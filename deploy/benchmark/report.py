@@ -94,8 +94,8 @@ def _mirror(found: list[Mirroring]) -> Table:
     title = f"The mirror: a second of {INSTRUMENTS:,} instruments"
     table = _table(title, columns)
     for one in found:
-        watched = "MIRROR_LIVE=all" if one.watched is None else str(one.watched)
-        table.add_row(watched, f"{one.said:,.0f}", f"{one.mirror_ms:.0f}", f"{one.redis_ms:.0f}")
+        listened = "MIRROR_LIVE=all" if one.listened is None else str(one.listened)
+        table.add_row(listened, f"{one.said:,.0f}", f"{one.mirror_ms:.0f}", f"{one.redis_ms:.0f}")
     return table
 
 

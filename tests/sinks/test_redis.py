@@ -31,7 +31,7 @@ from topology.market.ticks import Tick
 from topology.sinks import redis as sink
 from topology.sinks.breaker import Breaker, Circuit
 from topology.sinks.cursor import ForeignLogError, PositionError, SinkCursor, StoredFrame
-from topology.sinks.redis import Mirror, MirrorAwayError, Mirrored, MirrorEmptiedError, connect, watched_in
+from topology.sinks.redis import Mirror, MirrorAwayError, Mirrored, MirrorEmptiedError, connect, query_listened_channels
 from topology.sinks.streams import Streams
 
 NIFTY = "NSE:99926000"
@@ -184,11 +184,11 @@ async def test_the_latest_tick_is_set_and_published_and_never_goes_back(client: 
 
 async def test_a_tick_that_nobody_watches_is_set_and_not_published(client: Redis, mirror: Mirror) -> None:
     listener = await listen(client, "pub:*")
-    await mirror.apply([tick(0, 100)], watched={})
-    await mirror.apply([tick(1, 101)], watched={NIFTY: {"candle:1s"}})
+    await mirror.apply([tick(0, 100)], listened={})
+    await mirror.apply([tick(1, 101)], listened={NIFTY: {"candle:1s"}})
     assert msgspec.json.decode(await client.get("tick:latest:NSE:99926000") or b"")["price"] == 101
 
-    await mirror.apply([tick(2, 102)], watched={NIFTY: {"tick"}})
+    await mirror.apply([tick(2, 102)], listened={NIFTY: {"tick"}})
     ((_, data),) = await heard(listener, 1)
     assert msgspec.json.decode(data)["price"] == 102
 
@@ -198,7 +198,7 @@ async def test_what_is_confirmed_is_written_and_published_also_where_nobody_watc
 ) -> None:
     listener = await listen(client, "pub:*")
     forming = Candle(NIFTY, 1, OPEN_MS + 1000, 1, 1, 1, 1, 0, 1)
-    await mirror.apply([seconds(0, live=[forming])], watched={})
+    await mirror.apply([seconds(0, live=[forming])], listened={})
 
     ((_, data),) = await heard(listener, 1)
     assert await client.get("candle:1s:latest:NSE:99926000") == data
@@ -206,7 +206,7 @@ async def test_what_is_confirmed_is_written_and_published_also_where_nobody_watc
 
 
 async def test_redis_says_what_is_watched_until_the_last_has_gone(valkey: Valkey, client: Redis) -> None:
-    assert await watched_in(client) == {}
+    assert await query_listened_channels(client) == {}
     async with (
         connect(LOOPBACK, valkey.port, db=1) as other,
         client.pubsub() as first,
@@ -218,31 +218,31 @@ async def test_redis_says_what_is_watched_until_the_last_has_gone(valkey: Valkey
             for _ in range(channels):
                 await listener.get_message(timeout=5)
         found = {NIFTY: {"tick"}, "NSE:2885": {"candle:60s"}, "NSE:1": {"\ufffd"}}
-        assert await watched_in(client) == found
+        assert await query_listened_channels(client) == found
 
         await first.unsubscribe("pub:tick:NSE:99926000")
         await first.get_message(timeout=5)
-        assert await watched_in(client) == found
+        assert await query_listened_channels(client) == found
 
         await second.unsubscribe()
         await second.get_message(timeout=5)
-        assert set(await watched_in(client) or ()) == {"NSE:2885", "NSE:1"}
+        assert set(await query_listened_channels(client) or ()) == {"NSE:2885", "NSE:1"}
 
 
 async def test_where_somebody_listens_to_a_pattern_all_is_watched(client: Redis) -> None:
     listener = await listen(client, "pub:tick:*")
-    assert await watched_in(client) is None
+    assert await query_listened_channels(client) is None
 
     await listener.punsubscribe()
     await listener.get_message(timeout=5)
-    assert await watched_in(client) == {}
+    assert await query_listened_channels(client) == {}
 
 
 async def test_who_listens_cannot_be_asked_of_a_redis_that_is_away(valkey: Valkey, client: Redis) -> None:
     valkey.stop()
 
     with pytest.raises(MirrorAwayError, match="Redis can't say who listens"):
-        await watched_in(client)
+        await query_listened_channels(client)
 
 
 async def test_duplicates_are_dropped_and_published_once(client: Redis, mirror: Mirror) -> None:

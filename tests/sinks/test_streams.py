@@ -23,7 +23,15 @@ from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
 from topology.sinks.cursor import StoredFrame
-from topology.sinks.streams import ENTRIES_PER_MB, HISTORY_SAID, Command, Streams, Watched, stream_lengths, watched_on
+from topology.sinks.streams import (
+    ENTRIES_PER_MB,
+    HISTORY_SAID,
+    Command,
+    ListenedChannels,
+    Streams,
+    listened_channels,
+    stream_lengths,
+)
 
 NIFTY, RELIANCE = "NSE:99926000", "NSE:2885"
 
@@ -176,8 +184,8 @@ def everything() -> dict[str, list[StoredFrame]]:
     }
 
 
-def commands_of(stage: str, *, watched: Watched | None = None) -> list[Command]:
-    return Streams(partitions=1, budget_mb=1).commands(everything()[stage], live=True, watched=watched)
+def commands_of(stage: str, *, listened: ListenedChannels | None = None) -> list[Command]:
+    return Streams(partitions=1, budget_mb=1).commands(everything()[stage], live=True, listened=listened)
 
 
 def channel(command: Command) -> str:
@@ -196,7 +204,7 @@ CHANNELS = sorted({channel(command) for stage in everything() for command in com
 def test_only_what_is_for_eyes_only_depends_on_what_is_watched_and_is_said_there_alone(
     stage: str, channels: set[str]
 ) -> None:
-    assert commands_of(stage, watched=watched_on(channels)) == [
+    assert commands_of(stage, listened=listened_channels(channels)) == [
         command._replace(how="keep") if command.how == "set" and channel(command) not in channels else command
         for command in commands_of(stage)
         if not is_live(command) or channel(command) in channels

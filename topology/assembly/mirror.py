@@ -27,9 +27,9 @@ from topology.sinks.redis import (
     SharedServerError,
     connect,
     hold_channels,
-    watched_in,
+    query_listened_channels,
 )
-from topology.sinks.streams import Streams, Watched
+from topology.sinks.streams import ListenedChannels, Streams
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class MirrorRole(SinkRole):
 
     _client: Redis
     _mirror: Mirror
-    _watched: Watched | None
+    _watched: ListenedChannels | None
 
     async def connect(self, log: topics.Log) -> None:
         """Make the client; Redis itself may come later."""
@@ -89,7 +89,7 @@ class MirrorRole(SinkRole):
         """Ask Redis again and again who listens; while it is away nobody does."""
         while True:
             try:
-                self._watched = await watched_in(self._client)
+                self._watched = await query_listened_channels(self._client)
             except MirrorAwayError as error:
                 logger.warning("%s", error)
                 self._watched = {}
@@ -125,7 +125,7 @@ class MirrorRole(SinkRole):
             try:
                 with WRITES.time():
                     fresh = time.monotonic() - started_s < FRESH_S
-                    await self._mirror.apply(frames, live=fresh, watched=self._watched)
+                    await self._mirror.apply(frames, live=fresh, listened=self._watched)
             except MirrorAwayError as error:
                 FAILURES.inc()
                 await self._wait(error)

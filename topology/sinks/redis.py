@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, is_mine, run_of, unapplied
-from topology.sinks.streams import Command, Streams, Watched, watched_on
+from topology.sinks.streams import Command, ListenedChannels, Streams, listened_channels
 
 POSITIONS = "mirror:positions"
 PUBLISHING = "mirror:publishing"
@@ -80,7 +80,7 @@ async def hold_channels(client: Redis, *, simulated: bool) -> None:
         raise MirrorAwayError(f"Redis is away: {error}", retry_after_s=0) from error
 
 
-async def watched_in(client: Redis) -> Watched | None:
+async def query_listened_channels(client: Redis) -> ListenedChannels | None:
     """What somebody listens to, as Redis itself knows; None where somebody listens to a pattern, which may be all.
 
     Raises MirrorAwayError.
@@ -91,7 +91,7 @@ async def watched_in(client: Redis) -> Watched | None:
         channels = await client.pubsub_channels("pub:*")
     except (RedisError, OSError) as error:
         raise MirrorAwayError(f"Redis can't say who listens: {error}", retry_after_s=0) from error
-    return watched_on(map(_decoded, channels))
+    return listened_channels(map(_decoded, channels))
 
 
 class Mirror:
@@ -119,12 +119,12 @@ class Mirror:
         return {source: position for source, position in applied.items() if position != NO_CURSOR}
 
     async def apply(
-        self, frames: Sequence[StoredFrame], *, live: bool = True, watched: Watched | None = None
+        self, frames: Sequence[StoredFrame], *, live: bool = True, listened: ListenedChannels | None = None
     ) -> Mirrored:
         """Apply frames of one source, in the order of their offsets: confirmed rows once each, positions with them.
 
         With ``live`` false, the values of what is still forming are left out: after a wait they are of no use. They and
-        ticks are only published where they are ``watched``; with None all are.
+        ticks are only published where they are ``listened``; with None all are.
 
         Raises PositionError and ForeignLogError as ``unapplied`` does, MirrorEmptiedError; MirrorAwayError, after which
         the same frames can be given again: what had been written is not repeated.
@@ -133,15 +133,15 @@ class Mirror:
         if any(stored.source != source for stored in frames):
             raise ValueError("frames of one source only")
         async with self._turn:
-            return await self._apply(source, frames, live=live, watched=watched)
+            return await self._apply(source, frames, live=live, listened=listened)
 
     async def _apply(
-        self, source: Source, frames: Sequence[StoredFrame], *, live: bool, watched: Watched | None
+        self, source: Source, frames: Sequence[StoredFrame], *, live: bool, listened: ListenedChannels | None
     ) -> Mirrored:
         while True:
             held = self._held.get(source, "")
             found = unapplied(self._applied(source, held), frames, log=self._log, run=self._run)
-            commands = self._streams.commands(found.frames, live=live, watched=watched) if found.frames else []
+            commands = self._streams.commands(found.frames, live=live, listened=listened) if found.frames else []
             answer, skipped = await self._send(source, held, self._text(source, found.applied), commands)
             if answer is None:
                 return Mirrored(len(commands), skipped, found.duplicates)

@@ -41,11 +41,11 @@ class Command(NamedTuple):
     position: int = -1
 
 
-Watched = Mapping[str, Set[str]]
+ListenedChannels = Mapping[str, Set[str]]
 """Instruments that somebody listens to, with the names of what they listen to of them."""
 
 
-def watched_on(channels: Iterable[str]) -> Watched:
+def listened_channels(channels: Iterable[str]) -> ListenedChannels:
     """What is watched on these channels, which may hold others than ours.
 
     >>> watched_on(["pub:tick:NSE:2885", "pub:ind:SMA_9:60s:BSE:1", "pub:other"])
@@ -87,19 +87,21 @@ class Streams:
         self._sized_for: tuple[int, ...] = ()
         self._lengths: dict[int, int] = {}
 
-    def commands(self, frames: list[StoredFrame], *, live: bool, watched: Watched | None = None) -> list[Command]:
+    def commands(
+        self, frames: list[StoredFrame], *, live: bool, listened: ListenedChannels | None = None
+    ) -> list[Command]:
         """The commands of frames of one source: every final row in order, then the newest of what is for eyes only.
 
         The rows that a frame has of a channel follow each other, so that they can be said in one go.
         What history fills in or corrects is said after the rows of its frame, and nowhere kept.
         Ticks are for eyes only, as are the ``live`` rows; with ``live`` false those rows are left out. What is for
-        eyes only is said where it is ``watched``, with None everywhere.
+        eyes only is said where it is ``listened``, with None everywhere.
         """
         for stored in frames:
             self._see(stored)
         self._resize()
         rows = [command for stored in frames for command in sorted(self._rows(stored), key=_channel)]
-        return rows + _newest_ticks(frames, watched) + (_newest_live(frames, watched) if live else [])
+        return rows + _newest_ticks(frames, listened) + (_newest_live(frames, listened) if live else [])
 
     def _see(self, stored: StoredFrame) -> None:
         self._seen_partitions.add(stored.partition)
@@ -150,7 +152,7 @@ def _of_history(history: History, stored: StoredFrame) -> list[Command]:
     return [_candle(candle, stored, forming=False, revision=history.revision) for candle in newest]
 
 
-def _newest_ticks(frames: Iterable[StoredFrame], watched: Watched | None) -> list[Command]:
+def _newest_ticks(frames: Iterable[StoredFrame], listened: ListenedChannels | None) -> list[Command]:
     """The newest tick of each instrument and its newest quote, which is also there when nothing was traded."""
     ticks: dict[str, tuple[Tick, StoredFrame]] = {}
     quotes: dict[str, tuple[Quote, StoredFrame]] = {}
@@ -158,17 +160,17 @@ def _newest_ticks(frames: Iterable[StoredFrame], watched: Watched | None) -> lis
         if isinstance(stored.frame, TickFrame):
             ticks |= {tick.instrument: (tick, stored) for tick in sorted(stored.frame.ticks, key=_time)}
             quotes |= {quote.instrument: (quote, stored) for quote in sorted(stored.frame.quotes, key=_time)}
-    return [_tick(ticks.get(name), quotes.get(name), watched) for name in {**ticks, **quotes}]
+    return [_tick(ticks.get(name), quotes.get(name), listened) for name in {**ticks, **quotes}]
 
 
-def _newest_live(frames: Iterable[StoredFrame], watched: Watched | None) -> list[Command]:
+def _newest_live(frames: Iterable[StoredFrame], listened: ListenedChannels | None) -> list[Command]:
     newest: dict[tuple[str, str], tuple[Candle | IndicatorValue, StoredFrame]] = {}
     for stored in frames:
         for value in () if isinstance(stored.frame, TickFrame) else stored.frame.live:
-            if watched is not None and value.instrument not in watched:  # first, since it is so of nearly all
+            if listened is not None and value.instrument not in listened:  # first, since it is so of nearly all
                 continue
             name = _name(value)
-            if watched is None or name in watched[value.instrument]:
+            if listened is None or name in listened[value.instrument]:
                 newest[name, value.instrument] = value, stored
     return [
         _candle(value, stored, forming=True) if isinstance(value, Candle) else _indicator(value, stored, live=True)
@@ -187,13 +189,13 @@ def _time(told: Tick | Quote) -> int:
 
 
 def _tick(
-    tick: tuple[Tick, StoredFrame] | None, quote: tuple[Quote, StoredFrame] | None, watched: Watched | None
+    tick: tuple[Tick, StoredFrame] | None, quote: tuple[Quote, StoredFrame] | None, listened: ListenedChannels | None
 ) -> Command:
     found = tick or quote
     assert found is not None
     newest, stored = found
     data = tick_json(tick and tick[0], quote and quote[0], position=stored.position, partition=stored.partition)
-    said = watched is None or "tick" in watched.get(newest.instrument, ())
+    said = listened is None or "tick" in listened.get(newest.instrument, ())
     return Command("set" if said else "keep", "tick", newest.instrument, data)
 
 

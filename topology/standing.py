@@ -15,7 +15,7 @@ from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import SinkCursor, SinkError, Source
 from topology.sinks.redis import Mirror, connect
 from topology.sinks.sqlite import read_positions
-from topology.sinks.streams import Streams
+from topology.sinks.streams import StreamCommands
 
 RUN = 0
 
@@ -56,7 +56,7 @@ async def mirrored(settings: Settings, log: topics.Log) -> dict[Source, SinkCurs
     """Return how far the mirror is. Raises SinkError where Redis can't be asked."""
     host, port = settings.redis_addr
     client = connect(host, port, db=settings.redis_db, password=settings.redis_password or None)
-    streams = Streams(partitions=log.header.partitions, budget_mb=settings.redis_streams_mb)
+    streams = StreamCommands(partitions=log.header.partitions, budget_mb=settings.redis_streams_mb)
     mirror = Mirror(client, log=log.header.log, run=RUN, streams=streams, breaker=Breaker(time.monotonic))
     try:
         return await mirror.positions()

@@ -34,7 +34,7 @@ from topology.settings import Settings
 from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import StoredFrame
 from topology.sinks.redis import Mirror, connect, query_listened_channels
-from topology.sinks.streams import Streams
+from topology.sinks.streams import StreamCommands
 
 INSTRUMENTS, PARTITIONS = 3_000, 4
 SECONDS = 5
@@ -117,7 +117,7 @@ def _channels(names: Sequence[str]) -> list[str]:
 
 
 async def _run(client: Redis, records: Sequence[Record], listened: int | None) -> Mirroring:
-    streams = Streams(partitions=PARTITIONS, budget_mb=512)
+    streams = StreamCommands(partitions=PARTITIONS, budget_mb=512)
     mirror = Mirror(client, log="log", run=0, streams=streams, breaker=Breaker(time.monotonic))
     who = None if listened is None else await query_listened_channels(client)
     before, started_s = await _spent(client), time.process_time()

@@ -40,7 +40,7 @@ from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import StoredFrame
 from topology.sinks.redis import Mirror, connect
 from topology.sinks.sqlite import Archive
-from topology.sinks.streams import Streams
+from topology.sinks.streams import StreamCommands
 
 PARTITIONS = 2
 
@@ -155,7 +155,7 @@ class WrittenLog:
     async def _mirror(self, valkey: Valkey) -> None:
         async with connect(LOOPBACK, valkey.port, db=self.settings.redis_db) as client:
             await client.flushdb()
-            streams = Streams(partitions=PARTITIONS, budget_mb=64)
+            streams = StreamCommands(partitions=PARTITIONS, budget_mb=64)
             mirror = Mirror(client, log=self.log.header.log, run=0, streams=streams, breaker=Breaker(time.monotonic))
             for source in {stored.source for stored in self.stored}:
                 await mirror.apply([stored for stored in self.stored if stored.source == source])

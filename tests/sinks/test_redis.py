@@ -32,7 +32,7 @@ from topology.sinks import redis as sink
 from topology.sinks.breaker import Breaker, Circuit
 from topology.sinks.cursor import ForeignLogError, PositionError, SinkCursor, StoredFrame
 from topology.sinks.redis import Mirror, MirrorAwayError, Mirrored, MirrorEmptiedError, connect, query_listened_channels
-from topology.sinks.streams import Streams
+from topology.sinks.streams import StreamCommands
 
 NIFTY = "NSE:99926000"
 OPEN_MS = 1_669_088_700_000
@@ -65,7 +65,7 @@ def clock() -> Clock:
 
 
 def mirror_of(client: Redis, clock: Clock, *, log: str = "log", run: int = 1) -> Mirror:
-    return Mirror(client, log=log, run=run, streams=Streams(partitions=1, budget_mb=64), breaker=Breaker(clock))
+    return Mirror(client, log=log, run=run, streams=StreamCommands(partitions=1, budget_mb=64), breaker=Breaker(clock))
 
 
 @pytest.fixture
@@ -474,7 +474,7 @@ async def test_frames_of_two_sources_do_not_go_together(mirror: Mirror) -> None:
 
 
 async def test_streams_are_trimmed_to_about_their_length(client: Redis, clock: Clock) -> None:
-    streams = Streams(partitions=1, budget_mb=1)
+    streams = StreamCommands(partitions=1, budget_mb=1)
     mirror = Mirror(client, log="log", run=1, streams=streams, breaker=Breaker(clock))
     instruments = [f"NSE:{number}" for number in range(50)]  # room for 100 entries each
     await mirror.apply([seconds(position, instruments=instruments) for position in range(300)])

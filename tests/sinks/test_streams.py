@@ -28,7 +28,7 @@ from topology.sinks.streams import (
     HISTORY_SAID,
     Command,
     ListenedChannels,
-    Streams,
+    StreamCommands,
     listened_channels,
     stream_lengths,
 )
@@ -70,7 +70,7 @@ def test_all_streams_together_fit_the_budget_but_for_an_entry_each(
 
 
 def test_the_length_of_streams_follows_the_instruments_seen_and_those_of_other_partitions() -> None:
-    streams = Streams(partitions=4, budget_mb=1)  # room for 5,000 entries
+    streams = StreamCommands(partitions=4, budget_mb=1)  # room for 5,000 entries
     rows = [candle(f"NSE:{number}", 1000) for number in range(10)]
     (*_, last) = streams.commands([candles(0, rows)], live=True)
 
@@ -81,7 +81,7 @@ def test_the_length_of_streams_follows_the_instruments_seen_and_those_of_other_p
 
 def test_final_rows_are_added_in_order_channel_by_channel_with_the_start_of_their_candle_as_id() -> None:
     rows = [candle(NIFTY, 1000), candle(RELIANCE, 1000), candle(NIFTY, 2000)]
-    commands = Streams(partitions=1, budget_mb=1).commands([candles(0, rows)], live=True)
+    commands = StreamCommands(partitions=1, budget_mb=1).commands([candles(0, rows)], live=True)
 
     assert [(c.how, c.name, c.instrument, c.id) for c in commands] == [
         ("add", "candle:1s", RELIANCE, "1000-0"),
@@ -92,7 +92,7 @@ def test_final_rows_are_added_in_order_channel_by_channel_with_the_start_of_thei
 
 def test_of_live_values_only_the_newest_is_said_and_none_when_they_have_waited() -> None:
     frames = [candles(0, [], live=[candle(NIFTY, 1000, close=1)]), candles(1, [], live=[candle(NIFTY, 1000, close=2)])]
-    streams = Streams(partitions=1, budget_mb=1)
+    streams = StreamCommands(partitions=1, budget_mb=1)
     (said,) = streams.commands(frames, live=True)
 
     assert (said.how, said.name) == ("say", "candle:1s")
@@ -103,7 +103,7 @@ def test_of_live_values_only_the_newest_is_said_and_none_when_they_have_waited()
 
 
 def test_of_ticks_the_newest_of_each_instrument_is_set_also_when_an_older_one_comes_after_it() -> None:
-    (nifty, reliance) = Streams(partitions=1, budget_mb=1).commands(
+    (nifty, reliance) = StreamCommands(partitions=1, budget_mb=1).commands(
         [
             ticks(7, Tick(NIFTY, 100, 1500), Tick(RELIANCE, 50, 1600)),
             ticks(8, Tick(NIFTY, 102, 1900), Tick(NIFTY, 101, 1700)),
@@ -130,7 +130,7 @@ def minutes(count: int, revision: int, *, reset: bool = False) -> History:
 def test_what_history_fills_in_and_corrects_is_only_said_after_the_rows_of_its_frame() -> None:
     row = Candle(RELIANCE, 60, 60_000, 1, 2, 1, 2, 0, 3)
     frames = [timeframes(3, [row], minutes(2, 1), minutes(1, 0)), timeframes(4, [row])]
-    commands = Streams(partitions=1, budget_mb=1).commands(frames, live=False)
+    commands = StreamCommands(partitions=1, budget_mb=1).commands(frames, live=False)
 
     assert [(c.how, c.name, c.instrument) for c in commands] == [
         ("add", "candle:60s", RELIANCE),
@@ -147,14 +147,14 @@ def test_what_history_fills_in_and_corrects_is_only_said_after_the_rows_of_its_f
 @pytest.mark.parametrize("revision", [0, 1])
 def test_of_much_history_only_the_newest_is_said_and_none_where_it_starts_afresh(revision: int) -> None:
     frames = [timeframes(0, [], minutes(HISTORY_SAID + 2, revision), minutes(HISTORY_SAID + 1, revision, reset=True))]
-    commands = Streams(partitions=1, budget_mb=1).commands(frames, live=True)
+    commands = StreamCommands(partitions=1, budget_mb=1).commands(frames, live=True)
 
     closes = [msgspec.json.decode(command.data)["close"] for command in commands]
     assert closes == list(range(3, HISTORY_SAID + 3))
 
 
 def test_history_that_starts_afresh_and_is_not_too_much_is_said() -> None:
-    commands = Streams(partitions=1, budget_mb=1).commands(
+    commands = StreamCommands(partitions=1, budget_mb=1).commands(
         [timeframes(0, [], minutes(HISTORY_SAID, 0, reset=True))], live=True
     )
 
@@ -164,7 +164,7 @@ def test_history_that_starts_afresh_and_is_not_too_much_is_said() -> None:
 def test_an_indicator_is_named_by_its_timeframe_too() -> None:
     value = IndicatorValue(NIFTY, "SMA_9", 60, 60_000, 1.5)
     frame = IndicatorFrame(1, "log", 1, 0, 0, [], "", [value], [])
-    (command,) = Streams(partitions=1, budget_mb=1).commands([StoredFrame(INDICATORS, 0, 0, frame)], live=True)
+    (command,) = StreamCommands(partitions=1, budget_mb=1).commands([StoredFrame(INDICATORS, 0, 0, frame)], live=True)
 
     assert (command.name, command.id) == ("ind:SMA_9:60s", "60000-0")
 
@@ -185,7 +185,7 @@ def everything() -> dict[str, list[StoredFrame]]:
 
 
 def commands_of(stage: str, *, listened: ListenedChannels | None = None) -> list[Command]:
-    return Streams(partitions=1, budget_mb=1).commands(everything()[stage], live=True, listened=listened)
+    return StreamCommands(partitions=1, budget_mb=1).commands(everything()[stage], live=True, listened=listened)
 
 
 def channel(command: Command) -> str:

@@ -31,7 +31,7 @@ from topology.sinks.cursor import StoredFrame
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.redis import Mirror, connect
 from topology.sinks.sqlite import Archive
-from topology.sinks.streams import Streams
+from topology.sinks.streams import StreamCommands
 from web import pages, session, views
 from web.gateway import Gateway
 from web.guard import Access, Rates, guard
@@ -116,7 +116,7 @@ class Stores:
     def __init__(self, path: Path, port: int) -> None:
         self.path, self.port = path, port
         self.client = connect(LOOPBACK, port, db=0)
-        streams = Streams(partitions=1, budget_mb=2048)
+        streams = StreamCommands(partitions=1, budget_mb=2048)
         self.mirror = Mirror(self.client, log=LOG, run=RUN, streams=streams, breaker=Breaker(lambda: 0.0))
 
     async def mirrored(self, stages: dict[str, list[StoredFrame]]) -> None:

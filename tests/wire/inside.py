@@ -70,7 +70,7 @@ from topology.sinks.mirrored import MirrorReader
 from topology.sinks.redis import Mirror, hold_channels
 from topology.sinks.redis import connect as connect_redis
 from topology.sinks.sqlite import Archive
-from topology.sinks.streams import Streams, stream_lengths
+from topology.sinks.streams import StreamCommands, stream_lengths
 from topology.topics import Log, last_record
 from topology.topics import admin as kafka_admin
 from topology.topics import command as append_command
@@ -154,7 +154,7 @@ __all__ = [
     "SettingsError",
     "StageState",
     "StoredFrame",
-    "Streams",
+    "StreamCommands",
     "Telegram",
     "Tick",
     "TickFrame",

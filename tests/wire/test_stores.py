@@ -25,7 +25,7 @@ from tests.wire.inside import (
     Refusals,
     Settings,
     StoredFrame,
-    Streams,
+    StreamCommands,
     Tick,
     TickFrame,
     TimeframeFrame,
@@ -62,7 +62,7 @@ async def test_redis_holds_and_says_what_is_written(valkey: Valkey) -> None:
 async def _mirrored(valkey: Valkey) -> None:
     """Mirror a frame of each stage, and say that live values are published."""
     client = connect_redis("127.0.0.1", valkey.port, db=0)
-    streams = Streams(partitions=4, budget_mb=2048)
+    streams = StreamCommands(partitions=4, budget_mb=2048)
     mirror = Mirror(client, log=samples.LOG, run=4, streams=streams, breaker=Breaker(lambda: 0.0))
     for stored in FRAMES:
         await mirror.apply([stored])

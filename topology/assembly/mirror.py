@@ -29,7 +29,7 @@ from topology.sinks.redis import (
     hold_channels,
     query_listened_channels,
 )
-from topology.sinks.streams import ListenedChannels, Streams
+from topology.sinks.streams import ListenedChannels, StreamCommands
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class MirrorRole(SinkRole):
             self._client,
             log=log.header.log,
             run=0,
-            streams=Streams(partitions=log.header.partitions, budget_mb=settings.redis_streams_mb),
+            streams=StreamCommands(partitions=log.header.partitions, budget_mb=settings.redis_streams_mb),
             breaker=Breaker(time.monotonic),
         )
 

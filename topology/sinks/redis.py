@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, is_mine, run_of, unapplied
-from topology.sinks.streams import Command, ListenedChannels, Streams, listened_channels
+from topology.sinks.streams import Command, ListenedChannels, StreamCommands, listened_channels
 
 POSITIONS = "mirror:positions"
 PUBLISHING = "mirror:publishing"
@@ -97,7 +97,7 @@ async def query_listened_channels(client: Redis) -> ListenedChannels | None:
 class Mirror:
     """The Redis database behind ``client``, for one run of one log. Calls take turns."""
 
-    def __init__(self, client: Redis, *, log: str, run: int, streams: Streams, breaker: Breaker) -> None:
+    def __init__(self, client: Redis, *, log: str, run: int, streams: StreamCommands, breaker: Breaker) -> None:
         self.breaker = breaker
         self._client, self._log, self._run, self._streams = client, log, run, streams
         self._script = client.register_script(resources.files(__package__).joinpath("mirror.lua").read_text())

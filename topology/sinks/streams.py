@@ -73,7 +73,7 @@ def stream_lengths(instruments: int, indicators: Mapping[int, int], *, budget_mb
     return {seconds: max(int(length * ratio), 1) for seconds, length in lengths.items()}
 
 
-class Streams:
+class StreamCommands:
     """Turns frames into commands. It sizes the streams by what it has seen so far, all together ``budget_mb``.
 
     ``partitions`` is how many the topics have: from the instruments of those seen it estimates the number of all.

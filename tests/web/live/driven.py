@@ -40,7 +40,7 @@ from topology.sinks.mirrored import MirrorReader
 from topology.sinks.pubsub import connect_pubsub
 from topology.sinks.redis import Mirror, connect
 from topology.sinks.sqlite import Archive
-from topology.sinks.streams import Streams
+from topology.sinks.streams import StreamCommands
 from web.gateway import Gateway
 from web.live.answers import Answers
 from web.live.hub import Hub
@@ -77,7 +77,7 @@ class Market:
         self._told: dict[str, list[tuple[int, int]]] = defaultdict(list)
 
     def _mirror(self) -> Mirror:
-        streams = Streams(partitions=1, budget_mb=2048)
+        streams = StreamCommands(partitions=1, budget_mb=2048)
         return Mirror(self.client, log=LOG, run=RUN, streams=streams, breaker=Breaker(lambda: 0.0, failures=1 << 30))
 
     def step(

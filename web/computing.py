@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from topology import indicators
-from topology.sinks.archived import Wanted
+from topology.sinks.archived import PageQuery
 from topology.sinks.values import IndicatorJson
 from web.folding import candle_of, page_of
 from web.gateway import Gateway
@@ -19,7 +19,7 @@ MOST_BEFORE = 10_000
 
 
 async def computed(
-    gateway: Gateway, instrument: str, name: str, timeframe_s: int, wanted: Wanted
+    gateway: Gateway, instrument: str, name: str, timeframe_s: int, wanted: PageQuery
 ) -> list[IndicatorJson]:
     """Return values at closed candles of any timeframe, the newest first: each has the cause of its candle.
 

@@ -13,7 +13,7 @@ from topology.log.frames import TIMEFRAMES
 from topology.market.calendar import Calendar, NotCovered
 from topology.market.candle import BROKER, EXTREME, PARTIAL, Candle
 from topology.market.history import Interval, candle_interval, resampled
-from topology.sinks.archived import Wanted
+from topology.sinks.archived import PageQuery
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway
 from web.problem import unknown
@@ -48,7 +48,7 @@ def part_of(gateway: Gateway, timeframe_s: int) -> int:
     return part_s
 
 
-async def page_of(gateway: Gateway, instrument: str, timeframe_s: int, wanted: Wanted) -> Page:
+async def page_of(gateway: Gateway, instrument: str, timeframe_s: int, wanted: PageQuery) -> Page:
     """Return a page of candles, the newest first. Raises Problem for a timeframe that there can't be."""
     part_s = part_of(gateway, timeframe_s)
     if part_s == timeframe_s:
@@ -56,7 +56,7 @@ async def page_of(gateway: Gateway, instrument: str, timeframe_s: int, wanted: W
     return await folded_page(gateway, instrument, timeframe_s, part_s, wanted)
 
 
-async def folded_page(gateway: Gateway, instrument: str, timeframe_s: int, part_s: int, wanted: Wanted) -> Page:
+async def folded_page(gateway: Gateway, instrument: str, timeframe_s: int, part_s: int, wanted: PageQuery) -> Page:
     """Return closed candles of ``timeframe_s``, each made of all its parts of ``part_s``. Raises NotCovered."""
     reading, calendar, instrument_class = gateway.reading, gateway.calendar, gateway.class_of(instrument)
     lateness_ms = gateway.log.configuration.lateness_ms
@@ -69,7 +69,7 @@ async def folded_page(gateway: Gateway, instrument: str, timeframe_s: int, part_
             until_s = wanted.before_s if around is None else around.to_ms // 1000
     while True:
         block = await reading.candles(
-            instrument, part_s, Wanted(BLOCK, before_s=parts[-1].ts if parts else until_s, since_s=wanted.since_s)
+            instrument, part_s, PageQuery(BLOCK, before_s=parts[-1].ts if parts else until_s, since_s=wanted.since_s)
         )
         parts += block
         ended = len(block) < BLOCK

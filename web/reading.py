@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
-from topology.sinks.archived import ArchiveReader, Wanted
+from topology.sinks.archived import ArchiveReader, PageQuery
 from topology.sinks.cursor import SinkError
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
@@ -34,7 +34,7 @@ class Reading:
     def __init__(self, mirror: MirrorReader, archive: ArchiveReader) -> None:
         self.mirror, self.archive = mirror, archive
 
-    async def candles(self, instrument: str, timeframe_s: int, wanted: Wanted) -> list[AnyCandle]:
+    async def candles(self, instrument: str, timeframe_s: int, wanted: PageQuery) -> list[AnyCandle]:
         """Return candles of a timeframe that is stored."""
         return await self._page(
             f"candle:{timeframe_s}s",
@@ -45,7 +45,7 @@ class Reading:
             archived=lambda: self.archive.candles(instrument, timeframe_s, wanted),
         )
 
-    async def values(self, instrument: str, name: str, timeframe_s: int, wanted: Wanted) -> list[IndicatorJson]:
+    async def values(self, instrument: str, name: str, timeframe_s: int, wanted: PageQuery) -> list[IndicatorJson]:
         """Return values of an indicator."""
         return await self._page(
             f"ind:{name}:{timeframe_s}s",
@@ -60,7 +60,7 @@ class Reading:
         self,
         name: str,
         instrument: str,
-        wanted: Wanted,
+        wanted: PageQuery,
         *,
         stage: str,
         decode: Callable[[bytes], Row],
@@ -77,7 +77,9 @@ class Reading:
         rows |= {row.ts: row for row in ([] if isinstance(older, SinkError) else older)}
         return sorted(rows.values(), key=_ts, reverse=True)[: wanted.limit]
 
-    async def _mirrored(self, name: str, instrument: str, wanted: Wanted, decode: Callable[[bytes], Row]) -> list[Row]:
+    async def _mirrored(
+        self, name: str, instrument: str, wanted: PageQuery, decode: Callable[[bytes], Row]
+    ) -> list[Row]:
         before_ms = wanted.before_s * 1000 if wanted.before_s < 1 << 53 else None
         found = await self.mirror.entries(name, instrument, before_ms=before_ms, limit=wanted.limit)
         rows = map(decode, found)

@@ -52,7 +52,7 @@ _DECODERS: dict[str, Callable[[bytes], msgspec.Struct]] = {
 }
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class FrameFilter(msgspec.Struct, frozen=True):
     """What to print of a topic: of all instruments or one, and how many frames; None stands for all."""
 
     stage: str
@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def shown(record: ConsumerRecord, wanted: Wanted) -> str | None:
+def shown(record: ConsumerRecord, wanted: FrameFilter) -> str | None:
     """Return a record as a JSON line, None where it holds nothing of the instrument."""
     place = {"partition": record.partition, "offset": record.offset}
     try:
@@ -156,7 +156,7 @@ def _json(line: dict[str, object]) -> str:
 async def _tail(arguments: argparse.Namespace, settings: Settings) -> None:
     log = await topics.read(settings.bootstrap, settings.namespace)
     count = arguments.count or (None if arguments.from_start else NEWEST)
-    wanted = Wanted(arguments.topic, arguments.instrument, count)
+    wanted = FrameFilter(arguments.topic, arguments.instrument, count)
     async with topics.consumer(settings.bootstrap) as reader:
         places = _places(log, wanted)
         starts, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
@@ -170,7 +170,7 @@ async def _tail(arguments: argparse.Namespace, settings: Settings) -> None:
                     print(new, flush=True)
 
 
-def _places(log: topics.Log, wanted: Wanted) -> list[TopicPartition]:
+def _places(log: topics.Log, wanted: FrameFilter) -> list[TopicPartition]:
     partitions = 1 if wanted.stage in topics.SINGLE else log.header.partitions
     chosen = [partition_of(wanted.instrument, partitions)] if wanted.instrument else range(partitions)
     return [TopicPartition(log.topic(wanted.stage), partition) for partition in chosen]
@@ -180,7 +180,7 @@ Offsets = dict[TopicPartition, int]
 
 
 async def _newest(
-    reader: AIOKafkaConsumer, starts: Offsets, ends: Offsets, wanted: Wanted
+    reader: AIOKafkaConsumer, starts: Offsets, ends: Offsets, wanted: FrameFilter
 ) -> AsyncIterator[tuple[ConsumerRecord, str]]:
     """Yield the newest records there are to show, in the order of their clocks."""
     found: list[tuple[ConsumerRecord, str]] = []
@@ -198,7 +198,7 @@ async def _newest(
 
 
 async def _oldest(
-    reader: AIOKafkaConsumer, starts: Offsets, ends: Offsets, wanted: Wanted
+    reader: AIOKafkaConsumer, starts: Offsets, ends: Offsets, wanted: FrameFilter
 ) -> AsyncIterator[tuple[ConsumerRecord, str]]:
     """Yield the oldest records there are to show, each partition in order."""
     number = 0

@@ -32,7 +32,7 @@ _COUNTS = "SELECT total(row_count), total(gaps), total(accepted), total(late), t
 _END_OF_TIME_S = 1 << 62
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class PageQuery(msgspec.Struct, frozen=True):
     """Which rows of a series are wanted: at most ``limit``, the newest of those with ``since_s <= ts < before_s``.
 
     With ``after`` only those that a frame at a later position has caused. Times are epoch seconds.
@@ -54,14 +54,14 @@ class ArchiveReader:
         self._path = path
         self._opened = threading.local()
 
-    def candles(self, instrument: str, timeframe_s: int, wanted: Wanted) -> list[CandleJson | SecondCandleJson]:
+    def candles(self, instrument: str, timeframe_s: int, wanted: PageQuery) -> list[CandleJson | SecondCandleJson]:
         """Return closed candles, the newest first."""
         exchange, token = split(instrument)
         query, shape = (_SECONDS, SecondCandleJson) if timeframe_s == 1 else (_TIMEFRAMES, CandleJson)
         rows = self._rows(query + _NEWEST, wanted, exchange=exchange, token=token, tf=timeframe_s)
         return [_candle(shape, token, exchange, timeframe_s, *row) for row in rows]
 
-    def values(self, instrument: str, name: str, timeframe_s: int, wanted: Wanted) -> list[IndicatorJson]:
+    def values(self, instrument: str, name: str, timeframe_s: int, wanted: PageQuery) -> list[IndicatorJson]:
         """Return confirmed values of an indicator, the newest first."""
         exchange, token = split(instrument)
         rows = self._rows(_VALUES + _NEWEST, wanted, exchange=exchange, token=token, name=name, tf=timeframe_s)
@@ -113,7 +113,7 @@ class ArchiveReader:
             )
         return dict(rows)
 
-    def _rows(self, query: str, wanted: Wanted, **of: str | int) -> list[tuple[int, ...]]:
+    def _rows(self, query: str, wanted: PageQuery, **of: str | int) -> list[tuple[int, ...]]:
         with self._connection() as connection:
             if connection is None:
                 return []

@@ -10,7 +10,7 @@ import msgspec
 
 from topology.market import CalendarError
 from topology.market.history import Interval, candle_interval
-from topology.sinks.archived import Wanted
+from topology.sinks.archived import PageQuery
 from topology.sinks.cursor import SinkError
 from topology.sinks.values import CandleJson
 from web.folding import fold, stored_for
@@ -103,7 +103,7 @@ class Fold:
         first_s, end_s = interval.from_ms // 1000, -(-interval.to_ms // 1000)
         try:
             rows = await self._gateway.reading.candles(
-                part.exchange + ":" + part.token, part.tf, Wanted(end_s - first_s, before_s=end_s, since_s=first_s)
+                part.exchange + ":" + part.token, part.tf, PageQuery(end_s - first_s, before_s=end_s, since_s=first_s)
             )
         except (SinkError, Problem) as error:
             logger.warning("%s is not told anew: %s", self._line.name, error)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from topology.log.frames import TIMEFRAMES
-from topology.sinks.archived import Wanted
+from topology.sinks.archived import PageQuery
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
 from web.folding import folded_page
 from web.gateway import Gateway
@@ -55,9 +55,9 @@ class Past:
     async def rows(self, line: Line, limit: int) -> Rows:
         """Return the newest rows of a line. Raises Problem, SinkError, CalendarError."""
         if line.base is not None:
-            return await self._folded(line, line.base, Wanted(limit))
+            return await self._folded(line, line.base, PageQuery(limit))
         until = await self._settled(line)
-        channel, wanted = line.channel, Wanted(limit)
+        channel, wanted = line.channel, PageQuery(limit)
         found: list[Row] = []
         if line.heard_from is None:  # what Redis has beyond the archive will be said again when it is back
             found = await self._archived(line, wanted)
@@ -77,7 +77,7 @@ class Past:
         if line.base is not None:
             return await self._folded_after(line, line.base, position, partition)
         settled = await self._settled(line)
-        archived = await self._archived(line, Wanted(MOST_MISSED + 1, after=position))
+        archived = await self._archived(line, PageQuery(MOST_MISSED + 1, after=position))
         found = {key(told): told for told in map(_told, archived)}
         until = max(_of(settled, await self._partition(line)), position)
         if line.since is None:
@@ -100,7 +100,7 @@ class Past:
     async def _partition(self, line: Line) -> int | None:
         """Return the partition of a line's instrument, None while nobody knows it."""
         if line.partition is None:
-            found = await self._archived(line, Wanted(1))
+            found = await self._archived(line, PageQuery(1))
             if found:
                 line.partition = found[0].partition
             elif line.heard_from is not None:
@@ -112,14 +112,14 @@ class Past:
     async def newest(self, line: Line) -> Rows:
         """Return the newest row of a line alone: from the archive, for what Redis has is asked for at once."""
         if line.base is not None:
-            return await self._folded(line, line.base, Wanted(1))
+            return await self._folded(line, line.base, PageQuery(1))
         until = await asyncio.to_thread(self._reading.archive.positions, line.channel.stage)
-        found = await self._archived(line, Wanted(1))
+        found = await self._archived(line, PageQuery(1))
         if found:
             line.partition = found[0].partition
         return Rows({row.ts: _told(row) for row in found}, _of(until, line.partition))
 
-    async def _folded(self, line: Line, base: Line, wanted: Wanted) -> Rows:
+    async def _folded(self, line: Line, base: Line, wanted: PageQuery) -> Rows:
         """Return folded candles: all that can be made of what the stores have now."""
         await self._settled(base)
         found = await self._page(line, base, wanted)
@@ -127,7 +127,7 @@ class Past:
             line.partition = found[0].partition
         return Rows({row.ts: _told(row) for row in found}, max((row.position for row in found), default=NOWHERE))
 
-    async def _page(self, line: Line, base: Line, wanted: Wanted) -> list[CandleJson]:
+    async def _page(self, line: Line, base: Line, wanted: PageQuery) -> list[CandleJson]:
         of = line.channel
         found = await folded_page(self._gateway, of.instrument, of.timeframe_s, base.channel.timeframe_s, wanted)
         return [row for row in found.candles if isinstance(row, CandleJson)]
@@ -135,7 +135,7 @@ class Past:
     async def _folded_after(self, line: Line, base: Line, position: int, partition: int | None) -> Missed | None:
         """Fold again all candles that have a part which was told after a position."""
         settled = await self._settled(base)
-        parts = await self._archived(base, Wanted(MOST_MISSED + 1, after=position))
+        parts = await self._archived(base, PageQuery(MOST_MISSED + 1, after=position))
         if len(parts) > MOST_MISSED or not await self._is_there(base, position, partition, settled):
             return None
         if base.since is not None and _of(settled, base.partition) < base.since:
@@ -143,7 +143,7 @@ class Past:
         since_s = min((part.ts for part in parts), default=None)
         if since_s is None:
             return Missed([], position)
-        wanted = Wanted(MOST_MISSED, since_s=since_s - line.channel.timeframe_s)
+        wanted = PageQuery(MOST_MISSED, since_s=since_s - line.channel.timeframe_s)
         told = [_told(row) for row in await self._page(line, base, wanted) if row.position > position]
         return Missed(sorted(told, key=key), position)
 
@@ -176,7 +176,7 @@ class Past:
                 return None
             limit *= 5
 
-    async def _archived(self, line: Line, wanted: Wanted) -> list[Row]:
+    async def _archived(self, line: Line, wanted: PageQuery) -> list[Row]:
         channel, archive = line.channel, self._reading.archive
 
         def read() -> Sequence[Row]:

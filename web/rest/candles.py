@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from topology.market.history import Interval
-from topology.sinks.archived import Wanted
+from topology.sinks.archived import PageQuery
 from topology.sinks.values import GapJson
 from web.endpoint import Paged, get
 from web.filling import filled
@@ -39,7 +39,7 @@ class CandlesQuery(msgspec.Struct):
 async def candles(gateway: Gateway, query: CandlesQuery) -> Paged[AnyCandle]:
     """Return closed candles, the newest first; the next page's address is in the header Link."""
     instrument = await gateway.instrument(query.token, query.exchange)
-    wanted = Wanted(query.limit, before_s=seconds("before", query.before, FAR_S))
+    wanted = PageQuery(query.limit, before_s=seconds("before", query.before, FAR_S))
     page = await page_of(gateway, instrument, query.tf, wanted)
     if query.fill == "flat" and page.candles:
         page = await _filled(gateway, instrument, wanted, page)
@@ -64,11 +64,11 @@ async def gaps(gateway: Gateway, query: GapsQuery) -> list[GapJson]:
     return await asyncio.to_thread(gateway.reading.archive.gaps, instrument, Interval(from_s * 1000, to_s * 1000))
 
 
-async def _filled(gateway: Gateway, instrument: str, wanted: Wanted, page: Page) -> Page:
+async def _filled(gateway: Gateway, instrument: str, wanted: PageQuery, page: Page) -> Page:
     """Fill a page up to the time before which it is, if there are candles after that; else up to its newest candle."""
     newest = page.candles[0]
     has_later = wanted.before_s < FAR_S and bool(
-        (await page_of(gateway, instrument, newest.tf, Wanted(1, since_s=wanted.before_s))).candles
+        (await page_of(gateway, instrument, newest.tf, PageQuery(1, since_s=wanted.before_s))).candles
     )
     interval = Interval(page.candles[-1].ts * 1000, wanted.before_s * 1000)
     gaps = await asyncio.to_thread(gateway.reading.archive.gaps, instrument, interval)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from topology import indicators
-from topology.sinks.archived import Wanted
+from topology.sinks.archived import PageQuery
 from topology.sinks.values import IndicatorJson
 from web.computing import computed
 from web.endpoint import Paged, get, post
@@ -62,11 +62,11 @@ async def history(gateway: Gateway, query: HistoryQuery) -> Paged[IndicatorJson]
     """Return confirmed values, the newest first; the next page's address is in the header Link."""
     instrument = await gateway.instrument(query.token, query.exchange)
     name = known_name(query.name)
-    wanted = Wanted(query.limit, before_s=seconds("before", query.before, FAR_S))
+    wanted = PageQuery(query.limit, before_s=seconds("before", query.before, FAR_S))
     rows = await gateway.reading.values(instrument, name, query.tf, wanted)
     if query.fill == "computed" and len(rows) < query.limit:
         before_s = rows[-1].ts if rows else wanted.before_s
-        lacking = Wanted(query.limit - len(rows), before_s=before_s)
+        lacking = PageQuery(query.limit - len(rows), before_s=before_s)
         rows = rows + await computed(gateway, instrument, name, query.tf, lacking)
     elif not rows:
         require_computed(gateway, name, query.tf)

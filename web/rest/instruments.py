@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from topology.sinks.archived import Wanted
+from topology.sinks.archived import PageQuery
 from topology.sinks.values import IndicatorJson, TickJson, split
 from web.endpoint import get
 from web.folding import page_of
@@ -97,5 +97,5 @@ async def values(gateway: Gateway, query: ValuesQuery) -> list[IndicatorJson]:
     return rows[::-1]
 
 
-def _wanted(query: IntervalQuery | ValuesQuery) -> Wanted:
-    return Wanted(query.limit, before_s=seconds("to", query.to, FAR_S), since_s=seconds("from", query.from_, 0))
+def _wanted(query: IntervalQuery | ValuesQuery) -> PageQuery:
+    return PageQuery(query.limit, before_s=seconds("to", query.to, FAR_S), since_s=seconds("from", query.from_, 0))

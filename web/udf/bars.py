@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from topology.market.instruments import price_divisor
-from topology.sinks.archived import Wanted
+from topology.sinks.archived import PageQuery
 from topology.sinks.values import CandleJson, TickJson
 from web.endpoint import Text, get
 from web.folding import page_of
@@ -95,7 +95,7 @@ async def history(gateway: Gateway, query: BarsQuery) -> Bars:
     """Return candles of an interval of time, in rupees."""
     instrument, timeframe_s, rows = await _bars(gateway, query)
     if not rows:
-        earlier = Wanted(1, before_s=_own_time(query.from_, timeframe_s))
+        earlier = PageQuery(1, before_s=_own_time(query.from_, timeframe_s))
         before = () if query.countback else (await page_of(gateway, instrument, timeframe_s, earlier)).candles
         return Bars("no_data", next_time=_time(before[0]) if before else None)
     divisor = price_divisor(instrument.partition(":")[0])
@@ -165,9 +165,9 @@ async def _bars(gateway: Gateway, query: BarsQuery) -> tuple[str, int, Sequence[
     timeframe_s = _timeframe(gateway, query.resolution)
     before_s = _own_time(query.to, timeframe_s)
     if query.countback is not None:
-        wanted = Wanted(min(query.countback, MOST_BARS), before_s=before_s)
+        wanted = PageQuery(min(query.countback, MOST_BARS), before_s=before_s)
     else:
-        wanted = Wanted(MOST_BARS, before_s=before_s, since_s=_own_time(query.from_, timeframe_s))
+        wanted = PageQuery(MOST_BARS, before_s=before_s, since_s=_own_time(query.from_, timeframe_s))
     page = await page_of(gateway, instrument, timeframe_s, wanted)
     return instrument, timeframe_s, page.candles[::-1]
 

@@ -43,7 +43,7 @@ from topology.market.ticks import Tick
 from topology.reload import Reloaded, reload
 from topology.settings import Settings
 from topology.sinks.cursor import StoredFrame
-from topology.sinks.past import Past
+from topology.sinks.past import ArchiveHistory
 from topology.sinks.sqlite import Archive
 
 PARTITIONS = 2
@@ -93,7 +93,7 @@ class World:
             await self.writer.write([], clock_ms, everywhere=True)
 
     async def reload(self, asked: dict[int, list[str]]) -> Reloaded:
-        return await reload(self.settings, asked.items(), archive=partial(Past, self.settings.sqlite_path))
+        return await reload(self.settings, asked.items(), archive=partial(ArchiveHistory, self.settings.sqlite_path))
 
     async def commands(self) -> list[Configure | Backfill]:
         """All commands of the log, in their order."""
@@ -277,7 +277,7 @@ async def test_without_an_archive_a_reload_goes_without_history(kafka: Kafka, tm
         await world.trade(OPEN_MS, OPEN_MS + MINUTE_MS)
         elsewhere = world.settings.sqlite_path if foreign else tmp_path / "none.db"
     async with opened(settings_of(kafka, tmp_path / "other")) as world:
-        answer = await reload(world.settings, [(300, [])], archive=partial(Past, elsewhere))
+        answer = await reload(world.settings, [(300, [])], archive=partial(ArchiveHistory, elsewhere))
         assert answer.created == ["candles:300"]
         assert [note.partition(":")[0] for note in answer.notes] == ["without history"] * foreign
         assert [command.id for command in await world.commands()] == [1, 2]

@@ -19,7 +19,7 @@ from topology.log.frames import COMMANDS, Configure, FrameError
 from topology.market import CalendarError
 from topology.reload import reload
 from topology.settings import Settings
-from topology.sinks.past import Past
+from topology.sinks.past import ArchiveHistory
 from web.outside import Reloaded, Standing
 from web.problem import invalid, unavailable
 
@@ -74,7 +74,7 @@ class FollowedLog:
     async def reload(self, timeframes: Sequence[tuple[int, Sequence[str]]]) -> Reloaded:
         """Write a new configuration into the log."""
         try:
-            done = await reload(self._settings, timeframes, archive=partial(Past, self._settings.sqlite_path))
+            done = await reload(self._settings, timeframes, archive=partial(ArchiveHistory, self._settings.sqlite_path))
         except (ConfigurationError, FrameError, CalendarError) as error:
             raise invalid(str(error)) from None
         except (FeedError, KafkaError, topics.LogError) as error:

@@ -13,7 +13,7 @@ from topology import topics
 from topology.configuration import differences, from_settings
 from topology.reload import apply
 from topology.settings import Settings
-from topology.sinks.past import Past
+from topology.sinks.past import ArchiveHistory
 
 EXAMPLE = """example:
   INDICATOR_CONFIGS=SMA:20,EMA:21,RSI:14,SMMA:14 topology configure"""
@@ -48,7 +48,7 @@ async def _configure(settings: Settings) -> None:
     if not lines:
         print(f"nothing to do: log {log.header.log} computes what the environment asks for")
         return
-    done = await apply(settings, log, wanted, archive=partial(Past, settings.sqlite_path))
+    done = await apply(settings, log, wanted, archive=partial(ArchiveHistory, settings.sqlite_path))
     print(f"log {log.header.log}, from the next frame of the feed on:")
     for line in [*lines, *done.notes]:
         print(f"  {line}")

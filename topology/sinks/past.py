@@ -20,7 +20,7 @@ SELECT ts, open, high, low, close, volume, ticks_count, marks FROM candles_1s
 WHERE exchange = ? AND token = ? ORDER BY ts DESC LIMIT ?"""
 
 
-class Past:
+class ArchiveHistory:
     """What the SQLite file at ``path`` holds of a log; nothing where there is no file. ``with`` opens and closes it.
 
     Calls block: make them from threads, one after the other. Raises ForeignLogError for the file of another log,

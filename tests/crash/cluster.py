@@ -20,7 +20,7 @@ from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka, free_port
 from topology.embedded import guard as guard_script
-from topology.feeds import Batch
+from topology.feeds import TickBatch
 from topology.feeds.files import scan
 from topology.feeds.writer import TickLogWriter
 from topology.log.frames import (
@@ -237,7 +237,7 @@ class Cluster:
 class Feed:
     """A recording that is written slice by slice, by one writer, as the feed of files does."""
 
-    def __init__(self, writer: TickLogWriter, batches: list[Batch], slices: int) -> None:
+    def __init__(self, writer: TickLogWriter, batches: list[TickBatch], slices: int) -> None:
         self._writer = writer
         size = -(-len(batches) // slices)
         self._slices = iter([batches[start : start + size] for start in range(0, len(batches), size)])
@@ -260,7 +260,7 @@ class Feed:
             pass
 
 
-def batches_of(path: Path, settings: Settings) -> list[Batch]:
+def batches_of(path: Path, settings: Settings) -> list[TickBatch]:
     """Read a file with all columns, in many small batches: positions are what these tests are about."""
     calendar = Calendar.parse(settings.calendar_text())
     recording = scan([path], None, covered=calendar.covered, block_rows=120)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.crash.cluster import Cluster, batches_of
 from tests.run.days import Recorded
-from topology.feeds import Batch
+from topology.feeds import TickBatch
 from topology.settings import Settings
 
 
@@ -20,7 +20,7 @@ def settings(two_hundred: Recorded) -> Settings:
 
 
 @pytest.fixture
-def batches(two_hundred: Recorded, settings: Settings) -> list[Batch]:
+def batches(two_hundred: Recorded, settings: Settings) -> list[TickBatch]:
     """The recording in the batches that a feed writes."""
     return batches_of(two_hundred.path, settings)
 

@@ -18,7 +18,7 @@ from tests.crash.cluster import PLAIN, Cluster, Feed, altered, until
 from tests.run.archived import differences, read_archive
 from tests.run.days import Recorded
 from topology import topics
-from topology.feeds import Batch
+from topology.feeds import TickBatch
 from topology.feeds.writer import TickLogWriter
 from topology.log.frames import CANDLES
 
@@ -51,7 +51,7 @@ STANDS_STILL = "time.sleep(10)"
 
 
 @asynccontextmanager
-async def at_work(cluster: Cluster, batches: list[Batch], slices: int) -> AsyncIterator[Feed]:
+async def at_work(cluster: Cluster, batches: list[TickBatch], slices: int) -> AsyncIterator[Feed]:
     async with cluster, TickLogWriter(cluster.kafka.bootstrap, cluster.log) as writer:
         feed = Feed(writer, batches, slices)
         await feed.write_configuration()
@@ -77,7 +77,7 @@ async def after_the_end_of_everything(cluster: Cluster, feed: Feed, recorded: Re
 
 
 async def test_one_to_four_workers_killed_and_told_to_stop(
-    new_cluster: Callable[..., Cluster], batches: list[Batch], two_hundred: Recorded
+    new_cluster: Callable[..., Cluster], batches: list[TickBatch], two_hundred: Recorded
 ) -> None:
     choose = random.Random(20221122)
     cluster = new_cluster(workers=4, CHECKPOINT_MS=OFTEN)
@@ -108,7 +108,7 @@ async def test_one_to_four_workers_killed_and_told_to_stop(
 
 @pytest.mark.parametrize("guarded", [True, False])
 async def test_a_worker_that_stood_still_wakes_up_beside_the_new_owner(
-    new_cluster: Callable[..., Cluster], batches: list[Batch], two_hundred: Recorded, guarded: bool
+    new_cluster: Callable[..., Cluster], batches: list[TickBatch], two_hundred: Recorded, guarded: bool
 ) -> None:
     cluster = new_cluster(workers=2, CHECKPOINT_MS=OFTEN)
     async with at_work(cluster, batches, 8) as feed:
@@ -134,7 +134,7 @@ async def test_a_worker_that_stood_still_wakes_up_beside_the_new_owner(
 
 @pytest.mark.parametrize("how", [AFTER_THE_OUTPUTS, AFTER_THE_LOCAL_STORE])
 async def test_a_worker_that_leaves_in_the_middle_of_a_checkpoint(
-    new_cluster: Callable[..., Cluster], batches: list[Batch], two_hundred: Recorded, how: str
+    new_cluster: Callable[..., Cluster], batches: list[TickBatch], two_hundred: Recorded, how: str
 ) -> None:
     cluster = new_cluster(workers=2, CHECKPOINT_MS=OFTEN)
     async with at_work(cluster, batches, 6) as feed:
@@ -152,7 +152,7 @@ async def test_a_worker_that_leaves_in_the_middle_of_a_checkpoint(
 
 
 async def test_a_worker_that_stands_still_in_a_checkpoint_and_writes_an_older_row(
-    new_cluster: Callable[..., Cluster], batches: list[Batch], two_hundred: Recorded
+    new_cluster: Callable[..., Cluster], batches: list[TickBatch], two_hundred: Recorded
 ) -> None:
     cluster = new_cluster(workers=2, CHECKPOINT_MS=OFTEN)
     async with at_work(cluster, batches, 5) as feed:
@@ -169,7 +169,7 @@ async def test_a_worker_that_stands_still_in_a_checkpoint_and_writes_an_older_ro
 
 
 async def test_older_rows_written_into_the_changelogs_by_hand(
-    new_cluster: Callable[..., Cluster], batches: list[Batch], two_hundred: Recorded
+    new_cluster: Callable[..., Cluster], batches: list[TickBatch], two_hundred: Recorded
 ) -> None:
     cluster = new_cluster(workers=2, CHECKPOINT_MS=OFTEN)
     async with at_work(cluster, batches, 6) as feed:
@@ -212,7 +212,7 @@ async def newest_rows(cluster: Cluster, table: str) -> dict[int, tuple[bytes, by
 
 
 async def test_the_broker_is_killed_and_started_again(
-    new_cluster: Callable[..., Cluster], batches: list[Batch], two_hundred: Recorded
+    new_cluster: Callable[..., Cluster], batches: list[TickBatch], two_hundred: Recorded
 ) -> None:
     cluster = new_cluster(workers=2, CHECKPOINT_MS=OFTEN)
     async with at_work(cluster, batches, 5) as feed:

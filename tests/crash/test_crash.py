@@ -18,7 +18,7 @@ from typing import Any
 from tests.crash.cluster import DERIVED, ROOT, Cluster, Feed, until
 from tests.run.archived import differences, read_archive
 from tests.run.days import Recorded
-from topology.feeds import Batch
+from topology.feeds import TickBatch
 from topology.feeds.writer import TickLogWriter
 from topology.log.frames import CANDLES, INDICATORS, TICKS
 
@@ -26,7 +26,7 @@ SLICES = 5
 
 
 async def test_killed_workers_and_wiped_disks_change_nothing(
-    new_cluster: Callable[..., Cluster], batches: list[Batch], two_hundred: Recorded
+    new_cluster: Callable[..., Cluster], batches: list[TickBatch], two_hundred: Recorded
 ) -> None:
     cluster = new_cluster(workers=2)
     async with cluster, TickLogWriter(cluster.kafka.bootstrap, cluster.log) as writer:

@@ -17,7 +17,7 @@ from faust.tables.recovery import Recovery
 
 from tests.crash.cluster import Cluster, Feed, altered
 from tests.run.archived import read_archive
-from topology.feeds import Batch
+from topology.feeds import TickBatch
 from topology.feeds.writer import TickLogWriter
 from topology.upstream import _stop_flow_first
 
@@ -91,7 +91,7 @@ async def test_no_record_is_delivered_before_the_seek(name: str) -> None:
 
 
 async def test_a_worker_seeks_while_nothing_flows_and_only_with_the_fix(
-    new_cluster: Callable[..., Cluster], batches: list[Batch]
+    new_cluster: Callable[..., Cluster], batches: list[TickBatch]
 ) -> None:
     cluster = new_cluster(workers=1)
     (worker,) = cluster.workers

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.feeds import Batch, FeedError
+from topology.feeds import FeedError, TickBatch
 from topology.feeds.fields import DAY_MS, day_ordinal, day_start_ms
 from topology.feeds.files import scan
 from topology.feeds.rows import LONGEST_LINE
@@ -77,12 +77,12 @@ def ticks_of(rows: list[Row]) -> list[Tick]:
     return [Tick(instrument, price, start_ms + day * DAY_MS + day_ms) for day, instrument, day_ms, price in rows]
 
 
-def batches(paths: list[Path], *, block_rows: int = 4_000) -> list[Batch]:
+def batches(paths: list[Path], *, block_rows: int = 4_000) -> list[TickBatch]:
     recording = scan(paths, None, covered=covered, block_rows=block_rows)
     return list(recording.batches(past_the_close_ms))
 
 
-def fed(batches: list[Batch]) -> list[Tick]:
+def fed(batches: list[TickBatch]) -> list[Tick]:
     return [tick for batch in batches for tick in batch.ticks]
 
 

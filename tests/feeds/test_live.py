@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topology.feeds import Content
+from topology.feeds import FrameContent
 from topology.feeds.live import HEARTBEAT_MS, LiveFeed
 from topology.log.position import partition_of
 from topology.market import Baseline, Gap, Quote, Tick
@@ -64,12 +64,12 @@ class Writer:
     def __init__(self, loop: Jumping, write_s: float = 0.0) -> None:
         self.log = SimpleNamespace(header=SimpleNamespace(partitions=PARTITIONS))
         self.frames: dict[int, list[Written]] = defaultdict(list)
-        self.contents: list[Content] = []
+        self.contents: list[FrameContent] = []
         self.delivering = asyncio.Event()
         self.delivering.set()
         self._loop, self._write_s, self._writing = loop, write_s, False
 
-    async def write_partition(self, partition: int, content: Content, clock_ms: int | None) -> None:
+    async def write_partition(self, partition: int, content: FrameContent, clock_ms: int | None) -> None:
         assert not self._writing, "frames are numbered: the next one has to wait"
         self._writing = True
         self.frames[partition].append(Written(self._loop.now_ms(), clock_ms, content.ticks))
@@ -200,10 +200,10 @@ def test_what_applies_before_ticks_stays_behind_those_that_came_before() -> None
     first, second, other = (content for content in writer.contents if content)
     if lane:
         first, second, other = second, other, first
-    assert first == Content([Tick(NIFTY, 1, 0), Tick(NIFTY, 1, 1)], {NIFTY: Quote(NIFTY, 1, 2)}, received_ms=3)
+    assert first == FrameContent([Tick(NIFTY, 1, 0), Tick(NIFTY, 1, 1)], {NIFTY: Quote(NIFTY, 1, 2)}, received_ms=3)
     gaps, baselines = [Gap([NIFTY], 5), Gap([NIFTY], 5, 9)], [Baseline(NIFTY, 9, 100)]
-    assert second == Content([Tick(NIFTY, 2, 10)], {}, gaps, baselines, received_ms=11)
-    assert other == Content(gaps=[Gap([TCS], 5)])
+    assert second == FrameContent([Tick(NIFTY, 2, 10)], {}, gaps, baselines, received_ms=11)
+    assert other == FrameContent(gaps=[Gap([TCS], 5)])
     assert [frame.clock_ms is None for frame in writer.frames[lane]][:2] == [True, False]
     assert missed == [Gap([NIFTY, TCS], 5), Gap([NIFTY], 5, 9)], "who asks for history is told of both"
 
@@ -233,7 +233,7 @@ def test_history_has_frames_of_its_own_between_those_of_the_ticks(arrivals: Arri
 
     _run(loop, scenario())
     alone = [content for content in writer.contents if content.history]
-    assert alone == [Content(history=[History(NIFTY, 60 * number, [], 0)]) for number in range(len(told_at_ms))]
+    assert alone == [FrameContent(history=[History(NIFTY, 60 * number, [], 0)]) for number in range(len(told_at_ms))]
     assert sum(len(content.ticks) for content in writer.contents) == len(arrivals)
     for lane in writer.frames.values():
         clock_ms = 0

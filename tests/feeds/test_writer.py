@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaTimeoutError
 from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka
-from topology.feeds import Content
+from topology.feeds import FrameContent
 from topology.feeds.writer import DAY_MS, MAX_ROWS, StaleSourceError, TickLogWriter, _PartitionState
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import TICK_FRAME, TICKS, Backfill, Configure, TickFrame
@@ -113,7 +113,7 @@ async def test_a_later_writer_takes_a_higher_epoch_and_counts_from_nought(log: W
 async def test_the_epoch_is_above_that_of_every_partition_also_one_from_the_future(log: WrittenLog) -> None:
     async with await log.writer() as ahead:
         ahead._epoch += 10**9
-        await ahead.write_partition(1, Content(), OPEN_MS)
+        await ahead.write_partition(1, FrameContent(), OPEN_MS)
     async with await log.writer() as writer:
         await writer.write([], OPEN_MS, everywhere=True)
     (first,), (*_, last) = await log.frames(0), await log.frames(1)
@@ -140,7 +140,7 @@ async def test_commands_that_were_not_copied_are_copied_after_a_restart_and_othe
     slower = await log.command(allowed_lateness_ms=2000)
     slowest = await log.command(allowed_lateness_ms=3000)
     async with await log.writer() as writer:
-        await writer.write_partition(0, Content(), OPEN_MS)  # partition 1 gets nothing before the writer dies
+        await writer.write_partition(0, FrameContent(), OPEN_MS)  # partition 1 gets nothing before the writer dies
     async with await log.writer() as writer:
         await writer.write([], OPEN_MS, everywhere=True)
         await writer.write([], OPEN_MS, everywhere=True)
@@ -166,7 +166,7 @@ async def test_the_configuration_is_there_again_with_the_first_frame_of_each_day
     midnight_ms = OPEN_MS // DAY_MS * DAY_MS + DAY_MS
     async with await log.writer() as writer:
         for clock_ms in (OPEN_MS, midnight_ms - 1, midnight_ms, midnight_ms + 1, midnight_ms + DAY_MS):
-            await writer.write_partition(0, Content(), clock_ms)
+            await writer.write_partition(0, FrameContent(), clock_ms)
         configuration = writer.log.configuration
     repeated = [frame.commands == [configuration] for frame in await log.frames(0)]
     assert repeated == [True, False, True, False, True]
@@ -180,8 +180,8 @@ async def test_a_large_batch_is_cut_and_only_its_last_frame_brings_the_new_clock
     log: WrittenLog, rows: int, sizes: list[int]
 ) -> None:
     async with await log.writer() as writer:
-        await writer.write_partition(0, Content(), OPEN_MS)
-        await writer.write_partition(0, Content(ticks(rows)), OPEN_MS + 5000)
+        await writer.write_partition(0, FrameContent(), OPEN_MS)
+        await writer.write_partition(0, FrameContent(ticks(rows)), OPEN_MS + 5000)
     _, *frames = await log.frames(0)
     assert [len(frame.ticks) for frame in frames] == sizes
     assert [frame.clock_ms for frame in frames] == [OPEN_MS] * (len(sizes) - 1) + [OPEN_MS + 5000]
@@ -191,8 +191,8 @@ async def test_a_large_batch_is_cut_and_only_its_last_frame_brings_the_new_clock
 async def test_history_comes_with_the_last_frame_and_needs_no_clock(log: WrittenLog) -> None:
     told = [History(NIFTY, 60, [Candle(NIFTY, 60, OPEN_MS, 5, 6, 4, 5, 0, 0, BROKER)], 1, reset=True)]
     async with await log.writer() as writer:
-        await writer.write_partition(0, Content(ticks(MAX_ROWS + 1), history=told), OPEN_MS)
-        await writer.write_partition(0, Content(history=told), None)
+        await writer.write_partition(0, FrameContent(ticks(MAX_ROWS + 1), history=told), OPEN_MS)
+        await writer.write_partition(0, FrameContent(history=told), None)
     frames = await log.frames(0)
     assert [(frame.sequence, frame.clock_ms, len(frame.ticks), frame.history) for frame in frames] == [
         (0, 0, MAX_ROWS, []), (1, OPEN_MS, 1, told), (2, OPEN_MS, 0, told)
@@ -250,7 +250,7 @@ async def test_history_comes_once_into_each_partition_wherever_the_writer_was_ki
     async with await log.writer() as writer:
         send, sent = writer._send, 0
 
-        async def killed(partition: int, state: _PartitionState, content: Content) -> None:
+        async def killed(partition: int, state: _PartitionState, content: FrameContent) -> None:
             nonlocal sent
             if sent < frames:
                 await send(partition, state, content)
@@ -303,9 +303,9 @@ async def test_the_clock_never_goes_back_and_is_the_time_of_the_record(log: Writ
     clocks = [None, OPEN_MS, OPEN_MS - 1, None, OPEN_MS + 7]
     async with await log.writer() as writer:
         for clock_ms in clocks:
-            await writer.write_partition(0, Content(), clock_ms)
+            await writer.write_partition(0, FrameContent(), clock_ms)
     async with await log.writer() as writer:
-        await writer.write_partition(0, Content(), OPEN_MS)
+        await writer.write_partition(0, FrameContent(), OPEN_MS)
     records = await log.records(0)
     assert [record.timestamp for record in records] == [0, OPEN_MS, OPEN_MS, OPEN_MS, OPEN_MS + 7, OPEN_MS + 7]
     assert [frame.clock_ms for frame in await log.frames(0)] == [record.timestamp for record in records]
@@ -314,7 +314,7 @@ async def test_the_clock_never_goes_back_and_is_the_time_of_the_record(log: Writ
 async def test_a_source_that_is_older_than_the_log_is_refused(log: WrittenLog) -> None:
     async with await log.writer() as writer:
         writer.refuse_older(0)  # nothing is there yet
-        await writer.write_partition(1, Content(), OPEN_MS)
+        await writer.write_partition(1, FrameContent(), OPEN_MS)
         with pytest.raises(StaleSourceError, match=f"at {OPEN_MS} ms already"):
             writer.refuse_older(OPEN_MS - 1)
     async with await log.writer() as writer:
@@ -332,12 +332,12 @@ async def test_a_frame_that_is_lost_is_followed_by_no_other(log: WrittenLog, mon
 
         with monkeypatch.context() as patched:
             patched.setattr(writer._producer, "send", send)
-            await writer.write_partition(0, Content(), OPEN_MS)
+            await writer.write_partition(0, FrameContent(), OPEN_MS)
             lost.set_exception(KafkaTimeoutError("the batch has expired"))
             await asyncio.sleep(0)
         for partition in range(PARTITIONS):
             with pytest.raises(KafkaTimeoutError):
-                await writer.write_partition(partition, Content(), OPEN_MS + 1000)
+                await writer.write_partition(partition, FrameContent(), OPEN_MS + 1000)
     assert [len(await log.frames(partition)) for partition in range(PARTITIONS)] == [0, 0]
 
 
@@ -345,8 +345,8 @@ async def test_when_the_first_tick_of_a_frame_was_received_is_told_once_the_log_
     told: list[int] = []
     read = await topics.read(log.bootstrap, log.namespace)
     async with TickLogWriter(log.bootstrap, read, delivered=told.append) as writer:
-        await writer.write_partition(0, Content(ticks(MAX_ROWS + 1), received_ms=7), OPEN_MS)
-        await writer.write_partition(1, Content(), OPEN_MS)
+        await writer.write_partition(0, FrameContent(ticks(MAX_ROWS + 1), received_ms=7), OPEN_MS)
+        await writer.write_partition(1, FrameContent(), OPEN_MS)
         await writer.flush()
         assert told == [7, 7]
         lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -22,7 +22,7 @@ from tests.run.archived import differences, read_archive
 from tests.run.days import Recorded, record_few
 from tests.run.mirrored import mirror_differences
 from topology.cli.private import PrivatePipeline
-from topology.feeds import Batch
+from topology.feeds import TickBatch
 from topology.feeds.files import scan
 from topology.feeds.writer import TickLogWriter
 from topology.market import Calendar
@@ -61,7 +61,7 @@ async def half_way(pipeline: PrivatePipeline, recorded: Recorded) -> AsyncIterat
     batches = batches_of(recorded, pipeline.settings)
     middle = len(batches) // 2
     async with TickLogWriter(pipeline.settings.bootstrap, pipeline.log) as writer:
-        await write(writer, [Batch([], None, day_end=True), *batches[:middle]])
+        await write(writer, [TickBatch([], None, day_end=True), *batches[:middle]])
         ends = await pipeline.ends()
         await pipeline.wait_until({source: end // 2 for source, end in ends.items()}, lambda _: None)
         async with asyncio.TaskGroup() as tasks:
@@ -70,13 +70,13 @@ async def half_way(pipeline: PrivatePipeline, recorded: Recorded) -> AsyncIterat
     await pipeline.wait_until(await pipeline.ends(), lambda _: None)
 
 
-async def write(writer: TickLogWriter, batches: list[Batch]) -> None:
+async def write(writer: TickLogWriter, batches: list[TickBatch]) -> None:
     for batch in batches:
         await writer.write(batch.ticks, batch.clock_ms, everywhere=batch.day_end)
     await writer.flush()
 
 
-def batches_of(recorded: Recorded, settings: Settings) -> list[Batch]:
+def batches_of(recorded: Recorded, settings: Settings) -> list[TickBatch]:
     calendar = Calendar.parse(settings.calendar_text())
     recording = scan([recorded.path], None, covered=calendar.covered, block_rows=100)
     return list(recording.batches(lambda day: indian_ms(day, "15:30") + 2000))

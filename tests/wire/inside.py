@@ -21,7 +21,7 @@ from topology.cli.main import main as command_line
 from topology.cli.run import STRICT, Outcome
 from topology.configuration import from_settings as configuration_of
 from topology.embedded import Kafka, Valkey, free_port
-from topology.feeds import Content
+from topology.feeds import FrameContent
 from topology.feeds.angel.backlog import Backlog, Need
 from topology.feeds.angel.listing import Listing
 from topology.feeds.angel.listings import write as write_listings
@@ -117,12 +117,12 @@ __all__ = [
     "ClosesState",
     "Configure",
     "ConsumerRecord",
-    "Content",
     "DeadLetter",
     "Decoder",
     "Diagnosis",
     "FeedEvent",
     "FormingCandle",
+    "FrameContent",
     "Gap",
     "History",
     "IndicatorFrame",

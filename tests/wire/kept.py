@@ -19,7 +19,7 @@ from redis import Redis
 from tests.crash.cluster import PLAIN, Process
 from tests.wire.inside import (
     LIVE,
-    Content,
+    FrameContent,
     Gap,
     Instrument,
     Kafka,
@@ -139,7 +139,7 @@ class Place:
                     own = [tick for tick in ticks if partition_of(tick.instrument, PARTITIONS) == partition]
                     gap = gaps.get(clock_ms)
                     is_here = gap is not None and partition_of(gap.instruments[0], PARTITIONS) == partition
-                    content = Content(own, gaps=[gap] if gap is not None and is_here else [])
+                    content = FrameContent(own, gaps=[gap] if gap is not None and is_here else [])
                     await writer.write_partition(partition, content, clock_ms)
             await writer.flush()
 

@@ -19,7 +19,7 @@ from tests.wire.inside import (
     LIVE,
     SIM,
     Backfill,
-    Content,
+    FrameContent,
     Kafka,
     Settings,
     TickLogWriter,
@@ -98,7 +98,7 @@ async def test_records_are_placed_keyed_and_dated_as_it_is_written(logs: Kafka) 
     async with TickLogWriter(logs.bootstrap, log) as writer:
         clock_ms = samples.AT_MS
         await writer.write([samples.TICK], clock_ms, everywhere=True)
-        await writer.write_partition(0, Content(), clock_ms + 1)
+        await writer.write_partition(0, FrameContent(), clock_ms + 1)
         await writer.event(samples.EVENT)
         await writer.flush()
     dated = {0: "before the first clock", samples.AT_MS: "the clock", samples.AT_MS + 1: "the later clock"}

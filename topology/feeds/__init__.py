@@ -19,7 +19,7 @@ class FeedError(Exception):
     """A source that cannot be used. The message is one line that names it and says what to do."""
 
 
-class Batch(NamedTuple):
+class TickBatch(NamedTuple):
     """Ticks in the order to write them, then a clock.
 
     ``clock_ms`` is the feed's clock after the ticks, in milliseconds since the epoch, UTC; None leaves it as it is.
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(slots=True)
-class Content:
+class FrameContent:
     """What a frame of one partition holds: gaps and baselines apply before the ticks, history after them.
 
     ``quotes`` is by instrument. ``received_ms`` is when a live feed received the first of the ticks.

@@ -14,7 +14,7 @@ from itertools import accumulate, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from topology.feeds import Batch, FeedError
+from topology.feeds import FeedError, TickBatch
 from topology.feeds.fields import RowError, day_ordinal
 from topology.feeds.lines import LineFile, Place
 from topology.feeds.rows import NOT_COVERED, RowReader, read_header
@@ -70,7 +70,7 @@ class Recording:
         """The days with a row to feed, in India, in order."""
         return [date.fromordinal(day) for day in sorted(self._sections)]
 
-    def batches(self, day_end_ms: Callable[[date], int]) -> Iterator[Batch]:
+    def batches(self, day_end_ms: Callable[[date], int]) -> Iterator[TickBatch]:
         """Every row that was not rejected, in batches of a block's rows, with the clock that may be written after each.
 
         The clock is the smallest time of all rows still to come: however the instruments follow each other in the
@@ -85,11 +85,11 @@ class Recording:
             for day, tomorrow_ms in zip_longest(days, tomorrows_ms):
                 sections = self._sections[day]
                 for section, coming_ms in zip_longest(sections, _smallest_from(sections[1:])):
-                    yield Batch(_ticks(section, day, files.read(section)), coming_ms, day_end=False)
+                    yield TickBatch(_ticks(section, day, files.read(section)), coming_ms, day_end=False)
                     clock_ms = coming_ms or clock_ms
                 end_ms = day_end_ms(date.fromordinal(day))
                 clock_ms = max(clock_ms, min(end_ms, tomorrow_ms or end_ms))
-                yield Batch([], clock_ms, day_end=True)
+                yield TickBatch([], clock_ms, day_end=True)
 
     def _add(self, source: _Source, file: LineFile, block_rows: int) -> None:
         read, place = self.read, file.place

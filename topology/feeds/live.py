@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
-from topology.feeds import Content
+from topology.feeds import FrameContent
 from topology.feeds.writer import TickLogWriter
 from topology.log.position import partition_of
 from topology.market.gaps import Baseline, Gap
@@ -31,7 +31,7 @@ class LiveFeed:
     ) -> None:
         self._writer, self._frame_ms, self._now_ms, self._missed = writer, frame_ms, now_ms, missed
         partitions = writer.log.header.partitions
-        self._waiting: list[list[Content]] = [[] for _ in range(partitions)]
+        self._waiting: list[list[FrameContent]] = [[] for _ in range(partitions)]
         self._written_ms = [0] * partitions
         self._news = asyncio.Event()  # a partition in which nothing waited has something
         self._turn = asyncio.Lock()  # frames are numbered: they are written one after the other
@@ -64,19 +64,19 @@ class LiveFeed:
             partition = partition_of(baseline.instrument, len(self._waiting))
             self._before_ticks(partition).baselines.append(baseline)
 
-    def _newest(self, instrument: str) -> Content:
+    def _newest(self, instrument: str) -> FrameContent:
         waiting = self._waiting[partition_of(instrument, len(self._waiting))]
         return waiting[-1] if waiting else self._started(waiting)
 
-    def _before_ticks(self, partition: int) -> Content:
+    def _before_ticks(self, partition: int) -> FrameContent:
         """Return the content that is next to be filled, a new one where the last has ticks: they came before."""
         waiting = self._waiting[partition]
         return waiting[-1] if waiting and not waiting[-1].ticks else self._started(waiting)
 
-    def _started(self, waiting: list[Content]) -> Content:
+    def _started(self, waiting: list[FrameContent]) -> FrameContent:
         if not waiting:
             self._news.set()
-        waiting.append(Content())
+        waiting.append(FrameContent())
         return waiting[-1]
 
     async def tell(self, history: History) -> None:
@@ -86,7 +86,7 @@ class LiveFeed:
         """
         partition = partition_of(history.instrument, len(self._waiting))
         async with self._turn:
-            await self._writer.write_partition(partition, Content(history=[history]), None)
+            await self._writer.write_partition(partition, FrameContent(history=[history]), None)
         await self._writer.flush()
 
     async def run(self) -> None:
@@ -111,7 +111,7 @@ class LiveFeed:
                 async with self._turn:
                     for content in contents[:-1]:
                         await self._writer.write_partition(partition, content, None)
-                    await self._writer.write_partition(partition, contents[-1] if contents else Content(), now_ms)
+                    await self._writer.write_partition(partition, contents[-1] if contents else FrameContent(), now_ms)
 
     async def flush(self) -> None:
         """Write all that waits, at the end."""

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import RecordMetadata
 
 from topology import topics
-from topology.feeds import Content
+from topology.feeds import FrameContent
 from topology.feeds.clock import now_ms
 from topology.log.frames import (
     FEED_EVENTS,
@@ -139,18 +139,18 @@ class TickLogWriter:
         for tick in ticks:
             rows.setdefault(partition_of(tick.instrument, len(self._partitions)), []).append(tick)
         for partition in range(len(self._partitions)) if everywhere else rows:
-            await self.write_partition(partition, Content(rows.get(partition, [])), clock_ms)
+            await self.write_partition(partition, FrameContent(rows.get(partition, [])), clock_ms)
 
-    async def write_partition(self, partition: int, content: Content, clock_ms: int | None) -> None:
+    async def write_partition(self, partition: int, content: FrameContent, clock_ms: int | None) -> None:
         """Write what one partition is to hold; clock, quotes and history with the last of its frames."""
         state = self._partitions[partition]
         await self._follow(partition, state)
         remaining = iter(content.ticks)
-        frame = Content(list(islice(remaining, MAX_ROWS)), gaps=content.gaps, baselines=content.baselines)
+        frame = FrameContent(list(islice(remaining, MAX_ROWS)), gaps=content.gaps, baselines=content.baselines)
         frame.received_ms = content.received_ms
         while following := list(islice(remaining, MAX_ROWS)):
             await self._send(partition, state, frame)
-            frame = Content(following, received_ms=content.received_ms)
+            frame = FrameContent(following, received_ms=content.received_ms)
         if clock_ms is not None:
             state.clock_ms = max(state.clock_ms, clock_ms)
             self.clock_ms = max(self.clock_ms, clock_ms)
@@ -173,13 +173,13 @@ class TickLogWriter:
                 told for told in command.history if partition_of(told.instrument, len(self._partitions)) == partition
             ]
             if history and state.commands:
-                await self._send(partition, state, Content())
+                await self._send(partition, state, FrameContent())
             state.commanded = command.id
             if history:
-                await self._send(partition, state, Content(history=history))
+                await self._send(partition, state, FrameContent(history=history))
                 return
 
-    async def _send(self, partition: int, state: _PartitionState, content: Content) -> None:
+    async def _send(self, partition: int, state: _PartitionState, content: FrameContent) -> None:
         day = state.clock_ms // DAY_MS
         if day != state.day:
             # A log that is pruned to here starts with this frame: it must hold the configuration again.

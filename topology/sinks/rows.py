@@ -65,7 +65,7 @@ class Counts:
 
 
 @dataclass(slots=True)
-class Batch:
+class RowBatch:
     """The statements' parameters for a batch of frames."""
 
     seconds: list[Row] = field(default_factory=list)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from topology.sinks.cursor import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, Written, is_mine, unapplied
-from topology.sinks.rows import SELECT_POSITIONS, Batch, Counts
+from topology.sinks.rows import SELECT_POSITIONS, Counts, RowBatch
 
 SCHEMA_VERSION = 3
 TAKEN_OVER = 2  # the version before only lacks a table
@@ -92,7 +92,7 @@ class Archive:
         """
         with self._turn, explained(self._path), self._transaction():
             tallies = self._tallies()
-            batch = Batch()
+            batch = RowBatch()
             duplicates = 0
             for source, group in groupby(sorted(frames, key=_source), key=_source):
                 applied, counts = tallies.get(source, (NO_CURSOR, Counts()))

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 import pytest
 
 from tests.reference.brute_force import indian_ms
-from topology.feeds import Content
+from topology.feeds import FrameContent
 from topology.feeds.angel.backlog import Backlog
 from topology.feeds.angel.connection import Connection
 from topology.feeds.angel.feed import AngelFeed
@@ -93,7 +93,7 @@ class Written:
     def __init__(self, calendar: Calendar) -> None:
         self.calendar = calendar
         self.log = SimpleNamespace(header=SimpleNamespace(partitions=1))
-        self.frames: list[tuple[Content, int | None]] = []
+        self.frames: list[tuple[FrameContent, int | None]] = []
         self.clocks_ms: list[int] = []
         self.candles: list[Candle] = []
         self.history: list[History] = []
@@ -102,7 +102,7 @@ class Written:
         self.late = 0
         self.seconds = SecondCandles(calendar)
 
-    async def write_partition(self, _: int, content: Content, clock_ms: int | None) -> None:
+    async def write_partition(self, _: int, content: FrameContent, clock_ms: int | None) -> None:
         """Take a frame."""
         self.frames.append((content, clock_ms))
         self.history += content.history

@@ -10,7 +10,7 @@ import pytest
 
 from tests.feeds.angel.played import World
 from tests.reference.brute_force import indian_ms, indicator
-from topology.feeds import Content
+from topology.feeds import FrameContent
 from topology.feeds.angel.listings import Listings
 from topology.feeds.angel.master import update
 from topology.feeds.angel.packets import QUOTE
@@ -65,7 +65,7 @@ class Life(World):
 class Stages:
     """What the three stages make of the frames that a feed has written."""
 
-    def __init__(self, frames: list[tuple[Content, int | None]]) -> None:
+    def __init__(self, frames: list[tuple[FrameContent, int | None]]) -> None:
         self.timeframes: list[TimeframeFrame] = []
         self.indicators: list[IndicatorFrame] = []
         configure = Configure(1, TIMEFRAMES, {}, SHORT_DAYS.text, 1000)

@@ -9,8 +9,8 @@ from itertools import islice
 
 import msgspec
 
+from topology.feeds.angel.client import SocketClient
 from topology.feeds.angel.packets import MODES, pack, parse, parse_all
-from topology.feeds.angel.sdk import Socket
 from topology.feeds.angel.translate import Translator
 from topology.feeds.clock import now_ms
 from topology.market import Calendar
@@ -56,7 +56,7 @@ def _packets(mode: int, start_ms: int) -> list[tuple[int, bytes]]:
 
 def _measured(name: str, start_ms: int, packets: Sequence[tuple[int, bytes]]) -> Parsing:
     messages = [data for _, data in packets]
-    client = Socket.__new__(Socket)  # its parser needs nothing that the constructor makes
+    client = SocketClient.__new__(SocketClient)  # its parser needs nothing that the constructor makes
 
     def read_by_client() -> None:
         for data in messages:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from topology.feeds.angel.sdk import Socket
+from topology.feeds.angel.client import SocketClient
 from topology.feeds.angel.session import Tokens
 from topology.settings import Account
 
@@ -36,7 +36,7 @@ class Connection:
         self.alive_ms = now_ms()
         self._now_ms, self._loop = now_ms, asyncio.get_running_loop()
         self._waking = False
-        self._socket = Socket(
+        self._socket = SocketClient(
             account,
             {"jwt": tokens.jwt, "feed": tokens.feed},
             on_packet=self._packet,

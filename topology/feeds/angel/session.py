@@ -13,9 +13,9 @@ import pyotp
 
 from topology.feeds.angel.answers import BrokerError, LoginRefusedError, RateLimitedError, UnreachableError
 from topology.feeds.angel.backoff import LOGIN_S, Backoff
+from topology.feeds.angel.client import RestClient
 from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.refusals import MOST, Refusals
-from topology.feeds.angel.sdk import Rest
 from topology.settings import Account
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Session:
         self.tokens: Tokens | None = None
         self._account, self._limits, self._refusals = account, limits, refusals
         self._now_ms, self._sleep, self._told = now_ms, sleep, told
-        self._rest = Rest(account)
+        self._rest = RestClient(account)
         self._backoff = Backoff(LOGIN_S, random)
         self._renewing = asyncio.Lock()
         self._renewals = Backoff(LOGIN_S, random)

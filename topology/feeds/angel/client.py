@@ -2,7 +2,7 @@
 
 Observed in 1.5.5: its import asks the internet for our address; its constructors make a folder for logs wherever they
 run and write passwords and tokens into it; its socket doesn't verify TLS, comes back by itself after a deliberate close
-and gives up after one failure; an unusual answer of the broker ends in a KeyError. `tests/feeds/angel/test_sdk.py`
+and gives up after one failure; an unusual answer of the broker ends in a KeyError. `tests/feeds/angel/test_client.py`
 holds all of that.
 """
 
@@ -50,7 +50,7 @@ for _module in (smartConnect, smartWebSocketV2):
     _module.os = SimpleNamespace(path=os.path, makedirs=lambda *_, **__: None)
 
 
-class Rest(smartConnect.SmartConnect):  # type: ignore[misc] # it has no types
+class RestClient(smartConnect.SmartConnect):  # type: ignore[misc] # it has no types
     """The broker's REST calls, for threads. Each raises BrokerError in place of an answer that isn't a success."""
 
     def __init__(self, account: Account, *, timeout_s: float = 7.0) -> None:
@@ -80,7 +80,7 @@ class Rest(smartConnect.SmartConnect):  # type: ignore[misc] # it has no types
         return [token for token in (self.access_token, self.refresh_token, self.feed_token) if token]
 
 
-class Socket(smartWebSocketV2.SmartWebSocketV2):  # type: ignore[misc] # it has no types
+class SocketClient(smartWebSocketV2.SmartWebSocketV2):  # type: ignore[misc] # it has no types
     """One connection to the market data socket: `connect` returns when it is over, and is called once.
 
     The callbacks are called in the thread that calls `connect`: ``on_packet`` with each binary message as it came,

@@ -16,7 +16,7 @@ import requests
 from topology.embedded import free_port
 from topology.feeds.angel import KNOWN_SMARTAPI
 from topology.feeds.angel.answers import UnreachableError
-from topology.feeds.angel.sdk import TOKENS_A_MESSAGE, Rest, Socket
+from topology.feeds.angel.client import TOKENS_A_MESSAGE, RestClient, SocketClient
 from topology.settings import Account, Settings
 
 ROOT = Path(__file__).parents[3]
@@ -114,18 +114,18 @@ def distrusted(tmp_path: Path) -> Iterator[int]:
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(distrusted: int) -> None:
     states: list[tuple[str, str]] = []
-    Socket(
+    SocketClient(
         account(ANGEL_FEED_URL=f"wss://127.0.0.1:{distrusted}/smart-stream"), {"jwt": "j", "feed": "f"},
         on_packet=print, on_text=print, on_alive=print, on_state=lambda *state: states.append(state),
     ).connect()  # fmt: skip
     assert states == [("error", "SSLCertVerificationError")]
     with pytest.raises(UnreachableError, match="SSLError"):
-        Rest(account(ANGEL_API_URL=f"https://127.0.0.1:{distrusted}")).getProfile("r")
+        RestClient(account(ANGEL_API_URL=f"https://127.0.0.1:{distrusted}")).getProfile("r")
 
 
 def test_a_thousand_tokens_are_asked_for_in_slices_and_the_caller_s_list_stays_as_it_is() -> None:
     sent: list[str] = []
-    one = Socket(
+    one = SocketClient(
         account(), {"jwt": "j", "feed": "f"}, on_packet=print, on_text=print, on_alive=print,
         on_state=lambda *_: None,
     )  # fmt: skip
@@ -140,7 +140,9 @@ def test_a_thousand_tokens_are_asked_for_in_slices_and_the_caller_s_list_stays_a
 
 def test_two_sockets_share_nothing() -> None:
     made = [
-        Socket(account(), {"jwt": "j", "feed": "f"}, on_packet=print, on_text=print, on_alive=print, on_state=print)
+        SocketClient(
+            account(), {"jwt": "j", "feed": "f"}, on_packet=print, on_text=print, on_alive=print, on_state=print
+        )
         for _ in range(2)
     ]
     assert made[0].input_request_dict is not made[1].input_request_dict

@@ -10,7 +10,7 @@ import aiohttp
 import pyotp
 import pytest
 
-from topology.feeds.angel.packets import Packet, Quote, parse
+from topology.feeds.angel.packets import Packet, QuotePacket, parse
 from topology.market import Calendar
 from topology.market.calendar import IST
 from topology.settings import Account, Settings
@@ -103,10 +103,10 @@ def subscription(*tokens: str, mode: int = 2, action: int = 1, exchange: int = 1
     return {"correlationID": "abcde12345", "action": action, "params": params}
 
 
-def quote(payload: bytes) -> Quote:
+def quote(payload: bytes) -> QuotePacket:
     """Read a packet of mode 2."""
     packet = parse(payload)
-    assert isinstance(packet, Quote)
+    assert isinstance(packet, QuotePacket)
     return packet
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.feeds.angel.levels import levels
 from tests.simulator.client import OPEN_MS, at
-from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE, Ltp, Quote, SnapQuote
+from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE, LtpPacket, QuotePacket, SnapQuotePacket
 from topology.simulator import catalogue
 from topology.simulator.quotes import InstrumentDay
 from topology.simulator.source import Print
@@ -36,9 +36,9 @@ def test_the_day_is_that_of_its_prints(prices: list[int]) -> None:
 def test_each_mode_has_all_that_the_one_below_has(prices: list[int]) -> None:
     state = after("RELIANCE-EQ", prices)
     ltp, quote, snap = (state.packet(mode) for mode in (LTP, QUOTE, SNAP_QUOTE))
-    assert isinstance(ltp, Ltp)
-    assert isinstance(quote, Quote)
-    assert isinstance(snap, SnapQuote)
+    assert isinstance(ltp, LtpPacket)
+    assert isinstance(quote, QuotePacket)
+    assert isinstance(snap, SnapQuotePacket)
     assert ltp[1:] == quote[1 : len(ltp)]
     assert quote[1:] == snap[1 : len(quote)]
 
@@ -46,7 +46,7 @@ def test_each_mode_has_all_that_the_one_below_has(prices: list[int]) -> None:
 @given(prices)
 def test_depth_lies_around_the_price_the_best_first(prices: list[int]) -> None:
     snap = after("RELIANCE-EQ", prices).packet(SNAP_QUOTE)
-    assert isinstance(snap, SnapQuote)
+    assert isinstance(snap, SnapQuotePacket)
     bids, asks = levels(snap)
     assert len(bids) == len(asks) == 5
     assert all(one.price >= other.price for one, other in pairwise(bids))
@@ -58,7 +58,7 @@ def test_depth_lies_around_the_price_the_best_first(prices: list[int]) -> None:
 def test_an_index_has_neither_volume_nor_sequence_nor_depth() -> None:
     state = after("Nifty 50", [1_800_000], quantity=0)
     snap = state.packet(SNAP_QUOTE)
-    assert isinstance(snap, SnapQuote)
+    assert isinstance(snap, SnapQuotePacket)
     assert (snap.sequence, snap.quantity, snap.day_volume, snap.average_price) == (0, 0, 0, 0)
     assert {level.quantity for side in levels(snap) for level in side} == {0}
     assert state.circuits == (0, 0)

@@ -15,7 +15,7 @@ import websocket
 from tests.feeds.angel.levels import levels
 from tests.simulator.client import OPEN_MS, Client
 from tests.simulator.conftest import Open
-from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE, SnapQuote
+from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE, SnapQuotePacket
 from topology.simulator import DEMONSTRATION
 
 with mock.patch("requests.get", side_effect=OSError("no network")):  # the SDK asks for its address at import
@@ -146,7 +146,7 @@ async def test_the_sdk_parses_what_the_source_has(running: Open) -> None:
         assert (newest["low_price_of_the_day"], newest["closed_price"]) == (state.low, state.close)
         assert (newest["upper_circuit_limit"], newest["lower_circuit_limit"]) == state.circuits
         snap = state.packet(SNAP_QUOTE)
-        assert isinstance(snap, SnapQuote)
+        assert isinstance(snap, SnapQuotePacket)
         bids, asks = levels(snap)
         for side, wanted in (("best_5_buy_data", bids), ("best_5_sell_data", asks)):
             assert [(row["price"], row["quantity"]) for row in newest[side]] == [(x.price, x.quantity) for x in wanted]

@@ -8,7 +8,7 @@ from aiohttp import WSMsgType
 
 from tests.simulator.client import OPEN_MS, at, heard, subscribed, subscription
 from tests.simulator.conftest import Open
-from topology.feeds.angel.packets import SIZES, SnapQuote, parse
+from topology.feeds.angel.packets import SIZES, SnapQuotePacket, parse
 
 
 @pytest.mark.parametrize("mode", [1, 2, 3])
@@ -24,7 +24,7 @@ async def test_packets_are_of_the_mode_that_was_asked_for(running: Open, mode: i
 async def test_the_snapshot_is_as_old_as_what_it_shows(running: Open) -> None:
     async with running(now_ms=at("2022-11-22 08:00")) as client, client.socket() as socket:
         (snapshot,) = await subscribed(socket, "2885", mode=3)
-        assert isinstance(snapshot, SnapQuote)
+        assert isinstance(snapshot, SnapQuotePacket)
         assert at("2022-11-21 15:30") < snapshot.exchange_ms < at("2022-11-21 15:40")
         assert snapshot.close == snapshot.price
         assert (snapshot.open, snapshot.day_volume) == (0, 0)

@@ -10,7 +10,7 @@ from random import Random
 from struct import Struct
 from typing import NamedTuple
 
-from topology.feeds.angel.packets import LTP, SIZES, Packet, Quote, SnapQuote, pack
+from topology.feeds.angel.packets import LTP, SIZES, Packet, QuotePacket, SnapQuotePacket, pack
 from topology.simulator.faults import DISTORTING, HIDING, Fault, Faults
 from topology.simulator.ledger import Ledger
 from topology.simulator.quotes import InstrumentDay
@@ -124,7 +124,7 @@ class Line:
             return packet._replace(exchange_ms=packet.exchange_ms + fault.by_ms)
         if fault.name == "wrong-sequence":
             return packet._replace(sequence=self._faults.number(fault, *about) >> 24)
-        if fault.name == "volume-reset" and isinstance(packet, Quote | SnapQuote):
+        if fault.name == "volume-reset" and isinstance(packet, QuotePacket | SnapQuotePacket):
             base = self._bases.setdefault((fault.id, state.listing.instrument), state.day_volume)
             return packet._replace(day_volume=max(packet.day_volume - base, 0))
         return packet

@@ -8,11 +8,11 @@ from topology.feeds.angel.packets import (
     QUOTE,
     SELL,
     TOKEN_SIZE,
-    Level,
-    Ltp,
+    DepthLevel,
+    LtpPacket,
     Packet,
-    Quote,
-    SnapQuote,
+    QuotePacket,
+    SnapQuotePacket,
     depth_of,
 )
 from topology.market.instruments import NUMBERS
@@ -23,7 +23,7 @@ _DAY_MS = 86_400_000
 _PRICE_STEP = 5
 _CIRCUIT_PERCENT = 10
 _YEAR_PERCENT = 30
-_NO_DEPTH = depth_of([Level(flag, 0, 0, 0) for flag in (BUY, SELL) for _ in range(5)])
+_NO_DEPTH = depth_of([DepthLevel(flag, 0, 0, 0) for flag in (BUY, SELL) for _ in range(5)])
 
 
 class InstrumentDay:
@@ -121,29 +121,29 @@ class InstrumentDay:
         high, low = self.listing.start_price + width, self.listing.start_price - width
         return max(high, self.high), min(low, self.low or low)
 
-    def depth(self) -> tuple[list[Level], list[Level]]:
+    def depth(self) -> tuple[list[DepthLevel], list[DepthLevel]]:
         """Give the five best bids and the five best asks, the best first; none of an index."""
         if not self.listing.traded:
             return [], []
         mixed = self.day_volume * 31 + self.price
         rows = [(1 + (mixed >> number) % 900, 1 + (mixed >> number) % 9) for number in range(10)]
         price, step = self.price, _PRICE_STEP
-        bids = [Level(BUY, q, max(price - step * n, step), o) for n, (q, o) in enumerate(rows[:5])]
-        asks = [Level(SELL, q, price + step * (n + 1), o) for n, (q, o) in enumerate(rows[5:])]
+        bids = [DepthLevel(BUY, q, max(price - step * n, step), o) for n, (q, o) in enumerate(rows[:5])]
+        asks = [DepthLevel(SELL, q, price + step * (n + 1), o) for n, (q, o) in enumerate(rows[5:])]
         return bids, asks
 
     def packet(self, mode: int) -> Packet:
         """Give the packet of a mode as things stand."""
         if mode == LTP:
-            return Ltp(LTP, self.number, self.token, self.sequence, self.time_ms, self.price)
+            return LtpPacket(LTP, self.number, self.token, self.sequence, self.time_ms, self.price)
         bid, asked = self.offered
         quote = (
             mode, self.number, self.token, self.sequence, self.time_ms, self.price, self.quantity, self.average_price,
             self.day_volume, float(bid), float(asked), self.open, self.high, self.low, self.close,
         )  # fmt: skip
         if mode == QUOTE:
-            return Quote(*quote)
+            return QuotePacket(*quote)
         bids, asks = self.depth()
         depth = depth_of(bids + asks) if bids else _NO_DEPTH
         interest = self.open_interest
-        return SnapQuote(*quote, self.traded_ms // 1000, interest, 0, *self.circuits, *self.year, depth)
+        return SnapQuotePacket(*quote, self.traded_ms // 1000, interest, 0, *self.circuits, *self.year, depth)

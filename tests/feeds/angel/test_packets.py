@@ -17,11 +17,11 @@ from topology.feeds.angel.packets import (
     SIZES,
     SNAP_QUOTE,
     TOKEN_SIZE,
+    DepthLevel,
     Fields,
-    Level,
     Packet,
     PacketError,
-    SnapQuote,
+    SnapQuotePacket,
     depth_of,
     pack,
     parse,
@@ -64,7 +64,7 @@ def test_every_field_is_the_one_that_the_sdk_reads(data: bytes) -> None:
     ours, theirs = parse(data), SDK._parse_binary_data(data)
     assert token_text(ours.token) == theirs.pop("token")
     assert theirs.pop("subscription_mode_val") == {LTP: "LTP", QUOTE: "QUOTE", SNAP_QUOTE: "SNAP_QUOTE"}[ours.mode]
-    if isinstance(ours, SnapQuote):
+    if isinstance(ours, SnapQuotePacket):
         buys, sells = levels(ours)
         assert [told(level) for level in buys] == theirs.pop("best_5_buy_data")
         assert [told(level) for level in sells] == theirs.pop("best_5_sell_data")
@@ -72,7 +72,7 @@ def test_every_field_is_the_one_that_the_sdk_reads(data: bytes) -> None:
     assert all(same(getattr(ours, NAMES[name]), value) for name, value in theirs.items())
 
 
-def told(level: Level) -> dict[str, int]:
+def told(level: DepthLevel) -> dict[str, int]:
     return {"flag": level.flag, "quantity": level.quantity, "price": level.price, "no of orders": level.orders}
 
 
@@ -84,10 +84,10 @@ def test_what_is_read_can_be_written(data: bytes) -> None:
 @given(bodies(SNAP_QUOTE))
 def test_levels_are_written_as_they_are_read(data: bytes) -> None:
     packet = parse(data)
-    assert isinstance(packet, SnapQuote)
+    assert isinstance(packet, SnapQuotePacket)
     buys, sells = levels(packet)
     again = parse(pack(packet._replace(depth=depth_of([*buys, *sells]))))
-    assert isinstance(again, SnapQuote)
+    assert isinstance(again, SnapQuotePacket)
     assert levels(again) == (buys, sells)
 
 

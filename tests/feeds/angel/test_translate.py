@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.feeds.angel.packets import SNAP_QUOTE, Level, Ltp, Quote, SnapQuote, depth_of
+from topology.feeds.angel.packets import SNAP_QUOTE, DepthLevel, LtpPacket, QuotePacket, SnapQuotePacket, depth_of
 from topology.feeds.angel.translate import AHEAD_MS, NOTHING, OLD_MS, Told, Translator
 from topology.market import Baseline, Tick
 from topology.market import Quote as MarketQuote
@@ -17,26 +17,26 @@ STOCK, INDEX = "NSE:2885", "NSE:99926000"
 NOW_MS = 1_669_088_700_000
 
 
-def quote(time_ms: int = NOW_MS, price: int = 100, volume: int = 1000, **other: Any) -> Quote:
+def quote(time_ms: int = NOW_MS, price: int = 100, volume: int = 1000, **other: Any) -> QuotePacket:
     fields = {"sequence": volume, "quantity": 5, "average_price": 99, "buy_quantity": 0.0, "sell_quantity": 0.0}
     day = {"open": 95, "high": 110, "low": 90, "close": 94}
     token = other.pop("token", "2885").encode().ljust(25, b"\0")
-    return Quote(**{
+    return QuotePacket(**{
         "mode": 2, "exchange": 1, "token": token, "exchange_ms": time_ms, "price": price, "day_volume": volume,
         **fields, **day, **other,
     })  # fmt: skip
 
 
-def index(time_ms: int = NOW_MS, price: int = 100, **other: Any) -> Quote:
+def index(time_ms: int = NOW_MS, price: int = 100, **other: Any) -> QuotePacket:
     return quote(time_ms, price, 0, **{"token": "99926000", "sequence": 0, "quantity": 0, **other})
 
 
-def snap(base: Quote, depth: list[Level], **other: Any) -> SnapQuote:
+def snap(base: QuotePacket, depth: list[DepthLevel], **other: Any) -> SnapQuotePacket:
     fields = {
         "last_traded_s": NOW_MS // 1000, "open_interest": 7, "open_interest_change": 0, "depth": depth_of(depth),
         "upper_circuit": 120, "lower_circuit": 80, "year_high": 150, "year_low": 50,
     }  # fmt: skip
-    return SnapQuote(**{**base._asdict(), "mode": SNAP_QUOTE, **fields, **other})
+    return SnapQuotePacket(**{**base._asdict(), "mode": SNAP_QUOTE, **fields, **other})
 
 
 @pytest.fixture
@@ -53,19 +53,33 @@ def test_a_packet_is_a_tick_with_volume_and_quantity_and_a_quote(translator: Tra
 
 
 def test_a_packet_of_mode_one_is_a_tick_without_volume(translator: Translator) -> None:
-    packet = Ltp(1, 1, b"2885".ljust(25, b"\0"), 1, NOW_MS, 100)
+    packet = LtpPacket(1, 1, b"2885".ljust(25, b"\0"), 1, NOW_MS, 100)
     assert translator.translate(packet, NOW_MS) == Told(Tick(STOCK, 100, NOW_MS))
 
 
 def test_the_largest_packet_tells_the_best_prices_by_their_flags(translator: Translator) -> None:
-    depth = [Level(1, 10, 98, 1), Level(1, 20, 99, 1), Level(1, 0, 105, 0), Level(1, 1, 0, 1), Level(1, 5, 97, 1)]
-    depth += [Level(0, 30, 103, 1), Level(0, 40, 102, 1), Level(0, 0, 90, 0), Level(0, 0, 0, 0), Level(0, 1, 104, 1)]
+    depth = [
+        DepthLevel(1, 10, 98, 1),
+        DepthLevel(1, 20, 99, 1),
+        DepthLevel(1, 0, 105, 0),
+        DepthLevel(1, 1, 0, 1),
+        DepthLevel(1, 5, 97, 1),
+    ]
+    depth += [
+        DepthLevel(0, 30, 103, 1),
+        DepthLevel(0, 40, 102, 1),
+        DepthLevel(0, 0, 90, 0),
+        DepthLevel(0, 0, 0, 0),
+        DepthLevel(0, 1, 104, 1),
+    ]
     told = translator.translate(snap(quote(), depth), NOW_MS).quote
     assert told is not None
     assert (told.bid, told.bid_quantity, told.ask, told.ask_quantity) == (99, 20, 102, 40)
     assert (told.open_interest, told.upper_circuit, told.lower_circuit, told.last_traded_ms) == (7, 120, 80, NOW_MS)
     assert translator.counts["crossed"] == 0
-    translator.translate(snap(quote(volume=1001), [Level(1, 1, 105, 1)] * 5 + [Level(0, 1, 100, 1)] * 5), NOW_MS)
+    translator.translate(
+        snap(quote(volume=1001), [DepthLevel(1, 1, 105, 1)] * 5 + [DepthLevel(0, 1, 100, 1)] * 5), NOW_MS
+    )
     assert translator.counts["crossed"] == 1
 
 
@@ -74,7 +88,7 @@ def test_a_packet_without_a_trade_refreshes_the_quote_only(translator: Translato
     told = translator.translate(quote(NOW_MS + 500, sequence=7), NOW_MS + 500)
     assert told.tick is None
     assert told.quote is not None
-    later = snap(quote(NOW_MS + 900, sequence=8), [Level(0, 0, 0, 0)] * 10, last_traded_s=NOW_MS // 1000 + 1)
+    later = snap(quote(NOW_MS + 900, sequence=8), [DepthLevel(0, 0, 0, 0)] * 10, last_traded_s=NOW_MS // 1000 + 1)
     assert translator.translate(later, NOW_MS + 900).tick is not None
 
 
@@ -163,7 +177,7 @@ def test_an_extreme_is_not_told_with_the_first_packet_after_a_subscription(trans
         (quote(exchange=99), "unknown_instrument"),
     ],
 )
-def test_what_cannot_be_used_is_counted(translator: Translator, packet: Quote, why: str) -> None:
+def test_what_cannot_be_used_is_counted(translator: Translator, packet: QuotePacket, why: str) -> None:
     assert translator.translate(packet, NOW_MS) == NOTHING
     assert translator.counts == {why: 1}
 
@@ -176,7 +190,7 @@ def test_whatever_the_packets_hold_what_they_tell_can_be_written(rows: list[tupl
     translator = Translator([STOCK])
     for price, volume, high, low, time_ms, quantity in rows:
         packet: Any = quote(NOW_MS + time_ms % 20_000, price, volume, high=high, low=low, quantity=quantity)
-        told = translator.translate(snap(packet, [Level(1, high, low, 1)] * 10) if deep else packet, NOW_MS)
+        told = translator.translate(snap(packet, [DepthLevel(1, high, low, 1)] * 10) if deep else packet, NOW_MS)
         for one in told[:3]:
             assert one is None or type(one)(**{name: getattr(one, name) for name in one.__struct_fields__}) == one
         if told.tick is not None:

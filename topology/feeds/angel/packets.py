@@ -31,7 +31,7 @@ class PacketError(ValueError):
     """Bytes that are no packet; the message is a short, stable reason to count by."""
 
 
-class Level(NamedTuple):
+class DepthLevel(NamedTuple):
     """One of the ten best prices: a ``flag`` that is 0 for a sell, quantity, price, and how many orders."""
 
     flag: int
@@ -40,7 +40,7 @@ class Level(NamedTuple):
     orders: int
 
 
-class Ltp(NamedTuple):
+class LtpPacket(NamedTuple):
     """A packet of mode 1: the last traded price. ``token`` is as on the wire, padded with zero bytes."""
 
     mode: int
@@ -51,7 +51,7 @@ class Ltp(NamedTuple):
     price: int
 
 
-class Quote(NamedTuple):
+class QuotePacket(NamedTuple):
     """A packet of mode 2: with quantities and the prices of the day. ``close`` is that of the previous day."""
 
     mode: int
@@ -71,7 +71,7 @@ class Quote(NamedTuple):
     close: int
 
 
-class SnapQuote(NamedTuple):
+class SnapQuotePacket(NamedTuple):
     """A packet of mode 3: with open interest, circuit limits and the ten best prices.
 
     ``depth`` has the fields of ten levels, one level after the other. On the wire it stands before the circuit limits.
@@ -102,14 +102,14 @@ class SnapQuote(NamedTuple):
     depth: tuple[int, ...]
 
 
-Packet = Ltp | Quote | SnapQuote
+Packet = LtpPacket | QuotePacket | SnapQuotePacket
 
 Fields = tuple[Any, ...]
 """A packet whose fields have their places only: those of Ltp, Quote or SnapQuote, as the mode, the first one, says."""
 
-HEAD = slice(0, len(Ltp._fields))
-DAY = slice(len(Ltp._fields), len(Quote._fields))
-REST = slice(len(Quote._fields), None)
+HEAD = slice(0, len(LtpPacket._fields))
+DAY = slice(len(LtpPacket._fields), len(QuotePacket._fields))
+REST = slice(len(QuotePacket._fields), None)
 """The fields that all packets have, those of a quote that an LTP lacks, and those that only a snap quote has."""
 
 
@@ -124,9 +124,9 @@ class _Form(NamedTuple):
 
 
 _FORMS = {
-    LTP: _Form(_LTP.size, _LTP.iter_unpack, Ltp._make),
-    QUOTE: _Form(_QUOTE.size, _QUOTE.iter_unpack, Quote._make),
-    SNAP_QUOTE: _Form(_SNAP.size, _snaps, SnapQuote._make),
+    LTP: _Form(_LTP.size, _LTP.iter_unpack, LtpPacket._make),
+    QUOTE: _Form(_QUOTE.size, _QUOTE.iter_unpack, QuotePacket._make),
+    SNAP_QUOTE: _Form(_SNAP.size, _snaps, SnapQuotePacket._make),
 }
 
 SIZES = {mode: form.size for mode, form in _FORMS.items()}
@@ -174,13 +174,13 @@ def _parsed(data: bytes) -> Packet | PacketError:
 
 def pack(packet: Packet) -> bytes:
     """Write a packet: what :func:`parse` reads back."""
-    if isinstance(packet, SnapQuote):
+    if isinstance(packet, SnapQuotePacket):
         *before, upper, lower, high, low, depth = packet
         return _SNAP.pack(*before, *depth, upper, lower, high, low)
-    return (_LTP if isinstance(packet, Ltp) else _QUOTE).pack(*packet)
+    return (_LTP if isinstance(packet, LtpPacket) else _QUOTE).pack(*packet)
 
 
-def depth_of(levels: Iterable[Level]) -> tuple[int, ...]:
+def depth_of(levels: Iterable[DepthLevel]) -> tuple[int, ...]:
     """Give the ten best prices as a packet has them."""
     return tuple(chain.from_iterable(levels))
 

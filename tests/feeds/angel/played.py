@@ -20,7 +20,7 @@ import pytest
 from tests.reference.brute_force import indian_ms
 from topology.feeds import FrameContent
 from topology.feeds.angel.backlog import Backlog
-from topology.feeds.angel.connection import Connection
+from topology.feeds.angel.broker_socket import BrokerSocket
 from topology.feeds.angel.feed import AngelFeed
 from topology.feeds.angel.historian import Historian
 from topology.feeds.angel.limits import Limits
@@ -294,13 +294,13 @@ class World:
             finally:
                 world._calls -= 1
 
-        monkeypatch.setattr("topology.feeds.angel.feed.Connection", Known)
+        monkeypatch.setattr("topology.feeds.angel.feed.BrokerSocket", Known)
         monkeypatch.setattr(stream, "_Socket", KnownFarEnd)
         monkeypatch.setattr(stream.Streams, "_hear", counted_hear)
         monkeypatch.setattr(asyncio, "to_thread", counted_call)
 
 
-class _Counted(Connection):
+class _Counted(BrokerSocket):
     """A connection that counts what comes and what it says. ``port`` is that of this end."""
 
     port = received = said = 0

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from topology.feeds.angel.answers import TokenDeadError
-from topology.feeds.angel.connection import Connection
+from topology.feeds.angel.broker_socket import BrokerSocket
 from topology.feeds.angel.historian import Historian
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.angel.limits import Limits
@@ -171,9 +171,9 @@ class AngelFeed:
         told = [f"{what.replace('_', ' ')}: {count:,}" for what, count in sorted(self.counted().items())]
         self._events("day", ", ".join(told))
 
-    async def _connected(self) -> Connection:
+    async def _connected(self) -> BrokerSocket:
         tokens = self._session.tokens or await self._session.renew(None)
-        return Connection(self._account, tokens, now_ms=self._clock.now_ms)
+        return BrokerSocket(self._account, tokens, now_ms=self._clock.now_ms)
 
     def _open_since_ms(self, shard: int) -> int | None:
         return open_since_ms(self._calendar, self._classes[shard], self._clock.now_ms())

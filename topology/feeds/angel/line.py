@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from topology.feeds.angel.backoff import SOCKET_S, Backoff
-from topology.feeds.angel.connection import Came, Connection
+from topology.feeds.angel.broker_socket import BrokerSocket, RawPacket
 from topology.feeds.angel.session import Tokens
 from topology.feeds.angel.watch import INDEX_MS, OTHERS_MS, Health, Watch
 from topology.feeds.clock import Clock
@@ -46,7 +46,7 @@ class Taker(Protocol):
     def opened(self, line: int) -> None:
         """The line is open; the instruments are being subscribed."""
 
-    def take(self, line: int, came: Sequence[Came]) -> bool:
+    def take(self, line: int, packets: Sequence[RawPacket]) -> bool:
         """Take packets; return whether any of them could be read."""
 
     def rejected(self, line: int, why: str) -> None:
@@ -70,7 +70,7 @@ class Line:
         taker: Taker,
         *,
         clock: Clock,
-        connect: Callable[[], Awaitable[Connection]],
+        connect: Callable[[], Awaitable[BrokerSocket]],
         renew: Callable[[Tokens], Awaitable[Tokens]],
         open_since_ms: Callable[[], int | None],
         random: Random,
@@ -86,15 +86,15 @@ class Line:
     async def run(self) -> None:
         """Keep the socket open."""
         while True:
-            connection = await self._connect()
+            socket = await self._connect()
             try:
-                why = await self._use(connection)
+                why = await self._use(socket)
             finally:
-                connection.close()
+                socket.close()
             self.alive_ms = LONG_AGO
             self._taker.lost(self._number, why)
             if self._needs_login(why):
-                await self._renew(connection.tokens)
+                await self._renew(socket.tokens)
             await self._clock.sleep(self._backoff.next_s())
 
     def _needs_login(self, why: str) -> bool:
@@ -102,62 +102,62 @@ class Line:
         self._silent_sockets = self._silent_sockets + 1 if why == SILENT else 0
         return why.endswith(("HTTP 401", "HTTP 403")) or (why == SILENT and self._silent_sockets % SILENT_SOCKETS == 0)
 
-    async def _use(self, connection: Connection) -> str:
+    async def _use(self, socket: BrokerSocket) -> str:
         """Take what comes over a connection; return why it is over."""
         opened_ms = self._clock.now_ms()
         watch = Watch(opened_ms, self._usual_ms)
         subscribed, pinged_ms = False, opened_ms
-        while not connection.ended:
-            if connection.opened and not subscribed:
+        while not socket.ended:
+            if socket.opened and not subscribed:
                 subscribed = True
                 self._taker.opened(self._number)
-                await self._subscribe(connection)
-            await self._wait(connection)
+                await self._subscribe(socket)
+            await self._wait(socket)
             now_ms = self._clock.now_ms()
             if subscribed and now_ms - pinged_ms >= PING_EVERY_MS:
                 pinged_ms = now_ms
-                await connection.ping()
-            self._take_texts(connection)
-            self.alive_ms = connection.alive_ms
-            watch.alive(connection.alive_ms)
-            if came := connection.take():
-                watch.packets(came[-1].received_ms, len(came))
-                self._take(came)
+                await socket.ping()
+            self._take_texts(socket)
+            self.alive_ms = socket.alive_ms
+            watch.alive(socket.alive_ms)
+            if packets := socket.take():
+                watch.packets(packets[-1].received_ms, len(packets))
+                self._take(packets)
             self._usual_ms = watch.usual_ms
             if not subscribed and now_ms - opened_ms > OPENS_WITHIN_S * 1000:
                 return "it did not open"
             health = watch.health(now_ms, open_since_ms=self._open_since_ms())
             if health in (Health.DEAD, Health.SILENT):
                 return DEAD if health is Health.DEAD else SILENT
-        self._take(connection.take())
-        return connection.ended
+        self._take(socket.take())
+        return socket.ended
 
-    async def _wait(self, connection: Connection) -> None:
+    async def _wait(self, socket: BrokerSocket) -> None:
         """Wait until something has come, or it is time to look at the connection's health."""
-        coming = asyncio.ensure_future(connection.news.wait())
+        coming = asyncio.ensure_future(socket.news.wait())
         looking = asyncio.ensure_future(self._clock.sleep(LOOKS_EVERY_S))
         try:
             await asyncio.wait((coming, looking), return_when=asyncio.FIRST_COMPLETED)
         finally:
             coming.cancel()
             looking.cancel()
-        connection.news.clear()
+        socket.news.clear()
 
-    async def _subscribe(self, connection: Connection) -> None:
+    async def _subscribe(self, socket: BrokerSocket) -> None:
         for mode in sorted({one.mode for one in self._wanted}):
             tokens: dict[int, list[str]] = {}
             for one in self._wanted:
                 if one.mode == mode:
                     tokens.setdefault(NUMBERS[one.instrument.exchange], []).append(one.instrument.token)
-            await connection.subscribe(mode, tokens)
+            await socket.subscribe(mode, tokens)
 
-    def _take(self, came: Sequence[Came]) -> None:
-        if self._taker.take(self._number, came):
+    def _take(self, packets: Sequence[RawPacket]) -> None:
+        if self._taker.take(self._number, packets):
             self._backoff.reset()
 
-    def _take_texts(self, connection: Connection) -> None:
-        while connection.texts:
-            text = connection.texts.popleft()
+    def _take_texts(self, socket: BrokerSocket) -> None:
+        while socket.texts:
+            text = socket.texts.popleft()
             with suppress(msgspec.DecodeError):
                 answer = msgspec.json.decode(text)
                 if isinstance(answer, dict) and answer.get("errorCode"):

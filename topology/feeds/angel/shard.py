@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol, TypedDict, Unpack
 
-from topology.feeds.angel.connection import Came
+from topology.feeds.angel.broker_socket import RawPacket
 from topology.feeds.angel.doubts import Doubts
 from topology.feeds.angel.line import DEAD, SILENT, Wanted
 from topology.feeds.angel.packets import HEAD, Fields, PacketError, parse_all
@@ -93,7 +93,7 @@ class Shard:
             self._events("stale", why, socket=line, instruments=carried)
         self._events("disconnected", why, socket=line, instruments=carried)
 
-    def take(self, line: int, came: Sequence[Came]) -> bool:
+    def take(self, line: int, came: Sequence[RawPacket]) -> bool:
         """Translate packets, and hand over what they tell. Return whether any of them could be read."""
         unreadable = 0
         ticks: list[Tick] = []

@@ -13,14 +13,14 @@ from topology.feeds.angel.session import Tokens
 from topology.settings import Account
 
 
-class Came(NamedTuple):
+class RawPacket(NamedTuple):
     """A packet as it came, and when: milliseconds since the epoch."""
 
     received_ms: int
     data: bytes
 
 
-class Connection:
+class BrokerSocket:
     """A connection that is made once. Made and used in the event loop; `news` is set when something has come.
 
     ``packets`` and ``texts`` hold what has come and is not taken yet. `ended` is why the connection is over, empty
@@ -29,7 +29,7 @@ class Connection:
 
     def __init__(self, account: Account, tokens: Tokens, *, now_ms: Callable[[], int]) -> None:
         self.tokens = tokens
-        self.packets: deque[Came] = deque()
+        self.packets: deque[RawPacket] = deque()
         self.texts: deque[str] = deque()
         self.news = asyncio.Event()
         self.opened, self.ended = False, ""
@@ -61,7 +61,7 @@ class Connection:
         except Exception as error:  # the client raises whatever it meets; `ended` tells why
             self.ended = self.ended or type(error).__name__
 
-    def take(self) -> list[Came]:
+    def take(self) -> list[RawPacket]:
         """Take every packet that has come so far."""
         taken = []
         while self.packets:
@@ -76,7 +76,7 @@ class Connection:
     # In the thread of the socket:
 
     def _packet(self, data: bytes) -> None:
-        self.packets.append(Came(self._now_ms(), data))
+        self.packets.append(RawPacket(self._now_ms(), data))
         self._wake()
 
     def _text(self, text: str) -> None:

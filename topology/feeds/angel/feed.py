@@ -12,10 +12,10 @@ from typing import Any
 
 from topology.feeds.angel.answers import TokenDeadError
 from topology.feeds.angel.broker_socket import BrokerSocket
+from topology.feeds.angel.feed_connection import FeedConnection, Wanted
 from topology.feeds.angel.historian import Historian
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.angel.limits import Limits
-from topology.feeds.angel.line import Line, Wanted
 from topology.feeds.angel.refusals import Refusals
 from topology.feeds.angel.session import Session
 from topology.feeds.angel.shard import Events, Shard
@@ -75,10 +75,12 @@ class AngelFeed:
             for wanted in shards
         ]
         self._of_shards = [shard for shard in range(len(shards)) for _ in range(1 + standby)]  # each of the lines
-        self._lines = [self._line(number, shard, shards[shard], random) for number, shard in enumerate(self._of_shards)]
+        self._connections = [
+            self._line(number, shard, shards[shard], random) for number, shard in enumerate(self._of_shards)
+        ]
 
-    def _line(self, number: int, shard: int, wanted: Sequence[Wanted], random: Random) -> Line:
-        return Line(
+    def _line(self, number: int, shard: int, wanted: Sequence[Wanted], random: Random) -> FeedConnection:
+        return FeedConnection(
             number, wanted, self._shards[shard], clock=self._clock, connect=self._connected, renew=self._session.renew,
             open_since_ms=partial(self._open_since_ms, shard), random=random,
         )  # fmt: skip
@@ -153,7 +155,7 @@ class AngelFeed:
     async def _day(self, hours: Hours) -> None:
         for shard in self._shards:
             shard.begin()
-        running = [asyncio.create_task(line.run()) for line in self._lines]
+        running = [asyncio.create_task(connection.run()) for connection in self._connections]
         over = asyncio.create_task(self._clock.sleep_until(hours.close_ms + STAY_AFTER_MS))
         try:
             done, _ = await asyncio.wait([*running, over], return_when=asyncio.FIRST_COMPLETED)
@@ -165,8 +167,10 @@ class AngelFeed:
             await asyncio.gather(*running, over, return_exceptions=True)
         for number, shard in enumerate(self._shards):
             # What says something after the close has brought all that came before it.
-            lines = [line for line, of in zip(self._lines, self._of_shards, strict=True) if of == number]
-            proven = any(line.alive_ms >= hours.close_ms for line in lines)
+            connections = [
+                connection for connection, of in zip(self._connections, self._of_shards, strict=True) if of == number
+            ]
+            proven = any(connection.alive_ms >= hours.close_ms for connection in connections)
             shard.end(hours.close_ms if proven else LONG_AGO)
         told = [f"{what.replace('_', ' ')}: {count:,}" for what, count in sorted(self.counted().items())]
         self._events("day", ", ".join(told))

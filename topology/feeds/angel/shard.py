@@ -9,7 +9,7 @@ from typing import Protocol, TypedDict, Unpack
 
 from topology.feeds.angel.broker_socket import RawPacket
 from topology.feeds.angel.doubts import Doubts
-from topology.feeds.angel.line import DEAD, SILENT, Wanted
+from topology.feeds.angel.feed_connection import DEAD, SILENT, Wanted
 from topology.feeds.angel.packets import HEAD, Fields, PacketError, parse_all
 from topology.feeds.angel.sources import LAG_MS, LATE, Sources
 from topology.feeds.angel.translate import Translator
@@ -69,31 +69,31 @@ class Shard:
         """Note that the day is over: what comes from here on is missing, and nothing before unless there is a gap."""
         if self._gap_from_ms is None:
             self.newest_ms = max(self.newest_ms, whole_until_ms)
-        for line in self._sources.up:
-            self._lose(line)
+        for connection in self._sources.up:
+            self._lose(connection)
         self._interrupt("the day is over")
 
-    def opened(self, line: int) -> None:
+    def opened(self, connection: int) -> None:
         """Note that the line is open and brings how all stands: news of what no other line is bringing."""
         self._translator.subscribed(self._clock.now_ms(), self._sources.without())
-        self._sources.opened(line)
-        self._events("connected", f"{len(self._instruments)} instruments", socket=line)
+        self._sources.opened(connection)
+        self._events("connected", f"{len(self._instruments)} instruments", socket=connection)
 
-    def rejected(self, line: int, why: str) -> None:
+    def rejected(self, connection: int, why: str) -> None:
         """Note that the broker has rejected a subscription."""
-        self._events("rejected", why, socket=line)
+        self._events("rejected", why, socket=connection)
 
-    def lost(self, line: int, why: str) -> None:
+    def lost(self, connection: int, why: str) -> None:
         """Note that the line is down. Another one that is up carries on."""
-        self._lose(line)
+        self._lose(connection)
         carried = len(self._instruments) if self._sources.up else 0
         if not carried:
             self._interrupt(why)
         if why in (DEAD, SILENT):
-            self._events("stale", why, socket=line, instruments=carried)
-        self._events("disconnected", why, socket=line, instruments=carried)
+            self._events("stale", why, socket=connection, instruments=carried)
+        self._events("disconnected", why, socket=connection, instruments=carried)
 
-    def take(self, line: int, came: Sequence[RawPacket]) -> bool:
+    def take(self, connection: int, came: Sequence[RawPacket]) -> bool:
         """Translate packets, and hand over what they tell. Return whether any of them could be read."""
         unreadable = 0
         ticks: list[Tick] = []
@@ -105,12 +105,12 @@ class Shard:
                 self.counts[str(packet)] += 1
                 unreadable += 1
                 whole_until_ms = self.newest_ms - LAG_MS * self._standby  # the other line may be ahead so much
-                self._doubts.begin(self._sources.of(line), str(packet), whole_until_ms)
+                self._doubts.begin(self._sources.of(connection), str(packet), whole_until_ms)
                 continue
-            if self._standby and not self._chosen(line, packet, received_ms):
+            if self._standby and not self._chosen(connection, packet, received_ms):
                 continue
             if self._gap_from_ms is not None:
-                self._resume(line, received_ms)
+                self._resume(connection, received_ms)
             tick, quote, baseline, doubt = self._translator.translate(packet, received_ms)
             if tick is not None:
                 ticks.append(tick)
@@ -126,16 +126,18 @@ class Shard:
         if ticks:
             self._live.add(ticks, received_ms=came[0].received_ms)
         self._live.quote(quotes)
-        self._tell_doubts(line)
+        self._tell_doubts(connection)
         return len(came) > unreadable
 
-    def _chosen(self, line: int, packet: Fields, received_ms: int) -> bool:
+    def _chosen(self, connection: int, packet: Fields, received_ms: int) -> bool:
         """Say whether a packet is the source's. One of nothing that is known here is counted further on."""
         _, _, _, _, exchange_ms, price = packet[HEAD]
         instrument = self._translator.instrument(packet)
         if instrument is None or price <= 0:
             return True
-        taken, why, missed_ms = self._sources.choose(instrument, line, exchange_ms=exchange_ms, received_ms=received_ms)
+        taken, why, missed_ms = self._sources.choose(
+            instrument, connection, exchange_ms=exchange_ms, received_ms=received_ms
+        )
         if why:
             self.counts[why] += 1
             self._doubts.begin([instrument], why, missed_ms)
@@ -151,21 +153,26 @@ class Shard:
             self._doubts.settle(tick.instrument, tick.time_ms)
             self.newest_ms = max(self.newest_ms, tick.time_ms)
 
-    def _tell_doubts(self, line: int) -> None:
+    def _tell_doubts(self, connection: int) -> None:
         if (over := self._doubts.over()) is not None:
             gap = over.gap
             self._live.interrupt(gap)
             self._events(
-                "doubt", over.why, socket=line, from_ms=gap.from_ms, to_ms=gap.to_ms, instruments=len(gap.instruments)
+                "doubt",
+                over.why,
+                socket=connection,
+                from_ms=gap.from_ms,
+                to_ms=gap.to_ms,
+                instruments=len(gap.instruments),
             )
         if (begun := self._doubts.begun()) is not None:
             self._live.interrupt(begun)
 
-    def _lose(self, line: int) -> None:
+    def _lose(self, connection: int) -> None:
         """Note what a line that is down has missed before."""
-        for instrument, missed_ms in self._sources.lost(line).items():
+        for instrument, missed_ms in self._sources.lost(connection).items():
             self._doubts.begin([instrument], LATE, missed_ms)
-        self._tell_doubts(line)
+        self._tell_doubts(connection)
 
     def _interrupt(self, why: str) -> None:
         """Begin a gap where the newest tick was, unless there is one already."""
@@ -174,7 +181,7 @@ class Shard:
             self._live.interrupt(Gap(self._instruments, self.newest_ms))
             logger.info("%d instruments miss data: %s", len(self._instruments), why)
 
-    def _resume(self, line: int, at_ms: int) -> None:
+    def _resume(self, connection: int, at_ms: int) -> None:
         """End the gap: the first packet is there, and it is the state after it."""
         from_ms, self._gap_from_ms = self._gap_from_ms, None
         assert from_ms is not None
@@ -182,5 +189,5 @@ class Shard:
         self._live.interrupt(Gap(self._instruments, from_ms, to_ms))
         # Until something of an instrument has come, it is not known to have come back.
         self._doubts.miss(self._instruments, to_ms)
-        self._events("gap", socket=line, from_ms=from_ms, to_ms=to_ms, instruments=len(self._instruments))
-        self._events("resumed", socket=line)
+        self._events("gap", socket=connection, from_ms=from_ms, to_ms=to_ms, instruments=len(self._instruments))
+        self._events("resumed", socket=connection)

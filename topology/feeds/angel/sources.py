@@ -39,11 +39,21 @@ class _Source:
     """The source of one instrument. Times are those of packets, those that end in ``_at_ms`` are of receipt."""
 
     __slots__ = (
-        "down", "late", "line", "missed_ms", "newest_ms", "other_ms", "switched_at_ms", "told_ms", "waits_at_ms"
+        "connection",
+        "down",
+        "late",
+        "missed_ms",
+        "newest_ms",
+        "other_ms",
+        "switched_at_ms",
+        "told_ms",
+        "waits_at_ms"
     )  # fmt: skip
 
-    def __init__(self, line: int | None = None, newest_ms: int = LONG_AGO, switched_at_ms: int = LONG_AGO) -> None:
-        self.line = line  # None until one has brought a packet
+    def __init__(
+        self, connection: int | None = None, newest_ms: int = LONG_AGO, switched_at_ms: int = LONG_AGO
+    ) -> None:
+        self.connection = connection  # None until one has brought a packet
         self.told_ms = self.newest_ms = newest_ms  # of its packets; `newest_ms` where a wrong time is that of receipt
         self.other_ms = LONG_AGO  # the newest packet of the other line
         self.missed_ms: int | None = None  # the first one of the other that the source has not caught up with
@@ -97,22 +107,22 @@ class Sources:
         """The lines that are up."""
         return sorted(self._up)
 
-    def opened(self, line: int) -> None:
+    def opened(self, connection: int) -> None:
         """Note that a line is up."""
-        self._up.add(line)
+        self._up.add(connection)
         for source in self._sources.values():
-            if source.line != line:
+            if source.connection != connection:
                 source.other_ms = LONG_AGO
 
-    def lost(self, line: int) -> dict[str, int]:
+    def lost(self, connection: int) -> dict[str, int]:
         """Note that a line is down. Return of which instruments it has missed something, and since when.
 
         With the last one every instrument is without a source.
         """
-        self._up.discard(line)
+        self._up.discard(connection)
         missed = {}
         for instrument, source in self._sources.items():
-            if source.line == line:
+            if source.connection == connection:
                 source.down = True
                 if source.missed_ms is not None:
                     missed[instrument] = source.whole_until_ms
@@ -122,24 +132,24 @@ class Sources:
 
     def without(self) -> list[str]:
         """Return the instruments that have no source, since nothing has come of them."""
-        return [instrument for instrument, source in self._sources.items() if source.line is None]
+        return [instrument for instrument, source in self._sources.items() if source.connection is None]
 
-    def of(self, line: int) -> list[str]:
+    def of(self, connection: int) -> list[str]:
         """Return the instruments that this line is the source of, or may be."""
-        return [instrument for instrument, source in self._sources.items() if source.line in (line, None)]
+        return [instrument for instrument, source in self._sources.items() if source.connection in (connection, None)]
 
-    def choose(self, instrument: str, line: int, *, exchange_ms: int, received_ms: int) -> Choice:
+    def choose(self, instrument: str, connection: int, *, exchange_ms: int, received_ms: int) -> Choice:
         """Say whether a packet is to be taken. One whose exchange time can't be true replaces no source that is up."""
         source = self._sources[instrument]
-        if source.line is None:
-            source.line = line
+        if source.connection is None:
+            source.connection = connection
         old, early = exchange_ms < received_ms - OLD_MS, exchange_ms > received_ms + AHEAD_MS
         time_ms = received_ms if old or early else exchange_ms
-        if source.line == line:
+        if source.connection == connection:
             return source.take(time_ms, LONG_AGO if early else exchange_ms, received_ms)
         if (old or early) and not source.down:
             return LOOKED_AT
         choice = source.look(time_ms, received_ms)
         if choice.taken:
-            self._sources[instrument] = _Source(line, time_ms, received_ms)
+            self._sources[instrument] = _Source(connection, time_ms, received_ms)
         return choice

@@ -40,23 +40,23 @@ class Wanted(Protocol):
         """The mode of the packets: 1, 2 or 3."""
 
 
-class Taker(Protocol):
+class PacketConsumer(Protocol):
     """Takes what happens on a line, which is known by its number."""
 
-    def opened(self, line: int) -> None:
+    def opened(self, connection: int) -> None:
         """The line is open; the instruments are being subscribed."""
 
-    def take(self, line: int, packets: Sequence[RawPacket]) -> bool:
+    def take(self, connection: int, packets: Sequence[RawPacket]) -> bool:
         """Take packets; return whether any of them could be read."""
 
-    def rejected(self, line: int, why: str) -> None:
+    def rejected(self, connection: int, why: str) -> None:
         """The broker has rejected a subscription."""
 
-    def lost(self, line: int, why: str) -> None:
+    def lost(self, connection: int, why: str) -> None:
         """The line is down."""
 
 
-class Line:
+class FeedConnection:
     """One socket and its subscriptions. `run` lasts until it is cancelled.
 
     ``connect`` makes a connection with the tokens of the session, ``renew`` asks for new ones where these are dead;
@@ -67,7 +67,7 @@ class Line:
         self,
         number: int,
         wanted: Sequence[Wanted],
-        taker: Taker,
+        consumer: PacketConsumer,
         *,
         clock: Clock,
         connect: Callable[[], Awaitable[BrokerSocket]],
@@ -76,7 +76,7 @@ class Line:
         random: Random,
     ) -> None:
         self.alive_ms = LONG_AGO  # when the socket that is open has said anything
-        self._number, self._wanted, self._taker = number, wanted, taker
+        self._number, self._wanted, self._consumer = number, wanted, consumer
         self._clock, self._connect, self._renew, self._open_since_ms = clock, connect, renew, open_since_ms
         self._backoff = Backoff(SOCKET_S, random)
         has_index = any(default_class(str(one.instrument)) == "index" for one in wanted)
@@ -92,7 +92,7 @@ class Line:
             finally:
                 socket.close()
             self.alive_ms = LONG_AGO
-            self._taker.lost(self._number, why)
+            self._consumer.lost(self._number, why)
             if self._needs_login(why):
                 await self._renew(socket.tokens)
             await self._clock.sleep(self._backoff.next_s())
@@ -110,7 +110,7 @@ class Line:
         while not socket.ended:
             if socket.opened and not subscribed:
                 subscribed = True
-                self._taker.opened(self._number)
+                self._consumer.opened(self._number)
                 await self._subscribe(socket)
             await self._wait(socket)
             now_ms = self._clock.now_ms()
@@ -152,7 +152,7 @@ class Line:
             await socket.subscribe(mode, tokens)
 
     def _take(self, packets: Sequence[RawPacket]) -> None:
-        if self._taker.take(self._number, packets):
+        if self._consumer.take(self._number, packets):
             self._backoff.reset()
 
     def _take_texts(self, socket: BrokerSocket) -> None:
@@ -163,4 +163,4 @@ class Line:
                 if isinstance(answer, dict) and answer.get("errorCode"):
                     detail = f"{answer.get('errorMessage', '')} ({answer['errorCode']})"
                     logger.warning("the broker has rejected a subscription: %s", detail)
-                    self._taker.rejected(self._number, detail)
+                    self._consumer.rejected(self._number, detail)

@@ -8,7 +8,7 @@ from typing import NoReturn, Unpack
 
 from prometheus_client import Counter
 
-from topology.feeds.angel.shard import About
+from topology.feeds.angel.connection_group import About
 from topology.feeds.clock import Clock
 from topology.feeds.writer import TickLogWriter
 from topology.log.frames import VERSION, FeedEvent

@@ -1,7 +1,7 @@
 """Angel One SmartAPI as a feed.
 
 A day: ``feed`` its hours (``hours``), ``session`` the login, ``line`` a socket that is kept open, ``connection`` that
-socket once, ``watch`` its health, ``shard`` the instruments on a line or two, ``sources`` which of these brings what. A
+socket once, ``watch`` its health, ``group`` the instruments on a line or two, ``sources`` which of these brings what. A
 packet: ``packets`` its bytes, ``translate`` what it tells. ``sdk`` is the broker's client, mended, ``answers`` what it
 answers, ``limits`` and ``backoff`` when to ask again.
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from topology.feeds.angel.answers import TokenDeadError
 from topology.feeds.angel.broker_socket import BrokerSocket
+from topology.feeds.angel.connection_group import ConnectionGroup, Events
 from topology.feeds.angel.feed_connection import FeedConnection, Wanted
 from topology.feeds.angel.historian import Historian
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.refusals import Refusals
 from topology.feeds.angel.session import Session
-from topology.feeds.angel.shard import Events, Shard
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
 from topology.market.calendar import Calendar
@@ -36,7 +36,7 @@ STAY_AFTER_MS = 10_000  # the close, for what is on its way
 
 
 class AngelFeed:
-    """Feeds ``live`` from the broker. ``shards`` are the subscriptions of each line; with ``standby`` each has two.
+    """Feeds ``live`` from the broker. ``groups`` are the subscriptions of each line; with ``standby`` each has two.
 
     ``classes`` names the instrument class where :func:`default_class` is not enough. ``prepare`` runs beside each day's
     login; what is not done when it is time to connect is cancelled. Raises CalendarError for a class that the calendar
@@ -47,7 +47,7 @@ class AngelFeed:
     def __init__(
         self,
         account: Account,
-        shards: Sequence[Sequence[Wanted]],
+        groups: Sequence[Sequence[Wanted]],
         *,
         live: LiveFeed,
         calendar: Calendar,
@@ -68,29 +68,29 @@ class AngelFeed:
             random=random,
         )  # fmt: skip
         self._prepare, self._history, self._live = prepare, history, live
-        self._instruments = [[str(one.instrument) for one in wanted] for wanted in shards]
+        self._instruments = [[str(one.instrument) for one in wanted] for wanted in groups]
         self.follow(calendar, classes)
-        self._shards = [
-            Shard(wanted, live=live, clock=clock, events=events, since_ms=since_ms, standby=standby)
-            for wanted in shards
+        self._groups = [
+            ConnectionGroup(wanted, live=live, clock=clock, events=events, since_ms=since_ms, standby=standby)
+            for wanted in groups
         ]
-        self._of_shards = [shard for shard in range(len(shards)) for _ in range(1 + standby)]  # each of the lines
+        self._group_of = [group for group in range(len(groups)) for _ in range(1 + standby)]  # each of the lines
         self._connections = [
-            self._line(number, shard, shards[shard], random) for number, shard in enumerate(self._of_shards)
+            self._line(number, group, groups[group], random) for number, group in enumerate(self._group_of)
         ]
 
-    def _line(self, number: int, shard: int, wanted: Sequence[Wanted], random: Random) -> FeedConnection:
+    def _line(self, number: int, group: int, wanted: Sequence[Wanted], random: Random) -> FeedConnection:
         return FeedConnection(
-            number, wanted, self._shards[shard], clock=self._clock, connect=self._connected, renew=self._session.renew,
-            open_since_ms=partial(self._open_since_ms, shard), random=random,
+            number, wanted, self._groups[group], clock=self._clock, connect=self._connected, renew=self._session.renew,
+            open_since_ms=partial(self._open_since_ms, group), random=random,
         )  # fmt: skip
 
     def follow(self, calendar: Calendar, classes: Mapping[str, str]) -> None:
         """Follow this calendar and these classes from here on. Raises CalendarError, and changes nothing then."""
-        of_shards = [{classes.get(name) or default_class(name) for name in names} for names in self._instruments]
-        for name in set().union(*of_shards):
+        of_groups = [{classes.get(name) or default_class(name) for name in names} for names in self._instruments]
+        for name in set().union(*of_groups):
             calendar.sessions(name, calendar.first_day)
-        self._calendar, self._classes = calendar, of_shards
+        self._calendar, self._classes = calendar, of_groups
 
     async def run(self) -> None:
         """Feed day after day."""
@@ -118,8 +118,8 @@ class AngelFeed:
     def counted(self) -> Counter[str]:
         """Return how many packets came over all lines, and how often something was special about one."""
         counts: Counter[str] = Counter()
-        for shard in self._shards:
-            counts += shard.counted()
+        for group in self._groups:
+            counts += group.counted()
         return counts
 
     async def _until_closed(self, hours: Hours, preparing: asyncio.Future[None]) -> None:
@@ -153,8 +153,8 @@ class AngelFeed:
             return await self._session.candles(parameters)
 
     async def _day(self, hours: Hours) -> None:
-        for shard in self._shards:
-            shard.begin()
+        for group in self._groups:
+            group.begin()
         running = [asyncio.create_task(connection.run()) for connection in self._connections]
         over = asyncio.create_task(self._clock.sleep_until(hours.close_ms + STAY_AFTER_MS))
         try:
@@ -165,13 +165,13 @@ class AngelFeed:
             for task in (*running, over):
                 task.cancel()
             await asyncio.gather(*running, over, return_exceptions=True)
-        for number, shard in enumerate(self._shards):
+        for number, group in enumerate(self._groups):
             # What says something after the close has brought all that came before it.
             connections = [
-                connection for connection, of in zip(self._connections, self._of_shards, strict=True) if of == number
+                connection for connection, of in zip(self._connections, self._group_of, strict=True) if of == number
             ]
             proven = any(connection.alive_ms >= hours.close_ms for connection in connections)
-            shard.end(hours.close_ms if proven else LONG_AGO)
+            group.end(hours.close_ms if proven else LONG_AGO)
         told = [f"{what.replace('_', ' ')}: {count:,}" for what, count in sorted(self.counted().items())]
         self._events("day", ", ".join(told))
 
@@ -179,5 +179,5 @@ class AngelFeed:
         tokens = self._session.tokens or await self._session.renew(None)
         return BrokerSocket(self._account, tokens, now_ms=self._clock.now_ms)
 
-    def _open_since_ms(self, shard: int) -> int | None:
-        return open_since_ms(self._calendar, self._classes[shard], self._clock.now_ms())
+    def _open_since_ms(self, group: int) -> int | None:
+        return open_since_ms(self._calendar, self._classes[group], self._clock.now_ms())

@@ -10,7 +10,7 @@ from topology import indicators
 from topology.feeds.angel.answers import BrokerError, RefusedError, UnreachableError
 from topology.feeds.angel.backlog import PAUSES_MS, Backlog, Due, Need
 from topology.feeds.angel.candles import calls, read, width_s
-from topology.feeds.angel.shard import Events
+from topology.feeds.angel.connection_group import Events
 from topology.feeds.angel.tally import Tally, named
 from topology.feeds.clock import Clock
 from topology.log.frames import Configure, Warmup

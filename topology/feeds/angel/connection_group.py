@@ -38,7 +38,7 @@ class Events(Protocol):
         """Note an event."""
 
 
-class Shard:
+class ConnectionGroup:
     """The instruments of one line, or with ``standby`` of two: what their packets tell goes to ``live``.
 
     A gap is when no line is up. ``since_ms`` is up to when nothing was missing before.

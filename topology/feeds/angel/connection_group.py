@@ -11,7 +11,7 @@ from topology.feeds.angel.broker_socket import RawPacket
 from topology.feeds.angel.doubts import Doubts
 from topology.feeds.angel.feed_connection import DEAD, SILENT, Wanted
 from topology.feeds.angel.packets import HEAD, Fields, PacketError, parse_all
-from topology.feeds.angel.sources import LAG_MS, LATE, Sources
+from topology.feeds.angel.source_selector import LAG_MS, LATE, SourceSelector
 from topology.feeds.angel.translate import Translator
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
@@ -53,7 +53,7 @@ class ConnectionGroup:
         self._instruments = [str(one.instrument) for one in wanted]
         self._live, self._clock, self._events = live, clock, events
         self._translator = Translator(self._instruments)
-        self._sources = Sources(self._instruments)
+        self._sources = SourceSelector(self._instruments)
         self._gap_from_ms: int | None = None
         self._doubts = Doubts()
 

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.feeds.angel.sources import APART_MS, LAG_MS, LATE, LOOKED_AT, SILENT_MS, SWITCHED, TAKEN, Choice, Sources
+from topology.feeds.angel.source_selector import (
+    APART_MS,
+    LAG_MS,
+    LATE,
+    LOOKED_AT,
+    SILENT_MS,
+    SWITCHED,
+    TAKEN,
+    Choice,
+    SourceSelector,
+)
 from topology.feeds.angel.translate import AHEAD_MS, OLD_MS
 
 STOCK = "NSE:2885"
@@ -21,7 +31,7 @@ class Lines:
     """Two lines of one instrument. Times are milliseconds from some moment on."""
 
     def __init__(self) -> None:
-        self.sources = Sources([STOCK])
+        self.sources = SourceSelector([STOCK])
         self.sources.opened(0)
         self.sources.opened(1)
 

@@ -35,7 +35,7 @@ class Choice(NamedTuple):
 TAKEN, LOOKED_AT = Choice(True), Choice(False)
 
 
-class _Source:
+class _InstrumentSource:
     """The source of one instrument. Times are those of packets, those that end in ``_at_ms`` are of receipt."""
 
     __slots__ = (
@@ -95,11 +95,11 @@ class _Source:
         return Choice(True, SWITCHED, self.whole_until_ms) if due and time_ms > self.newest_ms else LOOKED_AT
 
 
-class Sources:
+class SourceSelector:
     """The source of each of these instruments, and which lines are up. With one line there is nothing to choose."""
 
     def __init__(self, instruments: Iterable[str]) -> None:
-        self._sources = {instrument: _Source() for instrument in instruments}
+        self._sources = {instrument: _InstrumentSource() for instrument in instruments}
         self._up: set[int] = set()
 
     @property
@@ -127,7 +127,7 @@ class Sources:
                 if source.missed_ms is not None:
                     missed[instrument] = source.whole_until_ms
         if not self._up:
-            self._sources = {instrument: _Source() for instrument in self._sources}
+            self._sources = {instrument: _InstrumentSource() for instrument in self._sources}
         return missed
 
     def without(self) -> list[str]:
@@ -151,5 +151,5 @@ class Sources:
             return LOOKED_AT
         choice = source.look(time_ms, received_ms)
         if choice.taken:
-            self._sources[instrument] = _Source(connection, time_ms, received_ms)
+            self._sources[instrument] = _InstrumentSource(connection, time_ms, received_ms)
         return choice

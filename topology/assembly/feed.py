@@ -30,7 +30,7 @@ from topology.feeds.angel.listings import FILE_NAME, Listings
 from topology.feeds.angel.master import last_copy, update
 from topology.feeds.angel.refusals import Refusals
 from topology.feeds.angel.session import CredentialsError
-from topology.feeds.angel.translate import OLD_MS
+from topology.feeds.angel.translator import OLD_MS
 from topology.feeds.clock import SYSTEM, Clock
 from topology.feeds.live import LiveFeed
 from topology.feeds.writer import StaleSourceError, TickLogWriter

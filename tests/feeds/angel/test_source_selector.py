@@ -20,7 +20,7 @@ from topology.feeds.angel.source_selector import (
     Choice,
     SourceSelector,
 )
-from topology.feeds.angel.translate import AHEAD_MS, OLD_MS
+from topology.feeds.angel.translator import AHEAD_MS, OLD_MS
 
 STOCK = "NSE:2885"
 NOW_MS = 1_669_088_700_000

@@ -12,7 +12,7 @@ from topology.feeds.angel.doubts import Doubts
 from topology.feeds.angel.feed_connection import DEAD, SILENT, Wanted
 from topology.feeds.angel.packets import HEAD, Fields, PacketError, parse_all
 from topology.feeds.angel.source_selector import LAG_MS, LATE, SourceSelector
-from topology.feeds.angel.translate import Translator
+from topology.feeds.angel.translator import Translator
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
 from topology.market.gaps import Baseline, Gap

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from topology.feeds.angel.translate import AHEAD_MS, OLD_MS
+from topology.feeds.angel.translator import AHEAD_MS, OLD_MS
 from topology.market.instrument_candles import LONG_AGO
 
 SILENT_MS = 1500

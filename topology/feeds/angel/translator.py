@@ -33,7 +33,7 @@ AHEAD_MS = 1000  # and so is one that is further than this in the future
 REMEMBERED = 8  # packets of an instrument, to know repeats by
 
 
-class Told(NamedTuple):
+class Translation(NamedTuple):
     """What a packet tells; None where it tells nothing of the kind.
 
     ``doubt`` is not empty where something about the packet is wrong, and so about the candle that its tick goes into.
@@ -45,10 +45,10 @@ class Told(NamedTuple):
     doubt: str = ""
 
 
-NOTHING = Told()
+NOTHING = Translation()
 
 
-class _Known:
+class _InstrumentDay:
     """What has been seen of an instrument in a day; ``volume`` and extremes are those of the day so far."""
 
     __slots__ = (
@@ -129,9 +129,9 @@ class Translator:
 
     def __init__(self, instruments: Iterable[str]) -> None:
         self.counts: Counter[str] = Counter()
-        self._known = {instrument: _Known(instrument) for instrument in instruments}
+        self._known = {instrument: _InstrumentDay(instrument) for instrument in instruments}
         self._subscribed_ms = 0
-        self._by_wire: dict[tuple[int, bytes], _Known | None] = {}
+        self._by_wire: dict[tuple[int, bytes], _InstrumentDay | None] = {}
 
     def subscribed(self, at_ms: int, instruments: Iterable[str] | None = None) -> None:
         """Note that these (None: all) were subscribed: the next packet of each tells how things stood then.
@@ -139,7 +139,7 @@ class Translator:
         On another day than the last time, nothing of that day is known any more.
         """
         if day_ordinal(at_ms) != day_ordinal(self._subscribed_ms):
-            self._known = {instrument: _Known(instrument) for instrument in self._known}
+            self._known = {instrument: _InstrumentDay(instrument) for instrument in self._known}
             self._by_wire.clear()
         self._subscribed_ms = at_ms
         for instrument in self._known if instruments is None else instruments:
@@ -152,7 +152,7 @@ class Translator:
         known = self._find(packet)
         return None if known is None else known.instrument
 
-    def translate(self, packet: Fields, received_ms: int) -> Told:
+    def translate(self, packet: Fields, received_ms: int) -> Translation:
         """Say what a packet tells; ``received_ms`` is when it came, in milliseconds since the epoch."""
         mode, _, _, sequence, exchange_ms, price = packet[HEAD]
         known = self._find(packet)
@@ -167,7 +167,7 @@ class Translator:
         known.recent.append(mark)
         return self._told(known, packet, received_ms)
 
-    def _told(self, known: _Known, packet: Fields, received_ms: int) -> Told:
+    def _told(self, known: _InstrumentDay, packet: Fields, received_ms: int) -> Translation:
         mode, _, _, _, exchange_ms, price = packet[HEAD]
         fresh, known.fresh = known.fresh, False
         if fresh and exchange_ms < self._subscribed_ms:
@@ -176,7 +176,7 @@ class Translator:
         newest_ms = known.newest_ms
         time_ms, doubt = self._time(known, exchange_ms, received_ms)
         if mode == LTP:
-            return Told(Tick(known.instrument, price, time_ms), doubt=doubt)
+            return Translation(Tick(known.instrument, price, time_ms), doubt=doubt)
         quantity, _, volume, _, _, _, high, low, _ = packet[DAY]
         traded_s = packet[REST][0] if mode == SNAP_QUOTE else 0
         quote = self._quote(known, packet, time_ms) if time_ms >= newest_ms else None  # a newer one was there before
@@ -184,13 +184,15 @@ class Translator:
         baseline = known.back(volume, time_ms)
         if not (known.has_traded(volume, traded_s) or fresh or not known.traded):
             self.counts["refresh"] += 1
-            return Told(None, quote, baseline)
+            return Translation(None, quote, baseline)
         if known.reset or known.jumped:
             self.counts["volume_reset"] += 1
             doubt = doubt or "volume_reset"
-        return Told(known.tick(price, time_ms, volume, quantity, high=new_high, low=new_low), quote, baseline, doubt)
+        return Translation(
+            known.tick(price, time_ms, volume, quantity, high=new_high, low=new_low), quote, baseline, doubt
+        )
 
-    def _time(self, known: _Known, exchange_ms: int, received_ms: int) -> tuple[int, str]:
+    def _time(self, known: _InstrumentDay, exchange_ms: int, received_ms: int) -> tuple[int, str]:
         """Return the time of a tick, and what is doubtful about it."""
         time_ms, doubt = exchange_ms, ""
         if not received_ms - OLD_MS <= time_ms <= received_ms + AHEAD_MS:
@@ -203,7 +205,7 @@ class Translator:
             known.newest_ms = time_ms
         return time_ms, doubt
 
-    def _find(self, packet: Fields) -> _Known | None:
+    def _find(self, packet: Fields) -> _InstrumentDay | None:
         wire = exchange, token = packet[1:3]
         try:
             return self._by_wire[wire]
@@ -213,11 +215,11 @@ class Translator:
                 self._by_wire[wire] = known
             return known
 
-    def _nothing(self, why: str) -> Told:
+    def _nothing(self, why: str) -> Translation:
         self.counts[why] += 1
         return NOTHING
 
-    def _snapshot(self, known: _Known, packet: Fields) -> Told:
+    def _snapshot(self, known: _InstrumentDay, packet: Fields) -> Translation:
         mode, _, _, _, time_ms, price = packet[HEAD]
         _, _, volume, _, _, _, high, low, _ = packet[DAY]
         known.reset = known.reset and volume < known.volume
@@ -226,9 +228,9 @@ class Translator:
         known.extremes(price, high, low, fresh=True)
         of_the_day = day_ordinal(time_ms) == day_ordinal(self._subscribed_ms)  # an older one says nothing of this day
         baseline = Baseline(known.instrument, time_ms, max(volume, 0)) if known.traded and of_the_day else None
-        return Told(None, self._quote(known, packet, time_ms), baseline)
+        return Translation(None, self._quote(known, packet, time_ms), baseline)
 
-    def _quote(self, known: _Known, packet: Fields, time_ms: int) -> Quote:
+    def _quote(self, known: _InstrumentDay, packet: Fields, time_ms: int) -> Quote:
         mode, _, _, _, _, price = packet[HEAD]
         _, average_price, volume, _, _, open_, high, low, close = packet[DAY]
         quote = Quote(
@@ -244,7 +246,7 @@ class Translator:
         )
         return self._deepened(quote, packet, known) if mode == SNAP_QUOTE else quote
 
-    def _deepened(self, quote: Quote, packet: Fields, known: _Known) -> Quote:
+    def _deepened(self, quote: Quote, packet: Fields, known: _InstrumentDay) -> Quote:
         """Add what only the largest packets tell: the best prices, open interest and circuit limits."""
         traded_s, open_interest, _, upper, lower, _, _, depth = packet[REST]
         bid, bid_quantity, ask, ask_quantity = _best(depth)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology.feeds.angel.packets import SNAP_QUOTE, DepthLevel, LtpPacket, QuotePacket, SnapQuotePacket, depth_of
-from topology.feeds.angel.translate import AHEAD_MS, NOTHING, OLD_MS, Told, Translator
+from topology.feeds.angel.translator import AHEAD_MS, NOTHING, OLD_MS, Translation, Translator
 from topology.market import Baseline, Tick
 from topology.market import Quote as MarketQuote
 
@@ -46,7 +46,7 @@ def translator() -> Translator:
 
 def test_a_packet_is_a_tick_with_volume_and_quantity_and_a_quote(translator: Translator) -> None:
     told = translator.translate(quote(), NOW_MS + 30)
-    assert told == Told(
+    assert told == Translation(
         Tick(STOCK, 100, NOW_MS, 1000, 5),
         MarketQuote(STOCK, NOW_MS, 100, 1000, 95, 110, 90, 94, 99),
     )
@@ -54,7 +54,7 @@ def test_a_packet_is_a_tick_with_volume_and_quantity_and_a_quote(translator: Tra
 
 def test_a_packet_of_mode_one_is_a_tick_without_volume(translator: Translator) -> None:
     packet = LtpPacket(1, 1, b"2885".ljust(25, b"\0"), 1, NOW_MS, 100)
-    assert translator.translate(packet, NOW_MS) == Told(Tick(STOCK, 100, NOW_MS))
+    assert translator.translate(packet, NOW_MS) == Translation(Tick(STOCK, 100, NOW_MS))
 
 
 def test_the_largest_packet_tells_the_best_prices_by_their_flags(translator: Translator) -> None:
@@ -108,7 +108,9 @@ def test_a_snapshot_of_before_the_subscription_is_no_tick_but_tells_price_and_vo
     old_ms = NOW_MS - 1
     translator.subscribed(NOW_MS)
     told = translator.translate(quote(old_ms), NOW_MS)
-    assert told == Told(None, MarketQuote(STOCK, old_ms, 100, 1000, 95, 110, 90, 94, 99), Baseline(STOCK, old_ms, 1000))
+    assert told == Translation(
+        None, MarketQuote(STOCK, old_ms, 100, 1000, 95, 110, 90, 94, 99), Baseline(STOCK, old_ms, 1000)
+    )
     assert translator.translate(index(old_ms), NOW_MS).baseline is None
     assert translator.translate(quote(NOW_MS - 2, volume=900), NOW_MS).tick is not None
     translator.subscribed(NOW_MS + 60_000)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topology.feeds.angel.doubts import Doubts
+from topology.feeds.angel.suspect_spans import SuspectSpans
 from topology.log.frames import CANDLES, CandleFrame
 from topology.market.gaps import Gap
 from topology.sinks.cursor import PositionError, StoredFrame, Written
@@ -143,7 +143,7 @@ def test_the_table_is_that_of_the_frames_in_order_however_batched_and_a_replay_n
 @st.composite
 def doubted(draw: st.DrawFn) -> Doubted:
     """What doubts tell, and for each that is over its instrument, start and end; at the end all of them are over."""
-    doubts, told, over, began = Doubts(), [], [], dict[str, int]()
+    doubts, told, over, began = SuspectSpans(), [], [], dict[str, int]()
     steps = draw(st.lists(st.tuples(st.sampled_from(["begin", "settle"]), st.sampled_from(INSTRUMENTS)), max_size=20))
     for now_ms, (step, name) in enumerate([*steps, *(("settle", name) for name in INSTRUMENTS)], 100):
         if step == "begin":

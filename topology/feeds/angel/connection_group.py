@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Protocol, TypedDict, Unpack
 
 from topology.feeds.angel.broker_socket import RawPacket
-from topology.feeds.angel.doubts import Doubts
 from topology.feeds.angel.feed_connection import DEAD, SILENT, Wanted
 from topology.feeds.angel.packets import HEAD, Fields, PacketError, parse_all
 from topology.feeds.angel.source_selector import LAG_MS, LATE, SourceSelector
+from topology.feeds.angel.suspect_spans import SuspectSpans
 from topology.feeds.angel.translator import Translator
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
@@ -55,7 +55,7 @@ class ConnectionGroup:
         self._translator = Translator(self._instruments)
         self._sources = SourceSelector(self._instruments)
         self._gap_from_ms: int | None = None
-        self._doubts = Doubts()
+        self._doubts = SuspectSpans()
 
     def counted(self) -> Counter[str]:
         """Return how many packets came, and how often something was special about one."""

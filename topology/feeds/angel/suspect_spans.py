@@ -10,34 +10,34 @@ from topology.market.gaps import Gap
 RESUMING = "resuming"
 
 
-class Doubt(NamedTuple):
+class SuspectSpan(NamedTuple):
     """Why and since when an instrument is in doubt."""
 
     why: str
     from_ms: int
 
 
-class Over(NamedTuple):
+class SettledSpans(NamedTuple):
     """Doubts that are over, as one gap, and what they were."""
 
     gap: Gap
     why: str
 
 
-class Doubts:
+class SuspectSpans:
     """What is in doubt of the instruments of one socket: each until its next good tick."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Doubt] = {}
+        self._open: dict[str, SuspectSpan] = {}
         self._begun: set[str] = set()
-        self._over: list[tuple[str, Doubt, int]] = []
+        self._over: list[tuple[str, SuspectSpan, int]] = []
 
     def begin(self, instruments: Iterable[str], why: str, from_ms: int) -> None:
         """Note that something is wrong; ``from_ms`` is up to when all was right."""
         for instrument in instruments:
             known = self._open.get(instrument)
             if known is None or (known.why != RESUMING and from_ms < known.from_ms):
-                self._open[instrument] = Doubt(why, from_ms)
+                self._open[instrument] = SuspectSpan(why, from_ms)
                 self._begun.add(instrument)
 
     def miss(self, instruments: Iterable[str], from_ms: int) -> None:
@@ -46,7 +46,7 @@ class Doubts:
         What was in doubt before the gap was so until it ended.
         """
         for instrument in instruments:
-            doubt, self._open[instrument] = self._open.get(instrument), Doubt(RESUMING, from_ms)
+            doubt, self._open[instrument] = self._open.get(instrument), SuspectSpan(RESUMING, from_ms)
             if doubt is not None and doubt.why != RESUMING:
                 self._begun.discard(instrument)
                 self._over.append((instrument, doubt, from_ms))
@@ -65,11 +65,11 @@ class Doubts:
             return None
         return Gap(begun, min(self._open[instrument].from_ms for instrument in begun), broken=False)
 
-    def over(self) -> Over | None:
+    def over(self) -> SettledSpans | None:
         """Return those that are over since this was last asked."""
         if not self._over:
             return None
         over, self._over = self._over, []
         from_ms, to_ms = min(doubt.from_ms for _, doubt, _ in over), max(to_ms for _, _, to_ms in over)
         gap = Gap([instrument for instrument, _, _ in over], from_ms, to_ms, broken=False)
-        return Over(gap, ", ".join(sorted({doubt.why for _, doubt, _ in over})))
+        return SettledSpans(gap, ", ".join(sorted({doubt.why for _, doubt, _ in over})))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.feeds.angel.doubts import Doubts
+from topology.feeds.angel.suspect_spans import SuspectSpans
 from topology.market import Gap
 
 
 def test_a_doubt_is_told_when_it_begins_and_when_it_is_over() -> None:
-    doubts = Doubts()
+    doubts = SuspectSpans()
     doubts.begin(["NSE:2", "NSE:1"], "truncated", 100)
     doubts.begin(["NSE:1"], "clamped", 150)
     assert doubts.begun() == Gap(["NSE:1", "NSE:2"], 100, None, broken=False)
@@ -22,7 +22,7 @@ def test_a_doubt_is_told_when_it_begins_and_when_it_is_over() -> None:
 
 
 def test_one_that_is_over_before_it_is_told_is_told_as_over_only() -> None:
-    doubts = Doubts()
+    doubts = SuspectSpans()
     doubts.begin(["NSE:1"], "truncated", 100)
     doubts.settle("NSE:1", 120)
     assert doubts.begun() is None
@@ -30,7 +30,7 @@ def test_one_that_is_over_before_it_is_told_is_told_as_over_only() -> None:
 
 
 def test_an_instrument_that_is_back_at_once_was_never_missed_and_another_until_it_is_back() -> None:
-    doubts = Doubts()
+    doubts = SuspectSpans()
     doubts.miss(["NSE:1", "NSE:2"], 100)
     doubts.settle("NSE:1", 100)
     assert doubts.begun() is None
@@ -40,7 +40,7 @@ def test_an_instrument_that_is_back_at_once_was_never_missed_and_another_until_i
 
 
 def test_a_doubt_that_a_gap_cuts_short_is_told_up_to_where_the_gap_ends() -> None:
-    doubts = Doubts()
+    doubts = SuspectSpans()
     doubts.begin(["NSE:1"], "truncated", 100)
     assert doubts.begun() is not None
     doubts.miss(["NSE:1", "NSE:2"], 500)
@@ -51,7 +51,7 @@ def test_a_doubt_that_a_gap_cuts_short_is_told_up_to_where_the_gap_ends() -> Non
 
 
 def test_a_doubt_reaches_back_to_the_earliest_moment_at_which_something_was_wrong() -> None:
-    doubts = Doubts()
+    doubts = SuspectSpans()
     doubts.begin(["NSE:1"], "truncated", 100)
     doubts.begin(["NSE:1"], "reordered", 90)
     doubts.settle("NSE:1", 120)
@@ -64,7 +64,7 @@ steps = st.lists(st.tuples(st.sampled_from(["begin", "miss", "settle", "tell"]),
 
 @given(steps)
 def test_whatever_was_told_to_begin_is_told_to_be_over_once_all_is_right(steps: list[tuple[str, str]]) -> None:
-    doubts, lasting = Doubts(), set[str]()
+    doubts, lasting = SuspectSpans(), set[str]()
 
     def tell() -> None:
         if (over := doubts.over()) is not None:

@@ -22,7 +22,7 @@ from topology.cli.run import STRICT, Outcome
 from topology.configuration import from_settings as configuration_of
 from topology.embedded import Kafka, Valkey, free_port
 from topology.feeds import FrameContent
-from topology.feeds.angel.backlog import Backlog, Need
+from topology.feeds.angel.backfill_queue import BackfillQueue, BackfillRequest
 from topology.feeds.angel.listing import Listing
 from topology.feeds.angel.listings import write as write_listings
 from topology.feeds.angel.refusals import Refusals
@@ -105,7 +105,8 @@ __all__ = [
     "Archive",
     "Arrival",
     "Backfill",
-    "Backlog",
+    "BackfillQueue",
+    "BackfillRequest",
     "Baseline",
     "Breaker",
     "Candle",
@@ -140,7 +141,6 @@ __all__ = [
     "LogHeader",
     "Mirror",
     "MirrorReader",
-    "Need",
     "News",
     "Notice",
     "OpenCandle",

@@ -26,9 +26,9 @@ from pathlib import Path
 from tests.reference.brute_force import indian_ms
 from tests.wire import kept
 from tests.wire.inside import (
-    Backlog,
+    BackfillQueue,
+    BackfillRequest,
     FeedEvent,
-    Need,
     TickLogWriter,
     Warmup,
     append_command,
@@ -85,11 +85,15 @@ async def begin(place: Place) -> None:
             source="made up", accept=lambda _: None,
         )  # fmt: skip
         subscriptions_of(settings)
-    backlog = Backlog(folder / "history.json", log.header.log)
+    backlog = BackfillQueue(folder / "history.json", log.header.log)
     backlog.asked = 2
     backlog.promise(STOCK, {60: 250, 300: 250})
     backlog.add(
-        STOCK, [Need(60, at_ms - 86_400_000, at_ms, at_ms, tries=1), Need(300, at_ms, at_ms + 60_000, at_ms, 1)]
+        STOCK,
+        [
+            BackfillRequest(60, at_ms - 86_400_000, at_ms, at_ms, tries=1),
+            BackfillRequest(300, at_ms, at_ms + 60_000, at_ms, 1),
+        ],
     )
     backlog.begin_gap([STOCK], at_ms)
     backlog.save()

@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from tests.wire import kept
-from tests.wire.inside import Backlog, Interval, last_record_of, read_events, subscriptions_of
+from tests.wire.inside import BackfillQueue, Interval, last_record_of, read_events, subscriptions_of
 from tests.wire.kept import INDEX, OTHER, STOCK, WITH_WEB, Place
 from tests.wire.written import check as check_list
 from tests.wire.written import shape
@@ -161,12 +161,12 @@ async def _get(session: aiohttp.ClientSession, path: str) -> Any:
 def test_the_feed_knows_what_it_was_about_to_ask_for(place: Place) -> None:
     folder = place.settings.namespace_dir
     log = (folder / "pipeline-0/log").read_text()
-    backlog = Backlog(folder / "history.json", log)
+    backlog = BackfillQueue(folder / "history.json", log)
     assert (backlog.asked, backlog.warmed, len(backlog)) == (2, 0, 1)
     due = backlog.due(1 << 62)
     assert due is not None
     at_ms = 1_669_086_000_000
-    told = [(one.timeframe_s, one.from_ms, one.to_ms, one.due_ms, one.revision, one.tries) for one in due.needs]
+    told = [(one.timeframe_s, one.from_ms, one.to_ms, one.due_ms, one.revision, one.tries) for one in due.requests]
     warmup, repair = (60, at_ms - 86_400_000, at_ms, at_ms, 0, 1), (300, at_ms, at_ms + 60_000, at_ms, 1, 0)
     assert (due.instrument, told) == (STOCK, [warmup, repair])
     assert backlog.lacking(STOCK, {60: 251, 300: 250}) == [60]

@@ -22,9 +22,9 @@ from topology.assembly.base import BackgroundTasks, RoleApp
 from topology.assembly.happenings import Happenings
 from topology.feeds import FeedError
 from topology.feeds import subscriptions as subscribing
-from topology.feeds.angel.backlog import Backlog
+from topology.feeds.angel.backfill_queue import BackfillQueue
+from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.feed import AngelFeed
-from topology.feeds.angel.historian import Historian
 from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.listings import FILE_NAME, Listings
 from topology.feeds.angel.master import last_copy, update
@@ -66,7 +66,7 @@ class FeedRole:
         self._writer: TickLogWriter | None = None
         self._live: LiveFeed | None = None
         self._feed: AngelFeed | None = None
-        self._history: Historian | None = None
+        self._history: Backfiller | None = None
         commands = topics.topic(settings.namespace, COMMANDS)
 
         attach(app, "feed", [commands], self._copy)
@@ -88,7 +88,7 @@ class FeedRole:
             writer.refuse_older(clock.now_ms())
             happenings = Happenings(writer, clock, notifications, simulated=log.header.namespace == SIM)
             since_ms = writer.whole_until_ms - OLD_MS if writer.clock_ms else clock.now_ms()
-            self._history = history = self._historian(log, wanted, since_ms, clock=clock, events=happenings)
+            self._history = history = self._backfiller(log, wanted, since_ms, clock=clock, events=happenings)
             self._live = live = LiveFeed(writer, frame_ms=settings.frame_ms, now_ms=clock.now_ms, missed=history.missed)
             self._feed = self._made(
                 log, wanted, since_ms, live=live, history=history, clock=clock, happenings=happenings
@@ -105,7 +105,7 @@ class FeedRole:
         since_ms: int,
         *,
         live: LiveFeed,
-        history: Historian,
+        history: Backfiller,
         clock: Clock,
         happenings: Happenings,
     ) -> AngelFeed:
@@ -126,7 +126,7 @@ class FeedRole:
             standby=self._settings.feed_standby,
         )
 
-    def _historian(
+    def _backfiller(
         self,
         log: topics.Log,
         wanted: list[subscribing.Subscription],
@@ -134,10 +134,10 @@ class FeedRole:
         *,
         clock: Clock,
         events: Happenings,
-    ) -> Historian:
-        backlog = Backlog(self._settings.namespace_dir / "history.json", log.header.log)
+    ) -> Backfiller:
+        queue = BackfillQueue(self._settings.namespace_dir / "history.json", log.header.log)
         instruments = [one.instrument for one in wanted]
-        history = Historian(backlog, instruments, configuration=log.configuration, clock=clock, events=events)
+        history = Backfiller(queue, instruments, configuration=log.configuration, clock=clock, events=events)
         history.begin(since_ms)
         for request in log.requests:
             history.ask(request)

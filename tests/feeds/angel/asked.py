@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.feeds.angel.played import NSE, HandClock
-from topology.feeds.angel.backlog import Backlog
-from topology.feeds.angel.historian import Historian
+from topology.feeds.angel.backfill_queue import BackfillQueue
+from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.clock import Clock
 from topology.log.frames import Configure, Warmup
 from topology.market import Calendar, Candle, Gap, Instrument
@@ -88,25 +88,25 @@ class Desk:
         self._path = folder / "history.json"
         self._running: list[asyncio.Task[None]] = []
         if not warm:  # nothing lacks but what gaps hid
-            backlog = Backlog(self._path, "log")
+            queue = BackfillQueue(self._path, "log")
             for instrument in self.instruments:
-                backlog.promise(instrument, dict.fromkeys(timeframes, 10_000))
-            backlog.save()
+                queue.promise(instrument, dict.fromkeys(timeframes, 10_000))
+            queue.save()
 
     def start(self) -> None:
         """Start it, again with what is on disk alone."""
         self.kill()
         clock = Clock(self.clock.now_ms, self.clock.sleep)
-        self.backlog = Backlog(self._path, "log")
-        self.historian = Historian(
-            self.backlog,
+        self.queue = BackfillQueue(self._path, "log")
+        self.backfiller = Backfiller(
+            self.queue,
             [Instrument.parse(each) for each in self.instruments],
             configuration=self.configuration(),
             clock=clock,
             events=lambda kind, detail="", **_: self.events.append((kind, detail)),
         )
-        self.historian.warm()  # as the feed does, again and again
-        working = (self.historian.run(ask=self._ask, tell=self._tell), self.historian.keep())
+        self.backfiller.warm()  # as the feed does, again and again
+        working = (self.backfiller.run(ask=self._ask, tell=self._tell), self.backfiller.keep())
         self._running = [asyncio.create_task(each) for each in working]
 
     def kill(self) -> None:
@@ -142,11 +142,11 @@ class Desk:
 
     def gap(self, from_ms: int, to_ms: int | None = None, *instruments: str) -> None:
         """A gap begins, or has ended."""
-        self.historian.missed(Gap(list(instruments or self.instruments), from_ms, to_ms))
+        self.backfiller.missed(Gap(list(instruments or self.instruments), from_ms, to_ms))
 
     def request(self, number: int, *instruments: str, reset: bool = False) -> None:
         """A user asks."""
-        self.historian.ask(Warmup(number, list(instruments), reset))
+        self.backfiller.ask(Warmup(number, list(instruments), reset))
 
     def candles(self, timeframe_s: int) -> list[int]:
         """When the candles of a timeframe that were told start."""

@@ -19,10 +19,10 @@ import pytest
 
 from tests.reference.brute_force import indian_ms
 from topology.feeds import FrameContent
-from topology.feeds.angel.backlog import Backlog
+from topology.feeds.angel.backfill_queue import BackfillQueue
+from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.broker_socket import BrokerSocket
 from topology.feeds.angel.feed import AngelFeed
-from topology.feeds.angel.historian import Historian
 from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.refusals import Refusals
 from topology.feeds.clock import Clock
@@ -161,8 +161,8 @@ class World:
         self.running: asyncio.Task[None]
         self._env, self._standby = env, standby
         clock = Clock(self.clock.now_ms, self.clock.sleep)
-        self.history = Historian(
-            Backlog(self.folder / "history.json", "played"),
+        self.history = Backfiller(
+            BackfillQueue(self.folder / "history.json", "played"),
             [one.instrument for one in self.wanted],
             configuration=Configure(1, timeframes or {}, {}, calendar.text, 1000),
             clock=clock,

@@ -10,7 +10,7 @@ import pytest
 
 from tests.feeds.angel.played import NSE, World
 from tests.reference.brute_force import indian_ms
-from topology.feeds.angel.backlog import Backlog
+from topology.feeds.angel.backfill_queue import BackfillQueue
 from topology.feeds.angel.packets import QUOTE
 from topology.feeds.angel.session import Session
 from topology.log.frames import Warmup
@@ -111,6 +111,6 @@ async def test_what_is_missed_is_on_disk_while_the_broker_lets_wait(monkeypatch:
         played.simulator.fault(f"drop:for=12s@{DAY}T09:15:20")
         await played.go_on((at("09:18") - played.clock.ms) / 1000)
         assert [told for told in played.written.history if told.revision == 1] == []
-        kept = Backlog(played.folder / "history.json", "played")
+        kept = BackfillQueue(played.folder / "history.json", "played")
         assert len(kept) == 3
-        assert kept._kept == played.history._backlog._kept
+        assert kept._kept == played.history._queue._kept

@@ -5,7 +5,7 @@ socket once, ``watch`` its health, ``group`` the instruments on a line or two, `
 packet: ``packets`` its bytes, ``translate`` what it tells. ``sdk`` is the broker's client, mended, ``answers`` what it
 answers, ``limits`` and ``backoff`` when to ask again.
 
-History: ``historian`` knows what is needed and brings it, ``backlog`` keeps what is still to be asked for, ``candles``
+History: ``backfiller`` knows what is needed and brings it, ``queue`` keeps what is still to be asked for, ``candles``
 are the broker's calls and answers, ``tally`` says what has come.
 
 The instrument master: ``listing`` a row, ``listings`` the copy on disk, ``search`` what is found in it, ``master`` how

@@ -11,10 +11,10 @@ from random import Random
 from typing import Any
 
 from topology.feeds.angel.answers import TokenDeadError
+from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.broker_socket import BrokerSocket
 from topology.feeds.angel.connection_group import ConnectionGroup, Events
 from topology.feeds.angel.feed_connection import FeedConnection, Wanted
-from topology.feeds.angel.historian import Historian
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.refusals import Refusals
@@ -56,7 +56,7 @@ class AngelFeed:
         limits: Limits,
         refusals: Refusals,
         prepare: Callable[[], Awaitable[None]],
-        history: Historian,
+        history: Backfiller,
         events: Events,
         since_ms: int,
         random: Random,

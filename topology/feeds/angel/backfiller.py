@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from topology import indicators
 from topology.feeds.angel.answers import BrokerError, RefusedError, UnreachableError
-from topology.feeds.angel.backlog import PAUSES_MS, Backlog, Due, Need
+from topology.feeds.angel.backfill_queue import PAUSES_MS, BackfillQueue, BackfillRequest, Due
 from topology.feeds.angel.candles import calls, read, width_s
 from topology.feeds.angel.connection_group import Events
 from topology.feeds.angel.tally import Tally, named
@@ -48,11 +48,11 @@ Tell = Callable[[History], Awaitable[None]]
 class _Part(NamedTuple):
     """What is asked for now of a need: whole candles, all of which have ended."""
 
-    need: Need
+    request: BackfillRequest
     interval: Interval
 
 
-class Historian:
+class Backfiller:
     """Knows what history these instruments need, and brings it while `run` runs; `keep` saves what has changed.
 
     ``counts`` are the candles to have, by timeframe; timeframes that aren't whole minutes have no history.
@@ -60,23 +60,23 @@ class Historian:
 
     def __init__(
         self,
-        backlog: Backlog,
+        queue: BackfillQueue,
         instruments: Iterable[Instrument],
         *,
         configuration: Configure,
         clock: Clock,
         events: Events,
     ) -> None:
-        self._backlog, self._clock, self._events = backlog, clock, events
+        self._queue, self._clock, self._events = queue, clock, events
         self._instruments = dict.fromkeys(str(instrument) for instrument in instruments)
         self._tally = Tally()
-        backlog.keep_only(self._instruments)
+        queue.keep_only(self._instruments)
         self._follow(configuration)
 
     @property
     def asked(self) -> bool:
         """Whether somebody has asked for history, and it is not all there yet."""
-        return self._backlog.asked > self._backlog.warmed
+        return self._queue.asked > self._queue.warmed
 
     def configure(self, configuration: Configure) -> None:
         """Go by another configuration from here on, and ask for what lacks by it. Raises CalendarError."""
@@ -95,44 +95,44 @@ class Historian:
 
     def begin(self, since_ms: int) -> None:
         """Note that nothing has been seen of any instrument since then, even if nothing comes before a restart."""
-        self._backlog.begin_gap(self._instruments, since_ms)
-        self._backlog.save()
+        self._queue.begin_gap(self._instruments, since_ms)
+        self._queue.save()
 
     def warm(self) -> int:
         """Ask for what lacks for indicators to be ready. Return for how many instruments something is to be asked."""
-        lacking = {instrument: self._backlog.lacking(instrument, self.counts) for instrument in self._instruments}
+        lacking = {instrument: self._queue.lacking(instrument, self.counts) for instrument in self._instruments}
         self._want({instrument: timeframes for instrument, timeframes in lacking.items() if timeframes})
-        return len(self._backlog)
+        return len(self._queue)
 
     def ask(self, request: Warmup) -> None:
         """Take a user's request in; one that was taken in before is not done again."""
-        if request.id <= self._backlog.asked:
+        if request.id <= self._queue.asked:
             return
         wanted = dict.fromkeys(request.instruments or self._instruments)
         if unknown := wanted.keys() - self._instruments.keys():
             self._events("history", f"not subscribed, add to SUBSCRIBE_TOKENS: {named(unknown)}")
         subscribed = [instrument for instrument in wanted if instrument in self._instruments]
         self._want({instrument: list(self.counts) for instrument in subscribed}, reset=request.reset)
-        self._backlog.asked = request.id
-        self._backlog.save()
+        self._queue.asked = request.id
+        self._queue.save()
 
     def missed(self, gap: Gap) -> None:
         """Note that a gap has begun or ended."""
         if gap.to_ms is None:
-            self._backlog.begin_gap(gap.instruments, gap.from_ms)
+            self._queue.begin_gap(gap.instruments, gap.from_ms)
             return
-        found: dict[tuple[str, Interval], list[Need]] = {}  # nearly all have the same
+        found: dict[tuple[str, Interval], list[BackfillRequest]] = {}  # nearly all have the same
         for instrument in gap.instruments:
-            key = self._classes[instrument], self._backlog.end_gap(instrument, Interval(gap.from_ms, gap.to_ms))
+            key = self._classes[instrument], self._queue.end_gap(instrument, Interval(gap.from_ms, gap.to_ms))
             if key not in found:
                 found[key] = self._repairs(*key)
-            self._backlog.add(instrument, found[key])
+            self._queue.add(instrument, found[key])
 
     async def run(self, *, ask: Ask, tell: Tell) -> None:
         """Bring what is due, one instrument after the other, at the pace that ``ask`` allows."""
         while True:
             self._conclude()
-            due = self._backlog.due(self._clock.now_ms())
+            due = self._queue.due(self._clock.now_ms())
             if due is not None:
                 await self._bring(due, ask, tell)
             else:
@@ -142,8 +142,8 @@ class Historian:
     async def keep(self) -> None:
         """Save what has changed, also while the broker lets `run` wait."""
         while True:
-            if self._backlog.changed:
-                self._backlog.save()
+            if self._queue.changed:
+                self._queue.save()
             await self._clock.sleep(SAVES_EVERY_S)
 
     async def caught_up(self, before_ms: int | None = None) -> None:
@@ -151,26 +151,26 @@ class Historian:
         until_ms = self._clock.now_ms() + CATCH_UP_MS
         if before_ms is not None:
             until_ms = min(until_ms, before_ms)
-        while self._is_soon(self._backlog.next_ms()) and self._clock.now_ms() < until_ms:
+        while self._is_soon(self._queue.next_ms()) and self._clock.now_ms() < until_ms:
             await self._clock.sleep(LOOKS_EVERY_S)
-        self._backlog.save()
+        self._queue.save()
 
     def _want(self, wanted: Mapping[str, list[int]], *, reset: bool = False) -> None:
         """Ask for these timeframes, up to when they are brought."""
         now_ms = self._clock.now_ms()
         reaching: dict[tuple[str, int], int] = {}
         for instrument, timeframes in wanted.items():
-            needs = []
+            requests = []
             for timeframe_s in timeframes:
                 key = self._classes[instrument], timeframe_s
                 if key not in reaching:
                     reaching[key] = warmup_start(self._calendar, *key, self.counts[timeframe_s], now_ms)
                 if reaching[key] < now_ms:
-                    needs.append(Need(timeframe_s, reaching[key], now_ms, now_ms, int(reset), reset))
-            self._backlog.add(instrument, needs)
-            self._backlog.promise(instrument, {each: self.counts[each] for each in timeframes})
+                    requests.append(BackfillRequest(timeframe_s, reaching[key], now_ms, now_ms, int(reset), reset))
+            self._queue.add(instrument, requests)
+            self._queue.promise(instrument, {each: self.counts[each] for each in timeframes})
 
-    def _repairs(self, instrument_class: str, gap: Interval) -> list[Need]:
+    def _repairs(self, instrument_class: str, gap: Interval) -> list[BackfillRequest]:
         """Return what repairs a gap: of each timeframe the candles that it overlaps with, once the last has ended."""
         if traded_until(self._calendar, instrument_class, gap) is None:
             return []
@@ -179,7 +179,7 @@ class Historian:
         except NotCovered:
             wholes = dict.fromkeys(self.counts, gap)
         after_ms = self._lateness_ms + AFTER_MS
-        return [Need(each, *whole, whole.to_ms + after_ms, revision=1) for each, whole in wholes.items()]
+        return [BackfillRequest(each, *whole, whole.to_ms + after_ms, revision=1) for each, whole in wholes.items()]
 
     async def _bring(self, due: Due, ask: Ask, tell: Tell) -> None:
         """Ask for what is due of an instrument, and write what comes."""
@@ -191,7 +191,7 @@ class Historian:
                 logger.warning("no history of %s: %s", due.instrument, error)
                 if not _is_answer(error):
                     for part in parts:
-                        self._backlog.put_off(due.instrument, part.need, self._clock.now_ms() + PAUSES_MS[0])
+                        self._queue.put_off(due.instrument, part.request, self._clock.now_ms() + PAUSES_MS[0])
                     await self._clock.sleep(UNANSWERED_S)  # there is none for others either
                     continue
                 candles = []
@@ -211,41 +211,41 @@ class Historian:
     def _by_width(self, due: Due) -> dict[int, list[_Part]]:
         """Group what can be asked for now by the width of the candles that answer it."""
         groups: dict[int, list[_Part]] = {}
-        for need in due.needs:
-            if (interval := self._ended(due.instrument, need)) is not None:
-                width = width_s(need.timeframe_s, interval)
+        for request in due.requests:
+            if (interval := self._ended(due.instrument, request)) is not None:
+                width = width_s(request.timeframe_s, interval)
                 assert width is not None, "only timeframes of whole minutes are asked for"
-                groups.setdefault(width, []).append(_Part(need, interval))
+                groups.setdefault(width, []).append(_Part(request, interval))
         return groups
 
-    def _ended(self, instrument: str, need: Need) -> Interval | None:
+    def _ended(self, instrument: str, request: BackfillRequest) -> Interval | None:
         """Return the candles of a need that have ended. Where there are none put it off until one has."""
         now_ms, after_ms = self._clock.now_ms(), self._lateness_ms + AFTER_MS
-        next_ = self._candle(instrument, need.timeframe_s, now_ms - after_ms)
+        next_ = self._candle(instrument, request.timeframe_s, now_ms - after_ms)
         ended_ms = now_ms - after_ms if next_ is None else next_.from_ms
-        interval = Interval(need.from_ms, min(need.to_ms, ended_ms) if need.repairs else ended_ms)
+        interval = Interval(request.from_ms, min(request.to_ms, ended_ms) if request.repairs else ended_ms)
         if interval.to_ms > interval.from_ms:
             return interval
-        self._backlog.put_off(instrument, need, (now_ms if next_ is None else next_.to_ms) + after_ms)
+        self._queue.put_off(instrument, request, (now_ms if next_ is None else next_.to_ms) + after_ms)
         return None
 
     async def _use(self, instrument: str, part: _Part, candles: list[Candle], tell: Tell) -> None:
         """Write what answers a part of a need, or ask for it again later."""
-        need, interval = part
+        request, interval = part
         now_ms = self._clock.now_ms()
         inside = [one for one in candles if interval.from_ms <= one.start_ms < interval.to_ms]
         lacks_some = not inside or self._lacks_end(instrument, interval, candles)
-        if lacks_some and self._backlog.postpone(instrument, need, now_ms):
+        if lacks_some and self._queue.postpone(instrument, request, now_ms):
             return
         if not inside:
             self._tally.nothing(instrument)
-            self._backlog.give_up(instrument, need, now_ms)
+            self._queue.give_up(instrument, request, now_ms)
             return
-        made = resampled(inside, self._calendar, self._classes[instrument], need.timeframe_s, interval)
+        made = resampled(inside, self._calendar, self._classes[instrument], request.timeframe_s, interval)
         if made:
-            await tell(History(instrument, need.timeframe_s, made, need.revision, need.reset))
-        self._tally.came(instrument, need.revision, len(made))
-        self._backlog.done(instrument, need, interval.to_ms if need.repairs else FAR)
+            await tell(History(instrument, request.timeframe_s, made, request.revision, request.reset))
+        self._tally.came(instrument, request.revision, len(made))
+        self._queue.done(instrument, request, interval.to_ms if request.repairs else FAR)
 
     def _lacks_end(self, instrument: str, interval: Interval, candles: list[Candle]) -> bool:
         """Say whether the broker may not have the last candles of an interval yet."""
@@ -256,10 +256,10 @@ class Historian:
 
     def _conclude(self) -> None:
         """Say that a request is done where nothing is asked for soon any more."""
-        if self.asked and not self._is_soon(self._backlog.next_ms(repairs=False)):
+        if self.asked and not self._is_soon(self._queue.next_ms(repairs=False)):
             self._report()
-            self._backlog.warmed = self._backlog.asked
-            self._events("warmed", f"request {self._backlog.asked} is done")
+            self._queue.warmed = self._queue.asked
+            self._events("warmed", f"request {self._queue.asked} is done")
 
     def _is_soon(self, time_ms: int | None) -> bool:
         return time_ms is not None and time_ms <= self._clock.now_ms() + SOON_MS

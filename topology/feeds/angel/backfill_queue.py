@@ -21,7 +21,7 @@ ANOTHER_DAY_MS = 12 * 3_600_000
 OLDEST_MS = 30 * 86_400_000  # what can't be had for longer is given up, the repair of a gap on the second day
 
 
-class Need(msgspec.Struct, frozen=True, omit_defaults=True):
+class BackfillRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """An interval of one timeframe to ask for, and when. Times are milliseconds since the epoch.
 
     A ``revision`` of 0 fills in what is missing, 1 corrects. ``reset`` starts afresh.
@@ -40,15 +40,15 @@ class Need(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether it is of a gap: others are of all that indicators need, up to when they are asked for."""
         return self.revision == 1 and not self.reset
 
-    def joins(self, other: Need) -> bool:
+    def joins(self, other: BackfillRequest) -> bool:
         """Whether one need can say both: repairs that touch each other, or any two that aren't repairs."""
         if (self.timeframe_s, self.repairs) != (other.timeframe_s, other.repairs):
             return False
         return not self.repairs or (self.from_ms <= other.to_ms and other.from_ms <= self.to_ms)
 
-    def joined(self, other: Need) -> Need:
+    def joined(self, other: BackfillRequest) -> BackfillRequest:
         """Return the need that says both."""
-        return Need(
+        return BackfillRequest(
             self.timeframe_s,
             min(self.from_ms, other.from_ms),
             max(self.to_ms, other.to_ms),
@@ -59,13 +59,13 @@ class Need(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-class _Kept(msgspec.Struct):
+class _QueueFile(msgspec.Struct, rename={"requests": "needs"}):
     """The file. ``ready`` are the candles that were asked for so far, by instrument and timeframe."""
 
     log: str
     asked: int = 0
     warmed: int = 0
-    needs: dict[str, list[Need]] = {}
+    requests: dict[str, list[BackfillRequest]] = {}
     ready: dict[str, dict[int, int]] = {}
     gaps: dict[str, int] = {}
 
@@ -74,10 +74,10 @@ class Due(NamedTuple):
     """What is to be asked for now of one instrument."""
 
     instrument: str
-    needs: list[Need]
+    requests: list[BackfillRequest]
 
 
-class Backlog:
+class BackfillQueue:
     """The needs of every instrument, of one log; `save` keeps them. Another log's file is begun anew.
 
     Needs that join become one, so that they don't pile up however many gaps there are.
@@ -89,8 +89,8 @@ class Backlog:
         # When something of an instrument is due first, of repairs and of the rest: looked at again and again.
         self._repairs: dict[str, int] = {}
         self._others: dict[str, int] = {}
-        for instrument, needs in list(self._kept.needs.items()):
-            self._set(instrument, needs)
+        for instrument, requests in list(self._kept.requests.items()):
+            self._set(instrument, requests)
         self.changed = False
 
     @property
@@ -117,7 +117,7 @@ class Backlog:
             for instrument in [each for each in known if each not in instruments]:
                 del known[instrument]
                 self.changed = True
-        for instrument in [each for each in self._kept.needs if each not in instruments]:
+        for instrument in [each for each in self._kept.requests if each not in instruments]:
             self._set(instrument, [])
 
     def lacking(self, instrument: str, counts: Mapping[int, int]) -> list[int]:
@@ -130,12 +130,14 @@ class Backlog:
         self._kept.ready[instrument] = self._kept.ready.get(instrument, {}) | dict(counts)
         self.changed = True
 
-    def add(self, instrument: str, needs: Iterable[Need]) -> None:
+    def add(self, instrument: str, requests: Iterable[BackfillRequest]) -> None:
         """Add what is to be asked for."""
-        together = self._kept.needs.get(instrument, [])
-        for need in needs:
-            joining = [other for other in together if other.joins(need)]
-            together = [other for other in together if other not in joining] + [reduce(Need.joined, joining, need)]
+        together = self._kept.requests.get(instrument, [])
+        for request in requests:
+            joining = [other for other in together if other.joins(request)]
+            together = [other for other in together if other not in joining] + [
+                reduce(BackfillRequest.joined, joining, request)
+            ]
         self._set(instrument, together)
 
     def begin_gap(self, instruments: Iterable[str], from_ms: int) -> None:
@@ -155,7 +157,9 @@ class Backlog:
         for firsts in (self._repairs, self._others):
             instrument = min(firsts, key=firsts.__getitem__, default=None)
             if instrument is not None and firsts[instrument] <= now_ms:
-                return Due(instrument, [need for need in self._kept.needs[instrument] if need.due_ms <= now_ms])
+                return Due(
+                    instrument, [request for request in self._kept.requests[instrument] if request.due_ms <= now_ms]
+                )
         return None
 
     def next_ms(self, *, repairs: bool = True) -> int | None:
@@ -163,39 +167,39 @@ class Backlog:
         kinds = (self._repairs, self._others) if repairs else (self._others,)
         return min((due_ms for firsts in kinds for due_ms in firsts.values()), default=None)
 
-    def done(self, instrument: str, need: Need, until_ms: int) -> None:
+    def done(self, instrument: str, request: BackfillRequest, until_ms: int) -> None:
         """Note that so much of a need is in the log. What has been added meanwhile is still to be asked for."""
         left = []
-        for other in self._kept.needs.get(instrument, []):
-            if other is need or (need.repairs and other.joins(need)):
-                before = replace(other, to_ms=min(other.to_ms, need.from_ms))
+        for other in self._kept.requests.get(instrument, []):
+            if other is request or (request.repairs and other.joins(request)):
+                before = replace(other, to_ms=min(other.to_ms, request.from_ms))
                 after = replace(other, from_ms=max(other.from_ms, until_ms))
                 left += [part for part in (before, after) if part.from_ms < part.to_ms]
             else:
                 left.append(other)
         self._set(instrument, left)
 
-    def put_off(self, instrument: str, need: Need, due_ms: int) -> None:
+    def put_off(self, instrument: str, request: BackfillRequest, due_ms: int) -> None:
         """Note that there is no asking for a need before then."""
-        self._put(instrument, need, [replace(need, due_ms=due_ms)])
+        self._put(instrument, request, [replace(request, due_ms=due_ms)])
 
-    def postpone(self, instrument: str, need: Need, now_ms: int) -> bool:
+    def postpone(self, instrument: str, request: BackfillRequest, now_ms: int) -> bool:
         """Ask again after a pause. Return False, and change nothing, where that has been done often enough today."""
-        if need.tries >= len(PAUSES_MS):
+        if request.tries >= len(PAUSES_MS):
             return False
-        later = replace(need, due_ms=now_ms + PAUSES_MS[need.tries], tries=need.tries + 1)
-        self._put(instrument, need, [later])
+        later = replace(request, due_ms=now_ms + PAUSES_MS[request.tries], tries=request.tries + 1)
+        self._put(instrument, request, [later])
         return True
 
-    def give_up(self, instrument: str, need: Need, now_ms: int) -> None:
+    def give_up(self, instrument: str, request: BackfillRequest, now_ms: int) -> None:
         """Ask no more today, and not at all any more where a need is old."""
-        oldest_ms = ANOTHER_DAY_MS if need.repairs else OLDEST_MS
-        another = replace(need, due_ms=now_ms + ANOTHER_DAY_MS, tries=0)
-        self._put(instrument, need, [] if now_ms - need.to_ms > oldest_ms else [another])
+        oldest_ms = ANOTHER_DAY_MS if request.repairs else OLDEST_MS
+        another = replace(request, due_ms=now_ms + ANOTHER_DAY_MS, tries=0)
+        self._put(instrument, request, [] if now_ms - request.to_ms > oldest_ms else [another])
 
     def __len__(self) -> int:
         """Return how many instruments something is to be asked for of."""
-        return len(self._kept.needs)
+        return len(self._kept.requests)
 
     def save(self) -> None:
         """Keep everything on disk."""
@@ -205,27 +209,27 @@ class Backlog:
         beside.write_bytes(msgspec.json.encode(self._kept))
         beside.replace(self._path)
 
-    def _put(self, instrument: str, need: Need, others: list[Need]) -> None:
+    def _put(self, instrument: str, request: BackfillRequest, others: list[BackfillRequest]) -> None:
         """Put others in the place of a need, where it is still what it was."""
-        needs = self._kept.needs.get(instrument, [])
-        self._set(instrument, [new for old in needs for new in (others if old is need else [old])])
+        requests = self._kept.requests.get(instrument, [])
+        self._set(instrument, [new for old in requests for new in (others if old is request else [old])])
 
-    def _set(self, instrument: str, needs: list[Need]) -> None:
+    def _set(self, instrument: str, requests: list[BackfillRequest]) -> None:
         self.changed = True
-        for known in (self._kept.needs, self._repairs, self._others):
+        for known in (self._kept.requests, self._repairs, self._others):
             known.pop(instrument, None)
-        if needs:
-            self._kept.needs[instrument] = needs
-        for need in needs:
-            firsts = self._repairs if need.repairs else self._others
-            firsts[instrument] = min(need.due_ms, firsts.get(instrument, need.due_ms))
+        if requests:
+            self._kept.requests[instrument] = requests
+        for request in requests:
+            firsts = self._repairs if request.repairs else self._others
+            firsts[instrument] = min(request.due_ms, firsts.get(instrument, request.due_ms))
 
-    def _read(self, log: str) -> _Kept:
+    def _read(self, log: str) -> _QueueFile:
         try:
-            kept = msgspec.json.decode(self._path.read_bytes(), type=_Kept)
+            kept = msgspec.json.decode(self._path.read_bytes(), type=_QueueFile)
         except FileNotFoundError:
-            return _Kept(log)
+            return _QueueFile(log)
         except (OSError, msgspec.DecodeError) as error:
             logger.warning("%s can't be read, history is asked for anew: %s", self._path, error)
-            return _Kept(log)
-        return kept if kept.log == log else _Kept(log)
+            return _QueueFile(log)
+        return kept if kept.log == log else _QueueFile(log)

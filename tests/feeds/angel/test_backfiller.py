@@ -17,7 +17,7 @@ from tests.feeds.angel.asked import MINUTE_MS, Asked, Desk, minutes, whole
 from tests.feeds.angel.played import DAY_MS
 from tests.reference.brute_force import indian_ms
 from topology.feeds.angel.answers import BrokerError, RateLimitedError, RefusedError, TokenDeadError, UnreachableError
-from topology.feeds.angel.historian import AFTER_MS
+from topology.feeds.angel.backfiller import AFTER_MS
 
 DAY = date(2022, 11, 22)  # a Tuesday
 OPEN_MS = indian_ms(DAY, "09:15")
@@ -54,7 +54,7 @@ async def test_each_timeframe_of_whole_minutes_gets_250_candles_or_three_times_t
     tmp_path: Path,
 ) -> None:
     made = desk(tmp_path, at("08:00"), timeframes=TIMEFRAMES, warm=True)
-    assert made.historian.counts == {60: 600, 300: 250}
+    assert made.backfiller.counts == {60: 600, 300: 250}
     await made.settle()
     (one, five) = sorted((told for _, told in made.told), key=lambda told: told.timeframe_s)
     assert (one.timeframe_s, one.revision, one.reset, five.timeframe_s) == (60, 0, False, 300)
@@ -62,7 +62,7 @@ async def test_each_timeframe_of_whole_minutes_gets_250_candles_or_three_times_t
     assert len(five.candles) == 300
     assert all(told.candles[-1].start_ms + told.timeframe_s * 1000 == at("15:30", 21) for told in (one, five))
     assert len(made.asked) == 1, "one call brings both"
-    assert made.backlog.next_ms() is None
+    assert made.queue.next_ms() is None
 
 
 async def test_a_new_timeframe_or_a_longer_period_asks_for_that_alone(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ async def test_a_new_timeframe_or_a_longer_period_asks_for_that_alone(tmp_path: 
     ):
         made.told.clear()
         made.timeframes = timeframes
-        made.historian.configure(made.configuration())
+        made.backfiller.configure(made.configuration())
         await made.go_on(2)
         assert [told.timeframe_s for _, told in made.told] == wanted
     made.start()
@@ -107,7 +107,7 @@ async def test_a_gap_is_repaired_when_the_last_candle_that_it_touches_is_over(tm
     assert delivered(made, 300) == [(at("10:05") + after_ms, at("10:00"))]
     assert made.told[-1].history.candles == [whole(SBIN, 300, at("10:00"), CLOSE_MS)]
     assert {told.revision for _, told in made.told} == {1}
-    assert made.backlog.next_ms() is None
+    assert made.queue.next_ms() is None
 
 
 async def test_where_late_ticks_are_waited_for_longer_a_repair_comes_later(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ async def test_only_what_was_traded_in_a_gap_is_asked_for(
     await made.go_on(60)
     assert made.candles(60) == repaired
     assert bool(made.asked) == bool(repaired)
-    assert made.backlog.next_ms() is None
+    assert made.queue.next_ms() is None
 
 
 async def test_the_sessions_of_an_instrument_class_bound_what_is_repaired(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ async def test_a_reset_without_its_last_minutes_is_taken_in_the_end_and_no_more(
     made.request(7, SBIN, reset=True)
     await made.go_on(600)
     assert [told.reset for _, told in made.told] == [True]
-    assert made.backlog.next_ms() is None
+    assert made.queue.next_ms() is None
 
 
 async def test_a_reset_that_was_asked_for_long_ago_reaches_up_to_now_too(tmp_path: Path) -> None:
@@ -334,13 +334,13 @@ async def test_a_request_is_done_once_also_over_restarts_and_is_gone_on_with_aft
     made.answer = lambda asked: None
     made.request(7)
     await made.go_on(1)
-    assert made.historian.asked
+    assert made.backfiller.asked
     made.answer = lambda asked: minutes(asked, known_ms=made.clock.ms)
     made.start()
     made.request(7)  # the feed reads all commands of the log when it starts
-    assert made.historian.asked
+    assert made.backfiller.asked
     await made.go_on(20)
-    assert not made.historian.asked
+    assert not made.backfiller.asked
     for _ in range(2):
         made.start()
         made.request(5)
@@ -355,7 +355,7 @@ async def test_a_request_is_done_when_what_can_be_had_has_come(tmp_path: Path) -
     made.answer = lambda asked: None if asked.instrument == TCS else minutes(asked, known_ms=made.clock.ms)
     made.request(7)
     await made.go_on(300)
-    assert made.historian.asked
+    assert made.backfiller.asked
     await made.go_on(120)
     assert [kind for kind, _ in made.events] == ["history", "history", "warmed"]
     assert made.events[1] == ("history", f"nothing there: {TCS}")
@@ -391,7 +391,7 @@ async def test_a_request_forgets_no_repair(tmp_path: Path, moment: str) -> None:
     await made.go_to(at("10:02"))
     assert [told.candles for _, told in made.told if told.revision == 1] == [[whole(SBIN, 60, at("10:00"), CLOSE_MS)]]
     assert ("warmed", "request 7 is done") in made.events
-    assert made.backlog.next_ms() is None
+    assert made.queue.next_ms() is None
 
 
 @pytest.mark.parametrize(("before", "until"), [("09:10", "09:10"), ("12:00", "09:20")])
@@ -401,7 +401,7 @@ async def test_nobody_waits_for_history_beyond_a_given_time_nor_for_ever(
     made = desk(tmp_path, at("09:05"))
     made.takes_s = 3_600
     made.request(7)
-    waiting = asyncio.create_task(made.historian.caught_up(at(before)))
+    waiting = asyncio.create_task(made.backfiller.caught_up(at(before)))
     await made.go_to(at(until) - 2_000)
     assert not waiting.done()
     await made.go_on(4)
@@ -428,13 +428,13 @@ async def test_a_gap_is_repaired_whenever_the_feed_is_killed(tmp_path: Path, mom
     made.kill()
     made.clock.move(at("10:02:00"))
     made.start()
-    made.historian.begin(made.clock.ms - 5_000)
+    made.backfiller.begin(made.clock.ms - 5_000)
     made.gap(at("10:01:55"), at("10:02:05"))
     await made.go_to(at("10:03:30"))
     told = made.candles(60)
     assert set(told) == {at("10:00"), at("10:01"), at("10:02")}
     assert told.count(at("10:00")) <= 2
-    assert made.backlog.next_ms() is None
+    assert made.queue.next_ms() is None
 
 
 MOODS = ("well", "well", "empty", "slow", "away")
@@ -481,7 +481,7 @@ async def test_whatever_happens_every_gap_is_repaired_with_candles_that_are_whol
                 elif what == "kill":
                     since_ms = made.clock.ms - 5_000
                     made.start()
-                    made.historian.begin(since_ms)
+                    made.backfiller.begin(since_ms)
                     made.clock.move(made.clock.ms + 15_000)
                     for each in (SBIN, TCS):
                         open_ms[each] = min(since_ms, open_ms.get(each, since_ms))
@@ -503,4 +503,4 @@ async def test_whatever_happens_every_gap_is_repaired_with_candles_that_are_whol
     assert lacking <= {(one.instrument, one.start_ms) for each, one in repaired if each == 60}
     fives = {(name, ms - (ms - OPEN_MS) % (5 * MINUTE_MS)) for name, ms in lacking}
     assert fives <= {(one.instrument, one.start_ms) for each, one in repaired if each == 300}
-    assert made.backlog.next_ms() is None
+    assert made.queue.next_ms() is None

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from topology import indicators
 from topology.feeds.angel.answers import BrokerError, RefusedError, UnreachableError
 from topology.feeds.angel.backfill_queue import PAUSES_MS, BackfillQueue, BackfillRequest, Due
-from topology.feeds.angel.candles import calls, read, width_s
 from topology.feeds.angel.connection_group import Events
+from topology.feeds.angel.history_api import calls, read, width_s
 from topology.feeds.angel.tally import Tally, named
 from topology.feeds.clock import Clock
 from topology.log.frames import Configure, Warmup

@@ -30,7 +30,7 @@ official one, no last price."""
 _NAMES = {"CDE": "CDS", "NCX": "NCDEX"}  # where the broker's name is another than ours
 
 
-class Call(NamedTuple):
+class HistoryCall(NamedTuple):
     """One question: candles of ``width_s`` seconds that start in ``interval``."""
 
     width_s: int
@@ -57,21 +57,21 @@ def width_s(timeframe_s: int, interval: Interval) -> int | None:
     return min(fitting, default=max(widths, default=None))
 
 
-def calls(width: int, interval: Interval) -> Iterator[Call]:
+def calls(width: int, interval: Interval) -> Iterator[HistoryCall]:
     """Cut an interval into calls, oldest first."""
     longest_ms = INTERVALS[width][1] * DAY_MS
     for from_ms in range(interval.from_ms, interval.to_ms, longest_ms):
-        yield Call(width, Interval(from_ms, min(from_ms + longest_ms, interval.to_ms)))
+        yield HistoryCall(width, Interval(from_ms, min(from_ms + longest_ms, interval.to_ms)))
 
 
-class Answer(NamedTuple):
+class HistoryAnswer(NamedTuple):
     """Candles in order, and how many rows could not be used."""
 
     candles: list[Candle]
     refused: int
 
 
-def read(data: object, instrument: Instrument, call: Call) -> Answer:
+def read(data: object, instrument: Instrument, call: HistoryCall) -> HistoryAnswer:
     """Read the ``data`` of an answer: rows of time, open, high, low, close and volume. None at all is no error.
 
     A row that is no candle, or one that was not asked for, is left out.
@@ -83,7 +83,7 @@ def read(data: object, instrument: Instrument, call: Call) -> Answer:
         candle = _candle(row, str(instrument), call.width_s, units)
         if candle is not None and call.interval.from_ms <= candle.start_ms < call.interval.to_ms:
             found[candle.start_ms] = candle
-    return Answer([found[start_ms] for start_ms in sorted(found)], len(rows) - len(found))
+    return HistoryAnswer([found[start_ms] for start_ms in sorted(found)], len(rows) - len(found))
 
 
 class _Row(msgspec.Struct, array_like=True):

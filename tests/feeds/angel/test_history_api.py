@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.reference.brute_force import indian_ms
-from topology.feeds.angel.candles import DAY_MS, INTERVALS, Call, calls, read, width_s
+from topology.feeds.angel.history_api import DAY_MS, INTERVALS, HistoryCall, calls, read, width_s
 from topology.market import Candle, Instrument
 from topology.market.candle import BROKER
 from topology.market.history import Interval
@@ -18,7 +18,7 @@ from topology.market.ticks import LARGEST
 DAY = date(2022, 11, 22)
 OPEN_MS = indian_ms(DAY, "09:15")
 SBIN, DOLLAR, CASTOR = (Instrument.parse(text) for text in ("NSE:3045", "CDE:1", "NCX:7"))
-HOUR = Call(60, Interval(OPEN_MS, OPEN_MS + 3_600_000))
+HOUR = HistoryCall(60, Interval(OPEN_MS, OPEN_MS + 3_600_000))
 WIDTHS = st.sampled_from(sorted(INTERVALS))
 STRETCHES = st.builds(
     lambda from_ms, long_ms: Interval(from_ms, from_ms + long_ms),

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from topology import indicators
 from topology.feeds.angel.answers import BrokerError, RefusedError, UnreachableError
 from topology.feeds.angel.backfill_queue import PAUSES_MS, BackfillQueue, BackfillRequest, Due
+from topology.feeds.angel.backfill_report import BackfillReport, named
 from topology.feeds.angel.connection_group import Events
 from topology.feeds.angel.history_api import calls, read, width_s
-from topology.feeds.angel.tally import Tally, named
 from topology.feeds.clock import Clock
 from topology.log.frames import Configure, Warmup
 from topology.market import Calendar, Candle, Gap, Instrument
@@ -69,7 +69,7 @@ class Backfiller:
     ) -> None:
         self._queue, self._clock, self._events = queue, clock, events
         self._instruments = dict.fromkeys(str(instrument) for instrument in instruments)
-        self._tally = Tally()
+        self._report_of = BackfillReport()
         queue.keep_only(self._instruments)
         self._follow(configuration)
 
@@ -238,13 +238,13 @@ class Backfiller:
         if lacks_some and self._queue.postpone(instrument, request, now_ms):
             return
         if not inside:
-            self._tally.nothing(instrument)
+            self._report_of.nothing(instrument)
             self._queue.give_up(instrument, request, now_ms)
             return
         made = resampled(inside, self._calendar, self._classes[instrument], request.timeframe_s, interval)
         if made:
             await tell(History(instrument, request.timeframe_s, made, request.revision, request.reset))
-        self._tally.came(instrument, request.revision, len(made))
+        self._report_of.came(instrument, request.revision, len(made))
         self._queue.done(instrument, request, interval.to_ms if request.repairs else FAR)
 
     def _lacks_end(self, instrument: str, interval: Interval, candles: list[Candle]) -> bool:
@@ -266,7 +266,7 @@ class Backfiller:
 
     def _report(self) -> None:
         """Say what has come since the last time."""
-        for detail, instruments in self._tally.told():
+        for detail, instruments in self._report_of.told():
             self._events("history", detail, instruments=instruments)
 
     def _candle(self, instrument: str, timeframe_s: int, time_ms: int) -> Interval | None:

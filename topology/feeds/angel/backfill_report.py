@@ -9,14 +9,14 @@ from typing import NamedTuple
 NAMED = 5  # instruments that an event names
 
 
-class Line(NamedTuple):
+class ReportLine(NamedTuple):
     """What to say, and of how many instruments."""
 
     detail: str
     instruments: int
 
 
-class Tally:
+class BackfillReport:
     """Counts the candles that came of each instrument, by revision, and keeps those of which there were none."""
 
     def __init__(self) -> None:
@@ -31,15 +31,15 @@ class Tally:
         """Note that the broker has had nothing."""
         self._without.add(instrument)
 
-    def told(self) -> list[Line]:
+    def told(self) -> list[ReportLine]:
         """Return what is to be said, and begin anew."""
         lines = []
         for revision, what in enumerate(("filled in", "corrected")):
             counts = {name: count for (of, name), count in self._came.items() if of == revision and count}
             if counts:
-                lines.append(Line(f"{sum(counts.values()):,} candles {what}: {named(counts)}", len(counts)))
+                lines.append(ReportLine(f"{sum(counts.values()):,} candles {what}: {named(counts)}", len(counts)))
         if self._without:
-            lines.append(Line(f"nothing there: {named(self._without)}", len(self._without)))
+            lines.append(ReportLine(f"nothing there: {named(self._without)}", len(self._without)))
         self._came.clear()
         self._without.clear()
         return lines

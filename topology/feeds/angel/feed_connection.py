@@ -13,8 +13,8 @@ import msgspec
 
 from topology.feeds.angel.backoff import SOCKET_S, Backoff
 from topology.feeds.angel.broker_socket import BrokerSocket, RawPacket
+from topology.feeds.angel.liveness import INDEX_MS, OTHERS_MS, Liveness, LivenessMonitor
 from topology.feeds.angel.session import Tokens
-from topology.feeds.angel.watch import INDEX_MS, OTHERS_MS, Health, Watch
 from topology.feeds.clock import Clock
 from topology.market.instrument_candles import LONG_AGO
 from topology.market.instruments import NUMBERS, Instrument, default_class
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 OPENS_WITHIN_S = 20.0
 LOOKS_EVERY_S = 1.0
 PING_EVERY_MS = 10_000
-DEAD, SILENT = (f"the socket is {health}" for health in (Health.DEAD, Health.SILENT))
+DEAD, SILENT = (f"the socket is {health}" for health in (Liveness.DEAD, Liveness.SILENT))
 SILENT_SOCKETS = 3  # in a row, after which a new session is tried
 
 
@@ -105,7 +105,7 @@ class FeedConnection:
     async def _use(self, socket: BrokerSocket) -> str:
         """Take what comes over a connection; return why it is over."""
         opened_ms = self._clock.now_ms()
-        watch = Watch(opened_ms, self._usual_ms)
+        monitor = LivenessMonitor(opened_ms, self._usual_ms)
         subscribed, pinged_ms = False, opened_ms
         while not socket.ended:
             if socket.opened and not subscribed:
@@ -119,16 +119,16 @@ class FeedConnection:
                 await socket.ping()
             self._take_texts(socket)
             self.alive_ms = socket.alive_ms
-            watch.alive(socket.alive_ms)
+            monitor.alive(socket.alive_ms)
             if packets := socket.take():
-                watch.packets(packets[-1].received_ms, len(packets))
+                monitor.packets(packets[-1].received_ms, len(packets))
                 self._take(packets)
-            self._usual_ms = watch.usual_ms
+            self._usual_ms = monitor.usual_ms
             if not subscribed and now_ms - opened_ms > OPENS_WITHIN_S * 1000:
                 return "it did not open"
-            health = watch.health(now_ms, open_since_ms=self._open_since_ms())
-            if health in (Health.DEAD, Health.SILENT):
-                return DEAD if health is Health.DEAD else SILENT
+            health = monitor.health(now_ms, open_since_ms=self._open_since_ms())
+            if health in (Liveness.DEAD, Liveness.SILENT):
+                return DEAD if health is Liveness.DEAD else SILENT
         self._take(socket.take())
         return socket.ended
 

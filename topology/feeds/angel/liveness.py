@@ -13,7 +13,7 @@ INDEX_MS, OTHERS_MS = 1_000.0, 15_000.0
 """What is taken for usual at first: an index has a packet a second, of others nothing is known."""
 
 
-class Health(StrEnum):
+class Liveness(StrEnum):
     """How a connection is."""
 
     LIVE = "live"
@@ -22,7 +22,7 @@ class Health(StrEnum):
     DEAD = "dead"  # nothing at all, not even a pong
 
 
-class Watch:
+class LivenessMonitor:
     """Watches one connection from ``opened_ms`` on. Times are milliseconds since the epoch.
 
     ``usual_ms`` is how far its packets are usually apart; what is learned of it serves the next connection.
@@ -44,13 +44,13 @@ class Watch:
             self.usual_ms += (apart_ms - self.usual_ms) * LEARNING
         self._packet_ms = max(self._packet_ms, now_ms)
 
-    def health(self, now_ms: int, *, open_since_ms: int | None) -> Health:
+    def health(self, now_ms: int, *, open_since_ms: int | None) -> Liveness:
         """Say how the connection is. ``open_since_ms`` is when the market opened for its instruments; None: closed."""
         if now_ms - self._alive_ms > DEAD_S * 1000:
-            return Health.DEAD
+            return Liveness.DEAD
         if open_since_ms is None:
-            return Health.QUIET
+            return Liveness.QUIET
         silent_ms = now_ms - max(self._packet_ms, open_since_ms)
         if silent_ms <= SILENT_S * 1000:
-            return Health.LIVE
-        return Health.SILENT if silent_ms > USUAL_TIMES * self.usual_ms else Health.QUIET
+            return Liveness.LIVE
+        return Liveness.SILENT if silent_ms > USUAL_TIMES * self.usual_ms else Liveness.QUIET

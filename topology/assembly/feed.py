@@ -27,9 +27,9 @@ from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.feed import AngelFeed
 from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.listings import FILE_NAME, Listings
+from topology.feeds.angel.login import CredentialsError
 from topology.feeds.angel.master import last_copy, update
 from topology.feeds.angel.refusals import Refusals
-from topology.feeds.angel.session import CredentialsError
 from topology.feeds.angel.translator import OLD_MS
 from topology.feeds.clock import SYSTEM, Clock
 from topology.feeds.live import LiveFeed

@@ -11,8 +11,8 @@ import pytest
 from tests.feeds.angel.played import NSE, World
 from tests.reference.brute_force import indian_ms
 from topology.feeds.angel.backfill_queue import BackfillQueue
+from topology.feeds.angel.login import BrokerLogin
 from topology.feeds.angel.packets import QUOTE
-from topology.feeds.angel.session import Session
 from topology.log.frames import Warmup
 from topology.market.candle import BROKER
 from topology.market.history import candle_interval
@@ -41,13 +41,13 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count logins and logouts."""
     counts: Counter[str] = Counter()
     for name in ("login", "logout"):
-        work = getattr(Session, name)
+        work = getattr(BrokerLogin, name)
 
-        async def call(session: Session, name: str = name, work: Any = work) -> Any:
+        async def call(session: BrokerLogin, name: str = name, work: Any = work) -> Any:
             counts[name] += 1
             return await work(session)
 
-        monkeypatch.setattr(Session, name, call)
+        monkeypatch.setattr(BrokerLogin, name, call)
     return counts
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from topology.feeds.angel.client import SocketClient
-from topology.feeds.angel.session import Tokens
+from topology.feeds.angel.login import SessionTokens
 from topology.settings import Account
 
 
@@ -27,7 +27,7 @@ class BrokerSocket:
     while it is not; ``alive_ms`` is when anything came last.
     """
 
-    def __init__(self, account: Account, tokens: Tokens, *, now_ms: Callable[[], int]) -> None:
+    def __init__(self, account: Account, tokens: SessionTokens, *, now_ms: Callable[[], int]) -> None:
         self.tokens = tokens
         self.packets: deque[RawPacket] = deque()
         self.texts: deque[str] = deque()

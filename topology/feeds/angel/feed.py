@@ -17,8 +17,8 @@ from topology.feeds.angel.connection_group import ConnectionGroup, Events
 from topology.feeds.angel.feed_connection import FeedConnection, Wanted
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.angel.limits import Limits
+from topology.feeds.angel.login import BrokerLogin
 from topology.feeds.angel.refusals import Refusals
-from topology.feeds.angel.session import Session
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
 from topology.market.calendar import Calendar
@@ -63,7 +63,7 @@ class AngelFeed:
         standby: bool = False,
     ) -> None:
         self._account, self._clock, self._events = account, clock, events
-        self._session = Session(
+        self._login = BrokerLogin(
             account, limits, refusals, now_ms=clock.now_ms, sleep=clock.sleep, told=partial(events, "login_failed"),
             random=random,
         )  # fmt: skip
@@ -81,7 +81,7 @@ class AngelFeed:
 
     def _line(self, number: int, group: int, wanted: Sequence[Wanted], random: Random) -> FeedConnection:
         return FeedConnection(
-            number, wanted, self._groups[group], clock=self._clock, connect=self._connected, renew=self._session.renew,
+            number, wanted, self._groups[group], clock=self._clock, connect=self._connected, renew=self._login.renew,
             open_since_ms=partial(self._open_since_ms, group), random=random,
         )  # fmt: skip
 
@@ -100,20 +100,20 @@ class AngelFeed:
             before_ms = max(LOGIN_BEFORE_MS, CONNECT_BEFORE_MS + self._history.warm() * HISTORY_MS)
             if (left_ms := hours.open_ms - before_ms - now_ms) > 0:
                 if self._history.asked:
-                    await self._session.login()
+                    await self._login.login()
                     await self._with_history(self._history.caught_up(hours.open_ms - before_ms))
-                    await self._session.logout()
+                    await self._login.logout()
                 else:  # not longer: the calendar may change meanwhile
                     await self._clock.sleep(min(left_ms / 1000, LOOKS_EVERY_S))
                 continue
             preparing = asyncio.ensure_future(self._prepare())
             try:
-                await self._session.login()
+                await self._login.login()
                 logger.info("logged in")
                 await self._with_history(self._until_closed(hours, preparing))
             finally:
                 preparing.cancel()
-            await self._session.logout()
+            await self._login.logout()
 
     def counted(self) -> Counter[str]:
         """Return how many packets came over all lines, and how often something was special about one."""
@@ -145,12 +145,12 @@ class AngelFeed:
 
     async def _ask(self, parameters: Mapping[str, str]) -> object:
         """Ask for candles of the past, once more with a new session where the broker says that this one is over."""
-        tokens = self._session.tokens
+        tokens = self._login.tokens
         try:
-            return await self._session.candles(parameters)
+            return await self._login.candles(parameters)
         except TokenDeadError:
-            await self._session.renew(tokens)
-            return await self._session.candles(parameters)
+            await self._login.renew(tokens)
+            return await self._login.candles(parameters)
 
     async def _day(self, hours: Hours) -> None:
         for group in self._groups:
@@ -176,7 +176,7 @@ class AngelFeed:
         self._events("day", ", ".join(told))
 
     async def _connected(self) -> BrokerSocket:
-        tokens = self._session.tokens or await self._session.renew(None)
+        tokens = self._login.tokens or await self._login.renew(None)
         return BrokerSocket(self._account, tokens, now_ms=self._clock.now_ms)
 
     def _open_since_ms(self, group: int) -> int | None:

@@ -14,7 +14,7 @@ import msgspec
 from topology.feeds.angel.backoff import SOCKET_S, Backoff
 from topology.feeds.angel.broker_socket import BrokerSocket, RawPacket
 from topology.feeds.angel.liveness import INDEX_MS, OTHERS_MS, Liveness, LivenessMonitor
-from topology.feeds.angel.session import Tokens
+from topology.feeds.angel.login import SessionTokens
 from topology.feeds.clock import Clock
 from topology.market.instrument_candles import LONG_AGO
 from topology.market.instruments import NUMBERS, Instrument, default_class
@@ -71,7 +71,7 @@ class FeedConnection:
         *,
         clock: Clock,
         connect: Callable[[], Awaitable[BrokerSocket]],
-        renew: Callable[[Tokens], Awaitable[Tokens]],
+        renew: Callable[[SessionTokens], Awaitable[SessionTokens]],
         open_since_ms: Callable[[], int | None],
         random: Random,
     ) -> None:

@@ -34,7 +34,7 @@ class CredentialsError(Exception):
 
 
 @dataclass(frozen=True)
-class Tokens:
+class SessionTokens:
     """What a login gives. None of it is ever shown."""
 
     jwt: str = field(repr=False)
@@ -42,7 +42,7 @@ class Tokens:
     feed: str = field(repr=False)
 
 
-class Session:
+class BrokerLogin:
     """The session of one account. ``now_ms`` is the time of day, ``sleep`` waits by it; ``told`` hears of failures.
 
     `login` comes back with a session, however long that takes; it raises CredentialsError where another try would
@@ -68,7 +68,7 @@ class Session:
             raise CredentialsError("ANGEL_TOTP_SECRET is wrong: it must be base32, as the broker shows it") from None
         if refusals.final:
             raise CredentialsError(f"{GIVEN_UP}, or delete {refusals.path} to try once more")
-        self.tokens: Tokens | None = None
+        self.tokens: SessionTokens | None = None
         self._account, self._limits, self._refusals = account, limits, refusals
         self._now_ms, self._sleep, self._told = now_ms, sleep, told
         self._rest = RestClient(account)
@@ -78,7 +78,7 @@ class Session:
         self._renewable_ms = 0  # until then the tokens are not made again
         self._used_code = -1  # the time step of the newest TOTP code that was used
 
-    async def login(self) -> Tokens:
+    async def login(self) -> SessionTokens:
         """Log in, as often as it takes."""
         while True:
             try:
@@ -91,7 +91,7 @@ class Session:
                 self._pause()
                 return self.tokens
 
-    async def renew(self, dead: Tokens | None) -> Tokens:
+    async def renew(self, dead: SessionTokens | None) -> SessionTokens:
         """Return tokens in place of dead ones. Several sockets may notice, one logs in.
 
         Tokens that are refused soon after they were made are returned as they are: it is not they that are wrong. They
@@ -132,15 +132,15 @@ class Session:
         except (KeyError, TypeError, AttributeError):  # the client trips over it
             raise UnreachableError("the broker's answer lacks what it must have") from None
 
-    async def _try_login(self) -> Tokens:
+    async def _try_login(self) -> SessionTokens:
         await self._limits.turn("getProfile")  # the client asks for the profile too
         code = await self._code()
         return await self.call("login", lambda: self._tokens(code))
 
-    def _tokens(self, code: str) -> Tokens:
+    def _tokens(self, code: str) -> SessionTokens:
         self._rest.forget()
         data = self._rest.generateSession(self._account.client_code, self._account.password, code)["data"]
-        return Tokens(str(data["jwtToken"]), str(data["refreshToken"]), str(data["feedToken"]))
+        return SessionTokens(str(data["jwtToken"]), str(data["refreshToken"]), str(data["feedToken"]))
 
     async def _code(self) -> str:
         """Return a TOTP code that has not been used yet."""

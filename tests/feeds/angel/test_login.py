@@ -13,11 +13,11 @@ from typing import Any
 import pyotp
 import pytest
 
-from topology.feeds.angel import session as module
+from topology.feeds.angel import login as module
 from topology.feeds.angel.answers import LoginRefusedError, RateLimitedError, UnreachableError
 from topology.feeds.angel.limits import Limits
+from topology.feeds.angel.login import BrokerLogin, CredentialsError, SessionTokens
 from topology.feeds.angel.refusals import MOST, Refusals
-from topology.feeds.angel.session import CredentialsError, Session, Tokens
 from topology.settings import Account, Settings
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -54,15 +54,15 @@ class Broker:
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[Session, Broker, list[str]]]:
-    def make(*answers: Exception | None, **env: str) -> tuple[Session, Broker, list[str]]:
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[BrokerLogin, Broker, list[str]]]:
+    def make(*answers: Exception | None, **env: str) -> tuple[BrokerLogin, Broker, list[str]]:
         broker, told = Broker(list(answers)), list[str]()
 
         async def sleep(seconds: float) -> None:
             broker.now_s += max(seconds, 0.001)
 
         monkeypatch.setattr(module, "Rest", lambda _: broker)
-        session = Session(
+        session = BrokerLogin(
             account(**env), Limits(lambda: broker.now_s, sleep=sleep),
             Refusals(tmp_path / "live" / "refused.json", account(**env)), now_ms=lambda: round(broker.now_s * 1000),
             sleep=sleep, told=told.append, random=Random(1),
@@ -78,7 +78,7 @@ def account(**env: str) -> Account:
 
 async def test_a_login_gives_the_tokens_with_the_code_of_the_moment(opened: Callable[..., Any]) -> None:
     session, broker, _ = opened()
-    assert await session.login() == session.tokens == Tokens("Bearer j1", "r1", "f1")
+    assert await session.login() == session.tokens == SessionTokens("Bearer j1", "r1", "f1")
     ((at_s, code),) = broker.codes
     assert pyotp.TOTP(SECRET).verify(code, for_time=int(at_s))
 

@@ -25,10 +25,10 @@ from topology.feeds import subscriptions as subscribing
 from topology.feeds.angel.backfill_queue import BackfillQueue
 from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.feed import AngelFeed
-from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.listings import FILE_NAME, Listings
 from topology.feeds.angel.login import CredentialsError
 from topology.feeds.angel.master import last_copy, update
+from topology.feeds.angel.rate_limits import RateLimits
 from topology.feeds.angel.refusals import Refusals
 from topology.feeds.angel.translator import OLD_MS
 from topology.feeds.clock import SYSTEM, Clock
@@ -116,7 +116,7 @@ class FeedRole:
             calendar=Calendar.parse(log.configuration.calendar),
             classes=log.configuration.classes,
             clock=clock,
-            limits=Limits(time.monotonic),
+            limits=RateLimits(time.monotonic),
             refusals=Refusals(self._settings.namespace_dir / "refused-logins.json", self._settings.account),
             prepare=lambda: self._fetch_master([one.instrument for one in wanted]),
             history=history,

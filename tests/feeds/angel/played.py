@@ -23,7 +23,7 @@ from topology.feeds.angel.backfill_queue import BackfillQueue
 from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.broker_socket import BrokerSocket
 from topology.feeds.angel.feed import AngelFeed
-from topology.feeds.angel.limits import Limits
+from topology.feeds.angel.rate_limits import RateLimits
 from topology.feeds.angel.refusals import Refusals
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
@@ -195,7 +195,7 @@ class World:
             calendar=self.written.calendar,
             classes={},
             clock=Clock(self.clock.now_ms, self.clock.sleep),
-            limits=Limits(lambda: self.clock.ms / 1000, sleep=self.clock.sleep),
+            limits=RateLimits(lambda: self.clock.ms / 1000, sleep=self.clock.sleep),
             refusals=Refusals(self.folder / "refused.json", account),
             prepare=self._prepared,
             history=self.history,

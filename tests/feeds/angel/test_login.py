@@ -15,8 +15,8 @@ import pytest
 
 from topology.feeds.angel import login as module
 from topology.feeds.angel.answers import LoginRefusedError, RateLimitedError, UnreachableError
-from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.login import BrokerLogin, CredentialsError, SessionTokens
+from topology.feeds.angel.rate_limits import RateLimits
 from topology.feeds.angel.refusals import MOST, Refusals
 from topology.settings import Account, Settings
 
@@ -63,7 +63,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tup
 
         monkeypatch.setattr(module, "Rest", lambda _: broker)
         session = BrokerLogin(
-            account(**env), Limits(lambda: broker.now_s, sleep=sleep),
+            account(**env), RateLimits(lambda: broker.now_s, sleep=sleep),
             Refusals(tmp_path / "live" / "refused.json", account(**env)), now_ms=lambda: round(broker.now_s * 1000),
             sleep=sleep, told=told.append, random=Random(1),
         )  # fmt: skip

@@ -16,8 +16,8 @@ from topology.feeds.angel.broker_socket import BrokerSocket
 from topology.feeds.angel.connection_group import ConnectionGroup, Events
 from topology.feeds.angel.feed_connection import FeedConnection, Wanted
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
-from topology.feeds.angel.limits import Limits
 from topology.feeds.angel.login import BrokerLogin
+from topology.feeds.angel.rate_limits import RateLimits
 from topology.feeds.angel.refusals import Refusals
 from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
@@ -53,7 +53,7 @@ class AngelFeed:
         calendar: Calendar,
         classes: Mapping[str, str],
         clock: Clock,
-        limits: Limits,
+        limits: RateLimits,
         refusals: Refusals,
         prepare: Callable[[], Awaitable[None]],
         history: Backfiller,

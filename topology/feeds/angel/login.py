@@ -14,7 +14,7 @@ import pyotp
 from topology.feeds.angel.answers import BrokerError, LoginRefusedError, RateLimitedError, UnreachableError
 from topology.feeds.angel.backoff import LOGIN_S, Backoff
 from topology.feeds.angel.client import RestClient
-from topology.feeds.angel.limits import Limits
+from topology.feeds.angel.rate_limits import RateLimits
 from topology.feeds.angel.refusals import MOST, Refusals
 from topology.settings import Account
 
@@ -52,7 +52,7 @@ class BrokerLogin:
     def __init__(
         self,
         account: Account,
-        limits: Limits,
+        limits: RateLimits,
         refusals: Refusals,
         *,
         now_ms: Callable[[], int],

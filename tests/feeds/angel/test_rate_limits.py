@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.feeds.angel.limits import HOUR, LIMITS, MARGIN_S, REST_S, Limit, Limits, Window, is_refusal
+from topology.feeds.angel.rate_limits import (
+    HOUR,
+    LIMITS,
+    MARGIN_S,
+    REST_S,
+    EndpointLimit,
+    RateLimits,
+    Window,
+    is_refusal,
+)
 
 windows = st.lists(
     st.builds(Window, st.integers(1, 20), st.sampled_from([0.5, 1.0, 7.3, 60.0])), min_size=1, max_size=3
@@ -41,7 +50,7 @@ def most_in_a_window(times: list[float], seconds: float) -> int:
     return max((bisect_left(times, at_s + seconds) - number for number, at_s in enumerate(times)), default=0)
 
 
-def made(limit: Limit, wanted_gaps: list[float]) -> list[float]:
+def made(limit: EndpointLimit, wanted_gaps: list[float]) -> list[float]:
     """When calls are made that are wanted so far apart, each as soon as it may be."""
     now_s, times = 0.0, []
     for gap_s in wanted_gaps:
@@ -55,21 +64,21 @@ def made(limit: Limit, wanted_gaps: list[float]) -> list[float]:
 
 @given(windows, gaps)
 def test_there_are_never_more_calls_than_allowed_in_any_window(limits: list[Window], wanted: list[float]) -> None:
-    times = made(Limit(limits), wanted)
+    times = made(EndpointLimit(limits), wanted)
     for calls, seconds in limits:
         assert most_in_a_window(times, seconds) <= calls
 
 
 @pytest.mark.parametrize("endpoint", LIMITS)
 def test_the_limits_of_the_broker_hold_when_everything_is_wanted_at_once(endpoint: str) -> None:
-    times = made(Limit(LIMITS[endpoint]), [0.0] * 6_000)
+    times = made(EndpointLimit(LIMITS[endpoint]), [0.0] * 6_000)
     for calls, seconds in LIMITS[endpoint]:
         assert most_in_a_window(times, seconds) <= calls
 
 
 @given(windows, gaps, st.floats(0, 1e6))
 def test_no_wait_is_longer_than_the_longest_window(limits: list[Window], wanted: list[float], later_s: float) -> None:
-    limit = Limit(limits)
+    limit = EndpointLimit(limits)
     now_s = made(limit, wanted)[-1] + later_s
     longest_s = max(seconds for _, seconds in limits) + MARGIN_S
     wait_s = limit.wait_s(now_s)
@@ -80,7 +89,7 @@ def test_no_wait_is_longer_than_the_longest_window(limits: list[Window], wanted:
 
 @given(windows, gaps)
 def test_a_call_waits_only_where_a_window_would_be_too_full(limits: list[Window], wanted: list[float]) -> None:
-    limit = Limit(limits)
+    limit = EndpointLimit(limits)
     times = made(limit, wanted)
     if limit.wait_s(times[-1]) > 1e-6:
         ages = [times[-1] - at_s for at_s in times]
@@ -89,7 +98,7 @@ def test_a_call_waits_only_where_a_window_would_be_too_full(limits: list[Window]
 
 @given(answers)
 def test_a_rest_grows_with_refusals_in_a_row_and_never_beyond_a_minute(later: list[float]) -> None:
-    limit, now_s, before_s = Limit([Window(1, 1.0)]), 0.0, 0.0
+    limit, now_s, before_s = EndpointLimit([Window(1, 1.0)]), 0.0, 0.0
     for number, later_s in enumerate(later):
         now_s += later_s
         rest_s = limit.refused(now_s)
@@ -104,14 +113,14 @@ def test_a_rest_grows_with_refusals_in_a_row_and_never_beyond_a_minute(later: li
 
 
 def test_refusals_of_calls_that_were_under_way_count_as_one() -> None:
-    limit = Limit([Window(3, 1.0)])
+    limit = EndpointLimit([Window(3, 1.0)])
     assert [limit.refused(now_s) for now_s in (0.0, 0.5, 1.0)] == [2.0, 1.5, 1.0]
     assert limit.refused(2.5) == 4.0
 
 
 async def test_who_came_first_goes_first_and_all_get_a_turn() -> None:
     clock = Clock()
-    limits = Limits(clock.now_s, sleep=clock.sleep)
+    limits = RateLimits(clock.now_s, sleep=clock.sleep)
     turns: list[tuple[int, float]] = []
 
     async def call(number: int) -> None:
@@ -133,7 +142,7 @@ async def test_one_that_gives_up_waiting_holds_up_nobody() -> None:
     async def sleep(_: float) -> None:
         await never.wait()
 
-    limits = Limits(clock.now_s, sleep=sleep)
+    limits = RateLimits(clock.now_s, sleep=sleep)
     await limits.turn("login")
     gone = asyncio.create_task(limits.turn("login"))
     await asyncio.sleep(0)
@@ -147,7 +156,7 @@ async def test_one_that_gives_up_waiting_holds_up_nobody() -> None:
 
 async def test_an_endpoint_that_refuses_rests_and_the_others_go_on() -> None:
     clock = Clock()
-    limits = Limits(clock.now_s, sleep=clock.sleep)
+    limits = RateLimits(clock.now_s, sleep=clock.sleep)
     await limits.turn("quote")
     assert limits.refused("quote") == REST_S[0]
     await limits.turn("getCandleData")
@@ -158,12 +167,12 @@ async def test_an_endpoint_that_refuses_rests_and_the_others_go_on() -> None:
 
 async def test_an_endpoint_without_a_limit_is_a_mistake() -> None:
     with pytest.raises(KeyError):
-        await Limits(Clock().now_s).turn("quotes")
+        await RateLimits(Clock().now_s).turn("quotes")
 
 
 async def test_an_hour_of_history_stays_within_the_hour() -> None:
     clock = Clock()
-    limits = Limits(clock.now_s, sleep=clock.sleep)
+    limits = RateLimits(clock.now_s, sleep=clock.sleep)
     times = []
     for _ in range(5_100):
         await limits.turn("getCandleData")

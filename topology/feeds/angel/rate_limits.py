@@ -44,7 +44,7 @@ def is_refusal(text: str, *, code: str = "", status: int = 200) -> bool:
     return status == 429 or code == "AB1021" or "exceeding access rate" in text.lower()
 
 
-class Limit:
+class EndpointLimit:
     """The limit of one endpoint, over ``windows``. Times are monotonic seconds. Pure."""
 
     def __init__(self, windows: Sequence[Window]) -> None:
@@ -80,7 +80,7 @@ class Limit:
         return self._calls[-window.calls] + window.seconds + MARGIN_S
 
 
-class Limits:
+class RateLimits:
     """Every endpoint's limit, for callers that wait for their turn. They get it in the order in which they came.
 
     ``now_s`` gives monotonic seconds, ``sleep`` waits by the same clock.
@@ -90,7 +90,7 @@ class Limits:
         self, now_s: Callable[[], float], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         self._now_s, self._sleep = now_s, sleep
-        self._limits = {endpoint: Limit(windows) for endpoint, windows in LIMITS.items()}
+        self._limits = {endpoint: EndpointLimit(windows) for endpoint, windows in LIMITS.items()}
         self._queues = {endpoint: asyncio.Lock() for endpoint in LIMITS}
 
     async def turn(self, endpoint: str) -> None:

@@ -19,7 +19,7 @@ from agents.process_guard import REFUSED, end_process
 from agents.stage_wiring import attach
 from topology import topics, upstream
 from topology.assembly.base import BackgroundTasks, RoleApp
-from topology.assembly.happenings import Happenings
+from topology.assembly.feed_event_log import FeedEventLog
 from topology.feeds import FeedError
 from topology.feeds import subscriptions as subscribing
 from topology.feeds.angel.backfill_queue import BackfillQueue
@@ -86,17 +86,15 @@ class FeedRole:
             if writer.clock_ms - clock.now_ms() < CLOCK_STEP_MS:  # it was put back a little
                 await clock.sleep_until(writer.clock_ms)
             writer.refuse_older(clock.now_ms())
-            happenings = Happenings(writer, clock, notifications, simulated=log.header.namespace == SIM)
+            event_log = FeedEventLog(writer, clock, notifications, simulated=log.header.namespace == SIM)
             since_ms = writer.whole_until_ms - OLD_MS if writer.clock_ms else clock.now_ms()
-            self._history = history = self._backfiller(log, wanted, since_ms, clock=clock, events=happenings)
+            self._history = history = self._backfiller(log, wanted, since_ms, clock=clock, events=event_log)
             self._live = live = LiveFeed(writer, frame_ms=settings.frame_ms, now_ms=clock.now_ms, missed=history.missed)
-            self._feed = self._made(
-                log, wanted, since_ms, live=live, history=history, clock=clock, happenings=happenings
-            )
+            self._feed = self._made(log, wanted, since_ms, live=live, history=history, clock=clock, event_log=event_log)
         except (FeedError, StaleSourceError, CalendarError, CredentialsError, SettingsError) as error:
             end_process(str(error), code=REFUSED)
-        running = self._run(self._feed, happenings)
-        self._background.start([live.run(), happenings.run(), notifications.run(), running])
+        running = self._run(self._feed, event_log)
+        self._background.start([live.run(), event_log.run(), notifications.run(), running])
 
     def _made(
         self,
@@ -107,7 +105,7 @@ class FeedRole:
         live: LiveFeed,
         history: Backfiller,
         clock: Clock,
-        happenings: Happenings,
+        event_log: FeedEventLog,
     ) -> AngelFeed:
         return AngelFeed(
             self._settings.account,
@@ -120,7 +118,7 @@ class FeedRole:
             refusals=Refusals(self._settings.namespace_dir / "refused-logins.json", self._settings.account),
             prepare=lambda: self._fetch_master([one.instrument for one in wanted]),
             history=history,
-            events=happenings,
+            events=event_log,
             since_ms=since_ms,
             random=Random(),
             standby=self._settings.feed_standby,
@@ -133,7 +131,7 @@ class FeedRole:
         since_ms: int,
         *,
         clock: Clock,
-        events: Happenings,
+        events: FeedEventLog,
     ) -> Backfiller:
         queue = BackfillQueue(self._settings.namespace_dir / "history.json", log.header.log)
         instruments = [one.instrument for one in wanted]
@@ -152,11 +150,11 @@ class FeedRole:
                 logger.warning("the instrument master of today can't be had: %s", str(error) or type(error).__name__)
             await SYSTEM.sleep(MASTER_PAUSE_S)
 
-    async def _run(self, feed: AngelFeed, happenings: Happenings) -> None:
+    async def _run(self, feed: AngelFeed, event_log: FeedEventLog) -> None:
         try:
             await feed.run()
         except (CredentialsError, CalendarError) as error:
-            happenings("stopped", str(error))
+            event_log("stopped", str(error))
             await asyncio.sleep(FAREWELL_S)
             end_process(str(error), code=REFUSED)
 

@@ -29,7 +29,7 @@ TITLES = {
 """The events that people are told of."""
 
 
-class Happenings:
+class FeedEventLog:
     """Takes the events of a feed. They are written in the order in which they happen, by `run`."""
 
     def __init__(self, writer: TickLogWriter, clock: Clock, notifications: Notifications, *, simulated: bool) -> None:

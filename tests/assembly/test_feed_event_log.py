@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from topology.assembly.happenings import Happenings
+from topology.assembly.feed_event_log import FeedEventLog
 from topology.feeds.clock import Clock
 from topology.log.frames import FeedEvent
 from topology.notifiers import Kind, Notice
@@ -36,16 +36,16 @@ def writer() -> Writer:
 
 
 @pytest.fixture
-def happenings(writer: Writer, told: list[Notice]) -> Happenings:
+def event_log(writer: Writer, told: list[Notice]) -> FeedEventLog:
     notifications: Any = SimpleNamespace(tell=told.append)
-    return Happenings(writer, Clock(lambda: NOW_MS, asyncio.sleep), notifications, simulated=True)  # type: ignore[arg-type]
+    return FeedEventLog(writer, Clock(lambda: NOW_MS, asyncio.sleep), notifications, simulated=True)  # type: ignore[arg-type]
 
 
-async def test_events_are_written_in_the_order_in_which_they_happen(happenings: Happenings, writer: Writer) -> None:
-    happenings("connected", "7 instruments", socket=0)
-    happenings("gap", socket=0, from_ms=1, to_ms=2501, instruments=7)
-    happenings("day", "received: 5")
-    running = asyncio.create_task(happenings.run())
+async def test_events_are_written_in_the_order_in_which_they_happen(event_log: FeedEventLog, writer: Writer) -> None:
+    event_log("connected", "7 instruments", socket=0)
+    event_log("gap", socket=0, from_ms=1, to_ms=2501, instruments=7)
+    event_log("day", "received: 5")
+    running = asyncio.create_task(event_log.run())
     async with asyncio.timeout(10):
         while len(writer.events) < 3:
             await asyncio.sleep(0)
@@ -55,27 +55,27 @@ async def test_events_are_written_in_the_order_in_which_they_happen(happenings: 
 
 
 def test_the_gap_that_each_day_begins_with_and_doubts_are_told_to_nobody(
-    happenings: Happenings, told: list[Notice]
+    event_log: FeedEventLog, told: list[Notice]
 ) -> None:
-    happenings("connected", socket=0)
-    happenings("gap", socket=0, from_ms=0, to_ms=63_000_000)
-    happenings("doubt", "reordered", socket=0, from_ms=0, to_ms=1)
+    event_log("connected", socket=0)
+    event_log("gap", socket=0, from_ms=0, to_ms=63_000_000)
+    event_log("doubt", "reordered", socket=0, from_ms=0, to_ms=1)
     assert told == []
 
 
 def test_a_socket_that_is_lost_while_another_carries_on_is_told_to_nobody(
-    happenings: Happenings, told: list[Notice]
+    event_log: FeedEventLog, told: list[Notice]
 ) -> None:
-    happenings("stale", "the socket is silent", socket=0, instruments=7)
-    happenings("disconnected", "the socket is silent", socket=0, instruments=7)
-    happenings("gap", socket=1, from_ms=0, to_ms=63_000_000)
+    event_log("stale", "the socket is silent", socket=0, instruments=7)
+    event_log("disconnected", "the socket is silent", socket=0, instruments=7)
+    event_log("gap", socket=1, from_ms=0, to_ms=63_000_000)
     assert told == []
 
 
-def test_trouble_is_told_and_its_end_once(happenings: Happenings, told: list[Notice]) -> None:
-    happenings("stale", "the socket is silent", socket=0)
-    happenings("gap", socket=0, from_ms=0, to_ms=45_000)
-    happenings("gap", socket=1, from_ms=0, to_ms=45_000)
+def test_trouble_is_told_and_its_end_once(event_log: FeedEventLog, told: list[Notice]) -> None:
+    event_log("stale", "the socket is silent", socket=0)
+    event_log("gap", socket=0, from_ms=0, to_ms=45_000)
+    event_log("gap", socket=1, from_ms=0, to_ms=45_000)
     assert [(notice.kind, notice.text) for notice in told] == [
         (Kind.FEED_STALE, "the socket is silent"), (Kind.RECOVERED, "It was without for 45 s.")
     ]  # fmt: skip
@@ -86,6 +86,6 @@ def test_trouble_is_told_and_its_end_once(happenings: Happenings, told: list[Not
     ("kind", "about"),
     [("login_failed", Kind.LOGIN_FAILED), ("stopped", Kind.STOPPED), ("day", Kind.DAY_SUMMARY)],
 )
-def test_what_a_person_must_know_is_told(happenings: Happenings, told: list[Notice], kind: str, about: Kind) -> None:
-    happenings(kind, "why")
+def test_what_a_person_must_know_is_told(event_log: FeedEventLog, told: list[Notice], kind: str, about: Kind) -> None:
+    event_log(kind, "why")
     assert [(notice.kind, notice.text, notice.at_ms) for notice in told] == [(about, "why", NOW_MS)]

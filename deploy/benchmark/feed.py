@@ -33,7 +33,7 @@ from topology.market import Calendar
 from topology.market.calendar import IST, indian_day
 from topology.settings import SIM, Settings
 from topology.simulator import DEMONSTRATION, MASTER_PATH, STREAM_PATH, Walk, catalogue
-from topology.simulator.listings import Listing
+from topology.simulator.listings import SimulatedListing
 
 INSTRUMENTS, PACKETS_PER_S, SEED = 3000, 12_000, 1
 SETTLING_S = 10.0  # of the feed, when every instrument has come
@@ -138,7 +138,7 @@ def _open_now(length: timedelta) -> str:
     }).decode()  # fmt: skip
 
 
-async def _started(rig: Rig, listings: Sequence[Listing], calendar: str, *, web: str) -> Process:
+async def _started(rig: Rig, listings: Sequence[SimulatedListing], calendar: str, *, web: str) -> Process:
     """Start the simulator, and the feed on a core of its own."""
     place = f"127.0.0.1:{free_port()}"
     about = {"CALENDAR_FILE": str(_written(rig.folder / "calendar.json", calendar))}

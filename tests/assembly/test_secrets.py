@@ -16,7 +16,7 @@ from tests.crash.cluster import PLAIN, ROOT, until
 from topology import topics
 from topology.embedded import free_port
 from topology.settings import SIM
-from topology.simulator.session import Sessions, Tokens
+from topology.simulator.session import IssuedTokens, Sessions
 
 ACCOUNT = {
     "ANGEL_API_KEY": "kXq7TzWv", "ANGEL_CLIENT_CODE": "Z99417", "ANGEL_PASSWORD": "8362915",
@@ -38,7 +38,7 @@ def issued(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         def made(*args: object, make: object = make, **named: object) -> object:
             tokens = make(*args, **named)  # type: ignore[operator] # a method of the class
-            if isinstance(tokens, Tokens):
+            if isinstance(tokens, IssuedTokens):
                 found.extend([tokens.jwt, tokens.refresh, tokens.feed])
             return tokens
 

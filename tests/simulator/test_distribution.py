@@ -8,7 +8,7 @@ from topology.simulator import Walk, catalogue
 from topology.simulator.distribution import MOST_SUBSCRIPTIONS, Distribution
 from topology.simulator.faults import Faults
 from topology.simulator.ledger import Ledger
-from topology.simulator.line import Line
+from topology.simulator.socket_faults import SocketFaults
 from topology.simulator.source import Print
 
 WALK = Walk(catalogue(date(2022, 11, 22))[:3], seed=5, rate=30, calendar=NSE)
@@ -23,13 +23,13 @@ class Floor:
         self.faults.advance(OPEN_MS)
         self.distribution = Distribution(WALK, self.faults, self.ledger)
 
-    def line(self, number: int, *keys: tuple[int, int, str]) -> Line:
-        line = Line(number, self.faults, self.ledger)
+    def line(self, number: int, *keys: tuple[int, int, str]) -> SocketFaults:
+        line = SocketFaults(number, self.faults, self.ledger)
         self.distribution.join(line)
         self.subscribe(line, *keys)
         return line
 
-    def subscribe(self, line: Line, *keys: tuple[int, int, str]) -> None:
+    def subscribe(self, line: SocketFaults, *keys: tuple[int, int, str]) -> None:
         new = self.distribution.new(line, keys)
         assert new is not None
         self.distribution.subscribe(line, new)
@@ -38,7 +38,7 @@ class Floor:
         self.distribution.take(Print(OPEN_MS + second * 1_000, 1, 1_400_00, 5, True))
 
 
-def tokens(line: Line) -> list[bytes]:
+def tokens(line: SocketFaults) -> list[bytes]:
     found = [parse(made[2:]).token.rstrip(b"\0") for made in line.waiting]
     line.waiting.clear()
     return found

@@ -9,10 +9,10 @@ from tests.simulator.client import NOBODY, OPEN_MS, at
 from topology.settings import SettingsError
 from topology.simulator.session import (
     DEMONSTRATION,
-    RateLimits,
+    IssuedTokens,
     Refusal,
     Sessions,
-    Tokens,
+    SimulatedLimits,
     account_or_demonstration,
 )
 
@@ -25,9 +25,9 @@ def code(now_ms: int) -> str:
     return pyotp.TOTP(ACCOUNT.totp_secret).at(now_ms // 1000)
 
 
-def logged_in(sessions: Sessions, now_ms: int = OPEN_MS) -> Tokens:
+def logged_in(sessions: Sessions, now_ms: int = OPEN_MS) -> IssuedTokens:
     tokens = sessions.login(CODE, PASSWORD, code(now_ms), now_ms=now_ms)
-    assert isinstance(tokens, Tokens)
+    assert isinstance(tokens, IssuedTokens)
     return tokens
 
 
@@ -65,7 +65,7 @@ def test_tokens_live_until_midnight() -> None:
     for now_ms, alive in ((MIDNIGHT_MS - 1, True), (MIDNIGHT_MS, False)):
         assert (sessions.refused(f"Bearer {tokens.jwt}", now_ms=now_ms) is None) == alive
         assert sessions.may_stream(*headers, now_ms=now_ms) == alive
-        assert isinstance(sessions.renew(tokens.refresh, now_ms=now_ms), Tokens) == alive
+        assert isinstance(sessions.renew(tokens.refresh, now_ms=now_ms), IssuedTokens) == alive
 
 
 @pytest.mark.parametrize("wrong", range(4))
@@ -86,7 +86,7 @@ def test_why_a_token_is_refused() -> None:
         answer = sessions.refused(header, now_ms=OPEN_MS)
         assert answer is not None
         assert answer.code == refused
-    assert isinstance(sessions.renew(tokens.refresh, now_ms=OPEN_MS), Tokens)
+    assert isinstance(sessions.renew(tokens.refresh, now_ms=OPEN_MS), IssuedTokens)
     sessions.expire(OPEN_MS, refresh=True)
     assert sessions.renew(tokens.refresh, now_ms=OPEN_MS) == Refusal("AB8051", "Refresh Token Expired")
 
@@ -100,7 +100,7 @@ def test_a_logout_ends_everything() -> None:
 
 
 def test_calls_within_a_second_are_counted() -> None:
-    limits = RateLimits()
+    limits = SimulatedLimits()
     assert [limits.allows("getCandleData", 5_000 + after) for after in (0, 400, 800, 999, 1_000, 1_399, 1_400)] == [
         True, True, True, False, True, False, True,
     ]  # fmt: skip
@@ -108,6 +108,6 @@ def test_calls_within_a_second_are_counted() -> None:
 
 
 def test_calls_within_a_minute_are_counted() -> None:
-    limits = RateLimits()
+    limits = SimulatedLimits()
     allowed = [limits.allows("getLtpData", number * 110) for number in range(560)]
     assert allowed == [number < 500 or number * 110 >= 60_000 for number in range(560)]

@@ -18,7 +18,7 @@ from topology.market.calendar import indian_day
 from topology.settings import SIM, Address, Settings, SettingsError
 from topology.simulator import DEMONSTRATION, FaultError, Recording, Simulator, Walk, catalogue, chosen
 from topology.simulator.faults import KINDS, read
-from topology.simulator.listings import CATALOGUE_SIZE, NIFTY, Listing
+from topology.simulator.listings import CATALOGUE_SIZE, NIFTY, SimulatedListing
 from topology.simulator.source import Source
 
 INSTRUMENTS = 7
@@ -140,7 +140,7 @@ def _ticks(paths: list[Path], covered: Callable[[date], bool]) -> list[Tick]:
     return [tick for batch in recording.batches(lambda _: 0) for tick in batch.ticks]
 
 
-def _listings(wanted: int | list[str], day: date) -> list[Listing]:
+def _listings(wanted: int | list[str], day: date) -> list[SimulatedListing]:
     return catalogue(day)[:wanted] if isinstance(wanted, int) else chosen(wanted, day)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from topology.market.instruments import NUMBERS
 from topology.simulator.faults import HIDING, Fault, Faults
 from topology.simulator.ledger import Ledger
-from topology.simulator.line import Line, packet_frame
 from topology.simulator.quotes import InstrumentDay
+from topology.simulator.socket_faults import SocketFaults, packet_frame
 from topology.simulator.source import Print, Source
 
 MOST_SUBSCRIPTIONS = 1_000  # of one socket; a token counts once for each mode
@@ -28,8 +28,8 @@ class Distribution:
             (NUMBERS[listing.exchange], listing.token): index for index, listing in enumerate(source.listings)
         }
         self._states: list[InstrumentDay | None] = [None] * len(source.listings)
-        self._watchers: list[list[tuple[Line, int]]] = [[] for _ in source.listings]
-        self._lines: dict[Line, dict[Key, int | None]] = {}
+        self._watchers: list[list[tuple[SocketFaults, int]]] = [[] for _ in source.listings]
+        self._lines: dict[SocketFaults, dict[Key, int | None]] = {}
         # By instrument: the sockets that lost it to a fault and have not asked again.
         self._lost: dict[int, dict[int, int]] = defaultdict(dict)
 
@@ -59,15 +59,15 @@ class Distribution:
         self.state(index)
         return True
 
-    def join(self, line: Line) -> None:
+    def join(self, line: SocketFaults) -> None:
         """Add a socket, which has no subscriptions yet."""
         self._lines[line] = {}
 
-    def subscriptions(self, line: Line) -> int:
+    def subscriptions(self, line: SocketFaults) -> int:
         """Count the subscriptions of a socket."""
         return len(self._lines.get(line, ()))
 
-    def leave(self, line: Line, because: Fault | None) -> None:
+    def leave(self, line: SocketFaults, because: Fault | None) -> None:
         """Remove a socket. What it had asked for counts as hidden by that fault until some socket asks for it again."""
         line.lose()
         for (mode, _, _), index in self._lines.pop(line, {}).items():
@@ -78,13 +78,13 @@ class Distribution:
             if fault is not None:
                 self._lost[index][line.socket] = fault.id
 
-    def new(self, line: Line, wanted: Iterable[Key]) -> list[Key] | None:
+    def new(self, line: SocketFaults, wanted: Iterable[Key]) -> list[Key] | None:
         """Give those that the socket hasn't asked for yet, None where it would have too many."""
         known = self._lines[line]
         new = [key for key in dict.fromkeys(wanted) if key not in known]
         return new if len(known) + len(new) <= MOST_SUBSCRIPTIONS else None
 
-    def subscribe(self, line: Line, new: Iterable[Key]) -> None:
+    def subscribe(self, line: SocketFaults, new: Iterable[Key]) -> None:
         """Subscribe a socket to what it hasn't asked for yet, and send how things stand."""
         for key in new:
             mode, exchange, token = key
@@ -94,7 +94,7 @@ class Distribution:
                 self._lost.pop(index, None)
                 self._send(line, self.state(index), mode, new=False)
 
-    def unsubscribe(self, line: Line, unwanted: Iterable[Key]) -> None:
+    def unsubscribe(self, line: SocketFaults, unwanted: Iterable[Key]) -> None:
         """End these subscriptions; those that there are not are ignored."""
         known = self._lines[line]
         for key in unwanted:
@@ -129,12 +129,12 @@ class Distribution:
             line.clean()
             line.release(now_ms)
 
-    def _send(self, line: Line, state: InstrumentDay, mode: int, *, new: bool) -> None:
+    def _send(self, line: SocketFaults, state: InstrumentDay, mode: int, *, new: bool) -> None:
         if line.clean():
             line.waiting.append(packet_frame(state, mode))
         else:
             line.send(state, mode, number=self.printed, now_ms=self._faults.now_ms, new=new)
 
-    def _hiding(self, line: Line, index: int) -> Fault | None:
+    def _hiding(self, line: SocketFaults, index: int) -> Fault | None:
         instrument = self.source.listings[index].instrument
         return next((f for f in self._faults.named(*HIDING) if f.meets(line.socket, instrument)), None)

@@ -29,7 +29,7 @@ _FIRST_DERIVATIVE, _FIRST_NUMBERED = 35_001, 500_001
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
+class SimulatedListing:
     """An instrument as the broker's master lists it. ``start_price`` and ``strike`` are paise; ``kind`` is its type.
 
     Types: ``AMXIDX`` an index, empty a stock, ``FUTIDX FUTSTK OPTSTK`` derivatives, which have an ``expiry``.
@@ -60,7 +60,7 @@ class Listing:
         return self.kind != "AMXIDX"
 
 
-def catalogue(day: date) -> list[Listing]:
+def catalogue(day: date) -> list[SimulatedListing]:
     """List the instruments of the simulated exchange, NIFTY 50 first; contracts are those of the month of ``day``."""
     indices = [_index(NIFTY.partition(":")[2], "NIFTY", 24_500_00)]
     stocks = [_stock(token, name, price) for token, name, price in _STOCKS]
@@ -70,34 +70,34 @@ def catalogue(day: date) -> list[Listing]:
     return listed + [made_up(f"NSE:{_FIRST_NUMBERED + number}") for number in numbered]
 
 
-def chosen(wanted: Iterable[str], day: date) -> list[Listing]:
+def chosen(wanted: Iterable[str], day: date) -> list[SimulatedListing]:
     """List these instruments, NIFTY 50 first; what the catalogue doesn't know is made up. Raises InstrumentError."""
     known = {listing.instrument: listing for listing in catalogue(day)}
     names = dict.fromkeys([NIFTY, *(str(Instrument.parse(text.strip())) for text in wanted)])
     return [known.get(name) or made_up(name) for name in names]
 
 
-def made_up(instrument: str) -> Listing:
+def made_up(instrument: str) -> SimulatedListing:
     """Give an instrument without a name of its own; its price follows from its token."""
     exchange, _, token = instrument.partition(":")
     price = 100_00 + int(token) * 7_919 % 3_900_00 // _PRICE_STEP * _PRICE_STEP
     name = f"SIM{token}"
     if default_class(instrument) == "index":
-        return Listing(instrument=instrument, symbol=name, name=name, start_price=price, kind="AMXIDX")
+        return SimulatedListing(instrument=instrument, symbol=name, name=name, start_price=price, kind="AMXIDX")
     symbol = f"{name}-EQ" if exchange == "NSE" else name
-    return Listing(instrument=instrument, symbol=symbol, name=name, start_price=price)
+    return SimulatedListing(instrument=instrument, symbol=symbol, name=name, start_price=price)
 
 
-def _index(token: str, name: str, price: int) -> Listing:
+def _index(token: str, name: str, price: int) -> SimulatedListing:
     symbol = "Nifty 50" if name == "NIFTY" else name.title()
-    return Listing(instrument=f"NSE:{token}", symbol=symbol, name=name, start_price=price, kind="AMXIDX")
+    return SimulatedListing(instrument=f"NSE:{token}", symbol=symbol, name=name, start_price=price, kind="AMXIDX")
 
 
-def _stock(token: str, name: str, price: int) -> Listing:
-    return Listing(instrument=f"NSE:{token}", symbol=f"{name}-EQ", name=name, start_price=price)
+def _stock(token: str, name: str, price: int) -> SimulatedListing:
+    return SimulatedListing(instrument=f"NSE:{token}", symbol=f"{name}-EQ", name=name, start_price=price)
 
 
-def _derivatives(stocks: list[Listing], expiry: date) -> list[Listing]:
+def _derivatives(stocks: list[SimulatedListing], expiry: date) -> list[SimulatedListing]:
     written = f"{expiry:%d%b%y}".upper()
     rows = [("NIFTY", f"NIFTY{written}FUT", 24_560_00, "FUTIDX", 0, 75)]
     for stock in stocks:
@@ -107,7 +107,7 @@ def _derivatives(stocks: list[Listing], expiry: date) -> list[Listing]:
             symbol = f"{stock.name}{written}{strike // 100}{right}"
             rows.append((stock.name, symbol, max(stock.start_price // 4_000 * 100, 5_00), "OPTSTK", strike, 250))
     return [
-        Listing(
+        SimulatedListing(
             instrument=f"NFO:{token}", symbol=symbol, name=name, start_price=price, kind=kind, expiry=expiry,
             strike=strike, lot=lot,
         )

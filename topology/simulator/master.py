@@ -6,15 +6,15 @@ from collections.abc import Iterable
 
 import msgspec
 
-from topology.simulator.listings import Listing
+from topology.simulator.listings import SimulatedListing
 
 
-def master(listings: Iterable[Listing]) -> bytes:
+def master(listings: Iterable[SimulatedListing]) -> bytes:
     """Write the master: one JSON array of objects whose values are all text, as the broker's file has it."""
     return msgspec.json.encode([row(listing) for listing in listings])
 
 
-def row(listing: Listing) -> dict[str, str]:
+def row(listing: SimulatedListing) -> dict[str, str]:
     """Give the row of an instrument. A strike is in paise, -1 where there is none for a stock, 0 for an index."""
     strike = float(listing.strike) if listing.kind else -1.0
     return {

@@ -16,7 +16,7 @@ from topology.feeds.angel.packets import (
     depth_of,
 )
 from topology.market.instruments import NUMBERS
-from topology.simulator.listings import Listing
+from topology.simulator.listings import SimulatedListing
 from topology.simulator.source import Print, Source, candles_until, day_start_ms
 
 _DAY_MS = 86_400_000
@@ -38,7 +38,7 @@ class InstrumentDay:
         "sequence", "time_ms", "token", "traded_ms",
     )  # fmt: skip
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: SimulatedListing) -> None:
         self.listing = listing
         self.number = NUMBERS[listing.exchange]
         self.token = listing.token.encode().ljust(TOKEN_SIZE, b"\0")

@@ -10,7 +10,7 @@ from operator import attrgetter
 from topology.market import Calendar, Candle, Tick
 from topology.market.calendar import Session, indian_day
 from topology.market.instruments import default_class
-from topology.simulator.listings import Listing, catalogue, made_up
+from topology.simulator.listings import SimulatedListing, catalogue, made_up
 from topology.simulator.source import Print, midnight_ms, minute_candles
 
 
@@ -89,7 +89,7 @@ _time_ms = attrgetter("time_ms")
 _start_ms = attrgetter("start_ms")
 
 
-def _listings(ticks: list[Tick], day: date) -> list[Listing]:
+def _listings(ticks: list[Tick], day: date) -> list[SimulatedListing]:
     known = {listing.instrument: listing for listing in catalogue(day)}
     names = dict.fromkeys(tick.instrument for tick in ticks)
     return [known.get(name) or made_up(name) for name in names]

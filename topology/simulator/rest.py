@@ -17,7 +17,7 @@ from topology.simulator.distribution import Distribution
 from topology.simulator.faults import Faults
 from topology.simulator.orders import OrderBook, OrderError
 from topology.simulator.quotes import InstrumentDay
-from topology.simulator.session import RateLimits, Refusal, Sessions, Tokens
+from topology.simulator.session import IssuedTokens, Refusal, Sessions, SimulatedLimits
 
 AUTH = "/rest/auth/angelbroking"
 SECURE = "/rest/secure/angelbroking"
@@ -37,7 +37,7 @@ class Refused(Exception):  # noqa: N818 - it is an answer
         self.code = code
 
 
-class Rest:
+class RestRoutes:
     """Answers requests. ``now_ms`` is the simulator's clock, by which tokens die and rates are counted."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Rest:
     ) -> None:
         self._account, self._sessions, self._distribution = account, sessions, distribution
         self._faults, self._now_ms = faults, now_ms
-        self._limits, self._orders = RateLimits(), OrderBook()
+        self._limits, self._orders = SimulatedLimits(), OrderBook()
 
     def routes(self) -> list[web.RouteDef]:
         """Give the routes."""
@@ -225,7 +225,7 @@ def _iso(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, IST).isoformat()
 
 
-def _told(tokens: Tokens | Refusal) -> dict[str, str]:
+def _told(tokens: IssuedTokens | Refusal) -> dict[str, str]:
     if isinstance(tokens, Refusal):
         raise Refused(*tokens)
     return {"jwtToken": tokens.jwt, "refreshToken": tokens.refresh, "feedToken": tokens.feed}

@@ -17,10 +17,10 @@ from topology.simulator.faults import Fault, FaultError, Faults
 from topology.simulator.ledger import Ledger
 from topology.simulator.listings import catalogue
 from topology.simulator.master import master
-from topology.simulator.rest import Rest
+from topology.simulator.rest import RestRoutes
 from topology.simulator.session import Sessions, account_or_demonstration
 from topology.simulator.source import Print, Source
-from topology.simulator.stream import Streams
+from topology.simulator.stream import MarketStreams
 
 MASTER_PATH = "/OpenAPI_File/files/OpenAPIScripMaster.json"
 STREAM_PATH = "/smart-stream"
@@ -53,10 +53,10 @@ class Simulator:
         self._source, self._now_ms, self._host, self._port = source, now_ms, host, port
         self._sessions = Sessions(self.account)
         self._distribution = Distribution(source, self.faults, self.ledger)
-        self._streams = Streams(
+        self._streams = MarketStreams(
             self._distribution, self._sessions, faults=self.faults, ledger=self.ledger, now_ms=now_ms
         )
-        self._rest = Rest(self.account, self._sessions, self._distribution, faults=self.faults, now_ms=now_ms)
+        self._rest = RestRoutes(self.account, self._sessions, self._distribution, faults=self.faults, now_ms=now_ms)
         self._prints: Iterator[Print] = iter(())
         self._next: Print | None = None
         self._stepping = asyncio.Lock()

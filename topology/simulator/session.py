@@ -54,7 +54,7 @@ class Refusal(NamedTuple):
     message: str
 
 
-class Tokens(NamedTuple):
+class IssuedTokens(NamedTuple):
     """What a login gives: for REST, to renew it, and for the socket."""
 
     jwt: str
@@ -82,7 +82,7 @@ class Sessions:
         self._feeds: dict[str, int] = {}
         self._refreshes: dict[str, int] = {}
 
-    def login(self, client_code: str, password: str, totp: str, *, now_ms: int) -> Tokens | Refusal:
+    def login(self, client_code: str, password: str, totp: str, *, now_ms: int) -> IssuedTokens | Refusal:
         """Check who it is; the code of a 30 s window before or after the current one is taken too."""
         account = self._account
         if client_code != account.client_code or not secrets.compare_digest(
@@ -93,7 +93,7 @@ class Sessions:
             return Refusal("AB1050", "Invalid totp")
         return self._new(now_ms)
 
-    def renew(self, refresh: str, *, now_ms: int) -> Tokens | Refusal:
+    def renew(self, refresh: str, *, now_ms: int) -> IssuedTokens | Refusal:
         """Give new tokens for a refresh token."""
         dies_ms = self._refreshes.get(refresh)
         if dies_ms is None:
@@ -126,9 +126,11 @@ class Sessions:
         for known in (self._jwts, self._feeds, self._refreshes):
             known.clear()
 
-    def _new(self, now_ms: int) -> Tokens:
+    def _new(self, now_ms: int) -> IssuedTokens:
         dies_ms = day_start_ms(now_ms) + _DAY_MS
-        tokens = Tokens(_jwt(self._account.client_code, dies_ms), _jwt("refresh", dies_ms), secrets.token_urlsafe(24))
+        tokens = IssuedTokens(
+            _jwt(self._account.client_code, dies_ms), _jwt("refresh", dies_ms), secrets.token_urlsafe(24)
+        )
         for known, token in zip((self._jwts, self._refreshes, self._feeds), tokens, strict=True):
             known[token] = dies_ms
         return tokens
@@ -141,7 +143,7 @@ def _jwt(name: str, dies_ms: int) -> str:
     return f"{text}.{secrets.token_urlsafe(32)}"
 
 
-class RateLimits:
+class SimulatedLimits:
     """Counts the calls of each route, and says which are too many."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from topology.market import Calendar, Candle
 from topology.market.calendar import IST, indian_day
-from topology.simulator.listings import Listing
+from topology.simulator.listings import SimulatedListing
 
 MINUTE_MS = 60_000
 
@@ -33,7 +33,7 @@ class Source(Protocol):
     """Where prints come from. All that it says about a time is the same however often and in whatever order asked."""
 
     @property
-    def listings(self) -> Sequence[Listing]:
+    def listings(self) -> Sequence[SimulatedListing]:
         """The instruments; a print's ``place`` is one in it."""
 
     @property

@@ -12,8 +12,8 @@ from aiohttp import WSMsgType, web
 from topology.simulator.distribution import Distribution, Key
 from topology.simulator.faults import SHUT, Fault, Faults
 from topology.simulator.ledger import Ledger
-from topology.simulator.line import Line
 from topology.simulator.session import Sessions
+from topology.simulator.socket_faults import SocketFaults
 
 MOST_SOCKETS = 3  # of a client code
 _CLOSE_S = 1.0  # how long a client may take to answer a close
@@ -50,7 +50,7 @@ class _Correlated(msgspec.Struct):
 class _Socket:
     """One connection: its line, and the way to write to it past the WebSocket, many messages at once."""
 
-    def __init__(self, request: web.Request, response: web.WebSocketResponse, line: Line) -> None:
+    def __init__(self, request: web.Request, response: web.WebSocketResponse, line: SocketFaults) -> None:
         assert request.transport is not None
         self.line, self.response = line, response
         self.transport: asyncio.Transport = request.transport
@@ -65,7 +65,7 @@ class _Socket:
         waiting.clear()
 
 
-class Streams:
+class MarketStreams:
     """The route ``/smart-stream`` and all sockets that are open on it."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Streams:
             return refused
         number = next(n for n in range(1, MOST_SOCKETS + 1) if n not in self._sockets)
         response = web.WebSocketResponse(compress=False, timeout=_CLOSE_S)
-        line = Line(number, self._faults, self._ledger)
+        line = SocketFaults(number, self._faults, self._ledger)
         socket = _Socket(request, response, line)
         self._sockets[number] = socket  # before the first await: nobody else takes the number
         try:

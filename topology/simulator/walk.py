@@ -16,7 +16,7 @@ from topology.market import Calendar, Candle
 from topology.market.calendar import Span, indian_day
 from topology.market.instruments import default_class
 from topology.simulator.curve import PRICE_STEP, Curve, mixed
-from topology.simulator.listings import Listing
+from topology.simulator.listings import SimulatedListing
 from topology.simulator.source import MINUTE_MS, Print
 
 _WICK = 0.000_3  # how far high and low lie outside of open and close, at most
@@ -48,7 +48,7 @@ class Walk:
     same prints. The walk ends where its calendar does.
     """
 
-    def __init__(self, listings: Sequence[Listing], *, seed: int, rate: float, calendar: Calendar) -> None:
+    def __init__(self, listings: Sequence[SimulatedListing], *, seed: int, rate: float, calendar: Calendar) -> None:
         self.listings = listings
         self.calendar = calendar
         self._per_minute = 60 * rate / len(listings)

@@ -44,7 +44,7 @@ FAULTS = (
     "delay:for=20s,by=400ms", "wrong-sequence:for=30s", "garbage:for=20s", "truncate:for=20s", "oversize:for=20s",
     "volume-reset:for=20s", "clock-jump:for=15s", "expire-session", "rate-limit:for=30s,answer=429",
 )  # fmt: skip
-HEAR = stream.Streams._hear  # as it is, however many worlds a test makes
+HEAR = stream.MarketStreams._hear  # as it is, however many worlds a test makes
 STABLE = 4  # turns of the event loop in which nothing happens any more
 
 
@@ -296,7 +296,7 @@ class World:
 
         monkeypatch.setattr("topology.feeds.angel.feed.BrokerSocket", Known)
         monkeypatch.setattr(stream, "_Socket", KnownFarEnd)
-        monkeypatch.setattr(stream.Streams, "_hear", counted_hear)
+        monkeypatch.setattr(stream.MarketStreams, "_hear", counted_hear)
         monkeypatch.setattr(asyncio, "to_thread", counted_call)
 
 

@@ -102,7 +102,7 @@ async def test_a_broker_that_refuses_all_it_has_let_in_is_not_asked_to_at_each_c
         return login(sessions, *who, now_ms=now_ms)
 
     monkeypatch.setattr(Sessions, "login", counted)
-    monkeypatch.setattr(stream.Streams, "_refused", lambda *_: web.Response(status=403))
+    monkeypatch.setattr(stream.MarketStreams, "_refused", lambda *_: web.Response(status=403))
     async with World(walk(3, 3), at_ms=OPEN_MS, mode=QUOTE, monkeypatch=monkeypatch) as world:
         await world.go_on(3600, step_ms=1000)
         refused = world.of("disconnected")

@@ -45,7 +45,7 @@ class _Held(NamedTuple):
     time_ms: int
 
 
-class Line:
+class SocketFaults:
     """One socket's. ``waiting`` holds the frames that are ready to be sent; whoever sends them empties it."""
 
     def __init__(self, socket: int, faults: Faults, ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from topology.simulator import Walk, catalogue
 from topology.simulator.distribution import Distribution
 from topology.simulator.faults import DISTORTING, KINDS, Faults
 from topology.simulator.ledger import Ledger
-from topology.simulator.line import Line, frame
+from topology.simulator.socket_faults import SocketFaults, frame
 
 WALK = Walk(catalogue(date(2022, 11, 22))[:3], seed=5, rate=30, calendar=NSE)
 TOKENS = [listing.token for listing in WALK.listings]
@@ -26,7 +26,7 @@ class Bench:
         self.faults, self.ledger = Faults(seed), Ledger()
         self.faults.advance(OPEN_MS)
         self.distribution = Distribution(WALK, self.faults, self.ledger)
-        self.line = Line(1, self.faults, self.ledger)
+        self.line = SocketFaults(1, self.faults, self.ledger)
         self.distribution.join(self.line)
         self.distribution.subscribe(self.line, [(mode, 1, token) for token in TOKENS])
         self.line.waiting.clear()  # the snapshots

@@ -23,7 +23,7 @@ from topology.feeds import FeedError
 from topology.feeds.angel.listings import FILE_NAME
 from topology.feeds.angel.symbols import resolve_at
 from topology.feeds.fields import day_start_ms
-from topology.feeds.files import Recording, scan
+from topology.feeds.files import RecordedFiles, scan
 from topology.feeds.writer import TickLogWriter
 from topology.market import Calendar
 from topology.settings import LIVE, Settings
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _process(
-    recording: Recording, calendar: Calendar, arguments: argparse.Namespace, settings: Settings, screen: _Screen
+    recording: RecordedFiles, calendar: Calendar, arguments: argparse.Namespace, settings: Settings, screen: _Screen
 ) -> Outcome:
     notes = [_closed(calendar, day) for day in recording.days if calendar.day_close_ms(day) is None]
     if not recording.rows:
@@ -122,7 +122,7 @@ def _process(
     )
 
 
-async def _feed(recording: Recording, calendar: Calendar, pipeline: PrivatePipeline, screen: _Screen) -> float:
+async def _feed(recording: RecordedFiles, calendar: Calendar, pipeline: PrivatePipeline, screen: _Screen) -> float:
     """Feed the recording and wait until all of it has arrived. Return the seconds that this took."""
     margin_ms = pipeline.log.configuration.lateness_ms + 1000
 
@@ -164,7 +164,7 @@ def _keep(made: Path, wanted: Path) -> None:
 
 
 def _outcome(
-    recording: Recording,
+    recording: RecordedFiles,
     found: Summary,
     *,
     timeframes_s: Sequence[int],
@@ -188,7 +188,7 @@ def _outcome(
     )
 
 
-def _show(outcome: Outcome, recording: Recording) -> None:
+def _show(outcome: Outcome, recording: RecordedFiles) -> None:
     console = Console(highlight=False)
     table = Table("", "number", show_header=False, box=None)
     table.columns[1].justify = "right"

@@ -1,6 +1,6 @@
 """Recorded files as a feed: read once to know them and refuse what cannot be used, then once more to feed them.
 
-The first pass (`scan`) finds the days and counts what it rejects; the second (`Recording.batches`) yields the rows of
+The first pass (`scan`) finds the days and counts what it rejects; the second (`RecordedFiles.batches`) yields the rows of
 one day of all files before those of the next, each day file after file and in each file in its order.
 """
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from topology.feeds import FeedError, TickBatch
 from topology.feeds.fields import RowError, day_ordinal
-from topology.feeds.lines import LineFile, Place
+from topology.feeds.lines import LineFile, LineStart
 from topology.feeds.rows import NOT_COVERED, RowReader, read_header
 from topology.market.instruments import Instrument, InstrumentError
 from topology.market.ticks import Tick
@@ -24,7 +24,7 @@ from topology.market.ticks import Tick
 BLOCK_ROWS = 4_000
 
 
-class _Source:
+class _SourceFile:
     """A file, the reader of its rows, and how many of them are to be fed."""
 
     def __init__(self, path: Path, reader: RowReader) -> None:
@@ -36,14 +36,14 @@ class _Source:
 class _Section(NamedTuple):
     """The rows of one day in one block of lines: how many, and the smallest of their times."""
 
-    source: _Source
-    place: Place
+    source: _SourceFile
+    place: LineStart
     lines: int
     rows: int
     smallest_ms: int
 
 
-class Recording:
+class RecordedFiles:
     """What the files hold. ``read`` counts their rows: those to be fed (``rows``) and those ``rejected``, by reason.
 
     ``first_rejected`` names file, line and problem of the first row rejected for each reason. Made by `scan`.
@@ -52,7 +52,7 @@ class Recording:
     def __init__(self) -> None:
         self.rejected: Counter[str] = Counter()
         self.first_rejected: dict[str, str] = {}
-        self._sources: list[_Source] = []
+        self._sources: list[_SourceFile] = []
         self._sections: dict[int, list[_Section]] = defaultdict(list)
 
     @property
@@ -91,7 +91,7 @@ class Recording:
                 clock_ms = max(clock_ms, min(end_ms, tomorrow_ms or end_ms))
                 yield TickBatch([], clock_ms, day_end=True)
 
-    def _add(self, source: _Source, file: LineFile, block_rows: int) -> None:
+    def _add(self, source: _SourceFile, file: LineFile, block_rows: int) -> None:
         read, place = self.read, file.place
         self._sources.append(source)
         while lines := file.read(place, block_rows):
@@ -100,7 +100,7 @@ class Recording:
         if self.read == read:
             raise FeedError(f"{source.path} has a header but no rows")
 
-    def _add_block(self, source: _Source, place: Place, lines: list[bytes]) -> None:
+    def _add_block(self, source: _SourceFile, place: LineStart, lines: list[bytes]) -> None:
         times_ms: dict[int, list[int]] = defaultdict(list)
         for number, line in enumerate(lines, place.line + 1):
             try:
@@ -125,7 +125,7 @@ def scan(
     *,
     covered: Callable[[date], bool],
     block_rows: int = BLOCK_ROWS,
-) -> Recording:
+) -> RecordedFiles:
     """Read files to their end, and refuse with `FeedError` what cannot be used before anything else is started.
 
     ``instrument`` is that of the files that have no such column. ``covered`` tells the days that the calendar knows: a
@@ -136,14 +136,14 @@ def scan(
         named = str(Instrument.parse(instrument)) if instrument is not None else None
     except InstrumentError as error:
         raise FeedError(str(error)) from None
-    recording = Recording()
+    recording = RecordedFiles()
     for path in paths:
         with LineFile(path) as file:
             recording._add(_source(file, named, covered), file, block_rows)
     return recording
 
 
-def _source(file: LineFile, instrument: str | None, covered: Callable[[date], bool]) -> _Source:
+def _source(file: LineFile, instrument: str | None, covered: Callable[[date], bool]) -> _SourceFile:
     header = file.read(file.place, 1)
     if not header:
         raise FeedError(f"{file.path} is empty")
@@ -153,7 +153,7 @@ def _source(file: LineFile, instrument: str | None, covered: Callable[[date], bo
         raise FeedError(f"{file.path}: {error}") from None
     if columns.instrument is None and instrument is None:
         raise FeedError(f"{file.path} has no instrument column: name one, such as --instrument NSE:99926000")
-    return _Source(file.path, RowReader(columns, instrument or "", covered=covered))
+    return _SourceFile(file.path, RowReader(columns, instrument or "", covered=covered))
 
 
 class _OpenFiles(ExitStack):
@@ -162,7 +162,7 @@ class _OpenFiles(ExitStack):
     def __init__(self, sections: list[_Section]) -> None:
         super().__init__()
         self._last = {section.source: section for section in sections}
-        self._files: dict[_Source, LineFile] = {}
+        self._files: dict[_SourceFile, LineFile] = {}
 
     def read(self, section: _Section) -> list[bytes]:
         source = section.source

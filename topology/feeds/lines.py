@@ -13,7 +13,7 @@ from topology.feeds import FeedError
 from topology.feeds.rows import LONGEST_LINE
 
 
-class Place(NamedTuple):
+class LineStart(NamedTuple):
     """The start of a line: its offset in the unpacked file, and how many lines stand before it."""
 
     offset: int
@@ -46,11 +46,11 @@ class LineFile:
         self._bytes.close()
 
     @property
-    def place(self) -> Place:
+    def place(self) -> LineStart:
         """Where the next line starts."""
-        return Place(self._bytes.tell(), self._line)
+        return LineStart(self._bytes.tell(), self._line)
 
-    def read(self, place: Place, count: int) -> list[bytes]:
+    def read(self, place: LineStart, count: int) -> list[bytes]:
         """Up to ``count`` lines from ``place`` on, each with its line break; fewer only at the end of the file.
 
         A line longer than `LONGEST_LINE` is cut to one byte more than that.

@@ -13,8 +13,8 @@ from typing import Self
 import pytest
 
 from topology.notifiers import Kind, Notice, Notifications, Notifier, UndeliveredError
+from topology.notifiers.notice_queue import FOLD_S
 from topology.notifiers.notifications import NOTIFICATIONS, RETRY_S
-from topology.notifiers.waiting import FOLD_S
 from topology.settings import Settings
 
 names = map("channel-{}".format, itertools.count())

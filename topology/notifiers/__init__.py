@@ -17,7 +17,7 @@ from topology.settings import Settings
 
 __all__ = ["CHANNELS", "Kind", "Notice", "Notifications", "Notifier", "UndeliveredError", "channels_of"]
 
-_OTHERS = ("notice", "notifications", "post", "waiting")
+_OTHERS = ("notice", "notifications", "post", "notice_queue")
 
 
 def channels_of(settings: Settings) -> list[Notifier]:

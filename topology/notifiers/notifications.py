@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import Counter
 
 from topology.notifiers.notice import Notice, Notifier, UndeliveredError
-from topology.notifiers.waiting import Waiting
+from topology.notifiers.notice_queue import NoticeQueue
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class _Line:
 
     def __init__(self, channel: Notifier, now_s: Callable[[], float], sleep: Sleep) -> None:
         self._channel, self._now_s, self._sleep = channel, now_s, sleep
-        self._waiting = Waiting()
+        self._waiting = NoticeQueue()
         self._news = asyncio.Event()
         self._works = True
 

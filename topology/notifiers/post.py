@@ -13,7 +13,7 @@ from topology.notifiers.notice import UndeliveredError
 LONGEST_WAIT_S = 300.0
 
 
-class Answer(NamedTuple):
+class PostResponse(NamedTuple):
     """What a server answered: its HTTP status, and how many seconds it wants to be left alone."""
 
     status: int
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
         return UndeliveredError(reason, passing=passing, wait_s=self.wait_s)
 
 
-async def post(url: str, body: Mapping[str, object], *, timeout_s: float) -> Answer:
+async def post(url: str, body: Mapping[str, object], *, timeout_s: float) -> PostResponse:
     """Send ``body``, follow no redirect, and return the answer. Raises UndeliveredError where there is none."""
     try:
         return await _post(url, body, timeout_s)
@@ -52,13 +52,13 @@ async def post(url: str, body: Mapping[str, object], *, timeout_s: float) -> Ans
     raise problem
 
 
-async def _post(url: str, body: Mapping[str, object], timeout_s: float) -> Answer:
+async def _post(url: str, body: Mapping[str, object], timeout_s: float) -> PostResponse:
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     async with (
         aiohttp.ClientSession(timeout=timeout) as session,
         session.post(url, json=body, allow_redirects=False) as answer,
     ):
-        return Answer(answer.status, _seconds(answer.headers.get("Retry-After", "")))
+        return PostResponse(answer.status, _seconds(answer.headers.get("Retry-After", "")))
 
 
 def _seconds(retry_after: str) -> float:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology.notifiers import Kind, Notice, notice
-from topology.notifiers.waiting import BURST, FOLD_S, PACE_S, Group, Waiting
+from topology.notifiers.notice_queue import BURST, FOLD_S, PACE_S, NoticeGroup, NoticeQueue
 
 # What happens: so many seconds later, a notice of this kind.
 happenings = st.lists(st.tuples(st.integers(0, 400), st.sampled_from(Kind)), max_size=60)
@@ -21,9 +21,9 @@ def notice_of(kind: Kind, number: int = 0) -> Notice:
     return Notice(kind, f"{kind} {number}", "", number, False)
 
 
-def played(happened: list[tuple[int, Kind]]) -> list[tuple[float, Group]]:
+def played(happened: list[tuple[int, Kind]]) -> list[tuple[float, NoticeGroup]]:
     """When which message leaves, when each leaves as soon as it may and all of them in the end."""
-    waiting, left, now_s = Waiting(), [], 0.0
+    waiting, left, now_s = NoticeQueue(), [], 0.0
 
     def drain(until_s: float) -> None:
         nonlocal now_s
@@ -73,7 +73,7 @@ def test_one_kind_alone_leaves_once_in_some_minutes_and_never_waits_longer(later
 
 
 def test_the_first_of_a_kind_leaves_at_once() -> None:
-    waiting = Waiting()
+    waiting = NoticeQueue()
     for kind in Kind:
         waiting.add(notice_of(kind), 7.0)
         group = waiting.take(7.0)
@@ -82,7 +82,7 @@ def test_the_first_of_a_kind_leaves_at_once() -> None:
 
 
 def test_what_is_folded_says_how_often_and_since_when() -> None:
-    waiting = Waiting()
+    waiting = NoticeQueue()
     waiting.add(notice_of(Kind.LOGIN_FAILED), 0.0)
     waiting.take(0.0)
     for number in range(1, 4):
@@ -98,7 +98,7 @@ def test_what_is_folded_says_how_often_and_since_when() -> None:
 
 
 def test_what_is_held_back_leaves_before_a_later_one_that_is_due() -> None:
-    waiting = Waiting()
+    waiting = NoticeQueue()
     waiting.add(notice_of(Kind.FEED_STALE, 1), 0.0)
     waiting.take(0.0)
     waiting.add(notice_of(Kind.FEED_STALE, 2), 10.0)

@@ -14,7 +14,7 @@ BURST, PACE_S = 6, 20.0
 """A channel takes six messages at once, then one in twenty seconds. (Telegram's limit: 20 a minute in a group.)"""
 
 
-class Group(msgspec.Struct):
+class NoticeGroup(msgspec.Struct):
     """Notices of one kind that become one message: how many, when the first came, and the newest, which is shown."""
 
     newest: Notice
@@ -31,7 +31,7 @@ class Group(msgspec.Struct):
         return msgspec.structs.replace(self.newest, title=title)
 
 
-class Waiting:
+class NoticeQueue:
     """What waits for a channel: at most one message of each kind, so that it stays small however long that takes.
 
     Messages leave in the order of their newest notice. So when one is due, those before it that are held back for
@@ -39,7 +39,7 @@ class Waiting:
     """
 
     def __init__(self) -> None:
-        self._groups: dict[Kind, Group] = {}  # in the order of their newest notice
+        self._groups: dict[Kind, NoticeGroup] = {}  # in the order of their newest notice
         self._left_s: dict[Kind, float] = {}
         self._paid_until_s = -inf  # each message pays for the next `PACE_S`, up to a burst ahead
 
@@ -47,7 +47,7 @@ class Waiting:
         """Take a notice; return whether it was folded into a message that waits."""
         group = self._groups.pop(notice.kind, None)
         if group is None:
-            self._groups[notice.kind] = Group(notice, notice, now_s)
+            self._groups[notice.kind] = NoticeGroup(notice, notice, now_s)
             return False
         group.newest, group.count = notice, group.count + 1
         self._groups[notice.kind] = group
@@ -60,7 +60,7 @@ class Waiting:
         due_s = min(map(self._due_s, self._groups))
         return max(0.0, due_s - now_s, self._paid_until_s - (BURST - 1) * PACE_S - now_s)
 
-    def take(self, now_s: float) -> Group | None:
+    def take(self, now_s: float) -> NoticeGroup | None:
         """Let out the next message, None if none may leave yet."""
         if self.wait_s(now_s) != 0.0:
             return None

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from topology.cli import doctor
-from topology.cli.checks import Finding, Level, bad, ok, warn
+from topology.cli.checks import Finding, Severity, bad, ok, warn
 from topology.cli.doctor import Diagnosis, checks, look, shown
 from topology.cli.main import main
 from topology.embedded.loopback import LOOPBACK, free_port
@@ -110,9 +110,9 @@ def test_a_check_without_an_answer_is_bad_and_the_others_are_told(monkeypatch: p
         other, one = look({"other": lambda: found("other"), "one": silent}, timeout_s=60)
     finally:
         never.set()
-    assert (one.check, one.level) == ("one", Level.BAD)
+    assert (one.check, one.level) == ("one", Severity.BAD)
     assert "no answer within 60 s" in one.found
-    assert other.level is Level.OK
+    assert other.level is Severity.OK
 
 
 def test_a_check_that_breaks_off_is_bad_and_says_where_but_not_what() -> None:
@@ -120,9 +120,9 @@ def test_a_check_that_breaks_off_is_bad_and_says_where_but_not_what() -> None:
         raise ZeroDivisionError(HOOK)
 
     one, other = look({"one": breaks, "other": lambda: found("other")}, timeout_s=10)
-    assert one.level is Level.BAD
+    assert one.level is Severity.BAD
     assert "ZeroDivisionError at test_doctor.py:" in one.found
-    assert other.level is Level.OK
+    assert other.level is Severity.OK
     assert_no_secret(str(one))
 
 
@@ -137,10 +137,10 @@ def test_each_line_says_how_bad_it_is_what_was_found_and_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("levels", "code"), [([Level.OK], 0), ([Level.OK, Level.WARN], 0), ([Level.WARN, Level.BAD], 1)]
+    ("levels", "code"), [([Severity.OK], 0), ([Severity.OK, Severity.WARN], 0), ([Severity.WARN, Severity.BAD], 1)]
 )
 def test_the_exit_code_is_1_where_something_is_bad(
-    levels: list[Level], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    levels: list[Severity], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     findings = [Finding("x", level, "y", "z") for level in levels]
     monkeypatch.setattr(doctor, "checks", lambda settings, notify: {"x": lambda: findings})
@@ -148,7 +148,7 @@ def test_the_exit_code_is_1_where_something_is_bad(
     assert len(capsys.readouterr().out.splitlines()) == len(levels)
     assert main(["doctor", "--json"]) == code
     told = json.loads(capsys.readouterr().out)
-    assert told["bad"] == levels.count(Level.BAD)
+    assert told["bad"] == levels.count(Severity.BAD)
     assert [finding["level"] for finding in told["findings"]] == levels
 
 

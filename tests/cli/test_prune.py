@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import CommandLine, WrittenLog
 from topology import topics
-from topology.cli.prune import Limit, limit
+from topology.cli.prune import PruneLimit, limit
 from topology.embedded.valkey import Valkey
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import (
@@ -181,8 +181,8 @@ def test_a_log_without_frames_has_nothing_to_remove(
 
 def test_the_limit_of_a_partition_is_who_has_come_least_far_there() -> None:
     applied = {"mirror": {(TICKS, 0): 9, (TICKS, 1): 2}, "archive": {(CANDLES, 0): 7, (CANDLES, 1): 3}}
-    assert limit(applied, 0) == Limit(7, "archive (candles_1s)")
-    assert limit(applied, 1) == Limit(2, "mirror (ticks)")
+    assert limit(applied, 0) == PruneLimit(7, "archive (candles_1s)")
+    assert limit(applied, 1) == PruneLimit(2, "mirror (ticks)")
 
 
 def test_history_in_commands_is_no_hindrance(topology: CommandLine, settings: Settings, ten_days: WrittenLog) -> None:

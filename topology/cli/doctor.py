@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from topology.cli.checks import Finding, Level, account, bad, channels, machine, market, services
+from topology.cli.checks import Finding, Severity, account, bad, channels, machine, market, services
 from topology.market.calendar import IST
 from topology.settings import SIM, Settings
 
@@ -51,7 +51,7 @@ def add(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run the command; return its exit code: 1 where a finding is bad."""
     findings = look(checks(settings, notify=arguments.notify), timeout_s=TIMEOUT_S)
-    number = sum(finding.level is Level.BAD for finding in findings)
+    number = sum(finding.level is Severity.BAD for finding in findings)
     diagnosis = Diagnosis(settings.namespace == SIM, settings.namespace, number, findings)
     print(msgspec.json.encode(diagnosis).decode() if arguments.json else "\n".join(shown(diagnosis)))
     return 1 if number else 0

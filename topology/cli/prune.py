@@ -32,7 +32,7 @@ class Cut(NamedTuple):
     clock_ms: int
 
 
-class Limit(NamedTuple):
+class PruneLimit(NamedTuple):
     """The position up to which every role has applied a partition, and who has come no further."""
 
     position: int
@@ -58,10 +58,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def limit(applied: Mapping[str, Mapping[Source, int]], partition: int) -> Limit:
+def limit(applied: Mapping[str, Mapping[Source, int]], partition: int) -> PruneLimit:
     """Return how far a partition is applied by all. ``applied`` holds positions by role, -1 for nothing."""
     reached = [
-        Limit(position, f"{role} ({stage})")
+        PruneLimit(position, f"{role} ({stage})")
         for role, positions in applied.items()
         for (stage, number), position in positions.items()
         if number == partition
@@ -147,7 +147,9 @@ async def _firsts(
     return {place: offsets for place, offsets in firsts.items() if offsets[0] < offsets[1]}
 
 
-async def _cut(reader: AIOKafkaConsumer, log: topics.Log, partition: int, *, older_ms: int, most: Limit) -> Cut | None:
+async def _cut(
+    reader: AIOKafkaConsumer, log: topics.Log, partition: int, *, older_ms: int, most: PruneLimit
+) -> Cut | None:
     """Find the newest frame to start at that leaves all that isn't old.
 
     The candle log tells which frames these are: what the first stage passes on, it has accepted.

@@ -7,7 +7,7 @@ from typing import Self
 import pytest
 
 from tests.cli.checks.conftest import Serve
-from topology.cli.checks import Level
+from topology.cli.checks import Severity
 from topology.cli.checks.channels import notifiers
 from topology.embedded.loopback import LOOPBACK, free_port
 from topology.notifiers import CHANNELS
@@ -25,21 +25,21 @@ def hooked(settings: Settings) -> Callable[[int], Settings]:
 def test_no_channel_is_a_warning_that_names_the_variables(settings: Settings) -> None:
     for notify in (False, True):
         (finding,) = notifiers(settings, notify=notify, now_ms=0)
-        assert finding.level is Level.WARN
+        assert finding.level is Severity.WARN
         assert "NOTIFY_WEBHOOK_URL" in finding.advice
         assert "TELEGRAM_CHAT_ID" in finding.advice
 
 
 def test_half_a_channel_is_bad_and_not_shown(settings: Settings) -> None:
     (finding,) = notifiers(replace(settings, telegram_bot_token=TOKEN), notify=False, now_ms=0)
-    assert finding.level is Level.BAD
+    assert finding.level is Severity.BAD
     assert "TELEGRAM_CHAT_ID" in finding.found
     assert SECRET not in str(finding)
 
 
 def test_a_channel_is_not_used_unless_asked(hooked: Callable[[int], Settings]) -> None:
     (finding,) = notifiers(hooked(free_port()), notify=False, now_ms=0)
-    assert finding.level is Level.OK
+    assert finding.level is Severity.OK
     assert "webhook set" in finding.found
 
 
@@ -54,7 +54,7 @@ def test_a_message_that_does_not_come_through_is_bad_and_the_others_are_told(
     monkeypatch.setitem(CHANNELS, "telegram", Nowhere)
     settings = replace(hooked(serve()), namespace=SIM)
     refused, delivered = notifiers(settings, notify=True, now_ms=0)
-    assert (refused.level, delivered.level) == (Level.BAD, Level.OK)
+    assert (refused.level, delivered.level) == (Severity.BAD, Severity.OK)
     assert "telegram" in refused.found
     assert "no connection" in refused.advice
     assert "webhook delivered" in delivered.found

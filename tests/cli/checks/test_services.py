@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.checks.conftest import Serve
 from topology import topics
-from topology.cli.checks import Level
+from topology.cli.checks import Severity
 from topology.cli.checks.services import broker, memory_for_streams, redis
 from topology.configuration import from_settings
 from topology.embedded import Kafka, Valkey
@@ -36,19 +36,19 @@ def with_log(with_broker: Settings) -> Settings:
 
 def test_a_broker_with_a_log_is_ok(with_log: Settings) -> None:
     (finding,) = broker(with_log)
-    assert finding.level is Level.OK
+    assert finding.level is Severity.OK
     assert "2 partitions" in finding.found
 
 
 def test_a_log_with_another_number_of_partitions_is_bad(with_log: Settings) -> None:
     (finding,) = broker(replace(with_log, topic_partitions=4))
-    assert finding.level is Level.BAD
+    assert finding.level is Severity.BAD
     assert finding.advice == "set TOPIC_PARTITIONS=2"
 
 
 def test_a_broker_without_topics_is_bad_and_the_command_is_named(with_broker: Settings) -> None:
     (finding,) = broker(with_broker)
-    assert finding.level is Level.BAD
+    assert finding.level is Severity.BAD
     assert finding.advice == "run `topology topics create`"
 
 
@@ -56,14 +56,14 @@ def test_no_broker_is_bad(settings: Settings) -> None:
     ports = [free_port(), free_port()]
     addresses = ",".join(f"{LOOPBACK}:{port}" for port in ports)
     (finding,) = broker(replace(settings, broker_url=f"kafka://{addresses}"))
-    assert finding.level is Level.BAD
+    assert finding.level is Severity.BAD
     assert addresses in finding.found
     assert "BROKER_URL" in finding.advice
 
 
 def test_what_is_no_broker_is_bad(settings: Settings, serve: Serve) -> None:
     (finding,) = broker(replace(settings, broker_url=f"kafka://{LOOPBACK}:{serve()}"))
-    assert finding.level is Level.BAD
+    assert finding.level is Severity.BAD
     assert finding.advice
 
 
@@ -82,31 +82,31 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 def test_redis_is_ok_and_has_its_memory_looked_at(settings: Settings, valkey: Valkey) -> None:
     here = replace(settings, redis_addr=Address(LOOPBACK, valkey.port), redis_streams_mb=1)
     reached, memory = redis(here)
-    assert (reached.level, memory.level) == (Level.OK, Level.OK)
+    assert (reached.level, memory.level) == (Severity.OK, Severity.OK)
     assert "no maxmemory" in memory.found
     _, memory = redis(replace(here, redis_streams_mb=1_048_576_000))
-    assert memory.level is Level.BAD
+    assert memory.level is Severity.BAD
 
 
 def test_no_redis_is_bad(settings: Settings) -> None:
     (finding,) = redis(replace(settings, redis_addr=Address(LOOPBACK, free_port())))
-    assert finding.level is Level.BAD
+    assert finding.level is Severity.BAD
     assert "REDIS_ADDR" in finding.advice
 
 
 def test_what_is_no_redis_is_bad(settings: Settings, serve: Serve) -> None:
     (finding,) = redis(replace(settings, redis_addr=Address(LOOPBACK, serve())))
-    assert finding.level is Level.BAD
+    assert finding.level is Severity.BAD
 
 
 @pytest.mark.parametrize("given", ["", f"{PASSWORD}!"])
 def test_a_wrong_password_of_redis_is_bad_and_not_shown(given: str, settings: Settings, locked: Valkey) -> None:
     here = replace(settings, redis_addr=Address(LOOPBACK, locked.port))
     (finding,) = redis(replace(here, redis_password=given))
-    assert finding.level is Level.BAD
+    assert finding.level is Severity.BAD
     assert "REDIS_PASSWORD" in finding.advice
     assert PASSWORD not in str(finding)
-    assert redis(replace(here, redis_password=PASSWORD))[0].level is Level.OK
+    assert redis(replace(here, redis_password=PASSWORD))[0].level is Severity.OK
 
 
 def test_a_password_for_a_redis_that_wants_none_is_bad_or_taken_and_not_shown(
@@ -119,20 +119,20 @@ def test_a_password_for_a_redis_that_wants_none_is_bad_or_taken_and_not_shown(
 @pytest.mark.parametrize(
     ("limit", "policy", "machine", "level"),
     [
-        (0, "noeviction", 8 * GB, Level.OK),
-        (0, "allkeys-lru", 8 * GB, Level.OK),  # without a limit nothing is evicted
-        (0, "noeviction", 3 * GB, Level.WARN),
-        (0, "noeviction", 2 * GB, Level.BAD),
-        (4 * GB, "noeviction", 2 * GB, Level.OK),
-        (4 * GB, "volatile-lru", 8 * GB, Level.OK),
-        (4 * GB, "allkeys-lru", 8 * GB, Level.BAD),
-        (2 * GB, "noeviction", 8 * GB, Level.BAD),
-        (1, "noeviction", 8 * GB, Level.BAD),
+        (0, "noeviction", 8 * GB, Severity.OK),
+        (0, "allkeys-lru", 8 * GB, Severity.OK),  # without a limit nothing is evicted
+        (0, "noeviction", 3 * GB, Severity.WARN),
+        (0, "noeviction", 2 * GB, Severity.BAD),
+        (4 * GB, "noeviction", 2 * GB, Severity.OK),
+        (4 * GB, "volatile-lru", 8 * GB, Severity.OK),
+        (4 * GB, "allkeys-lru", 8 * GB, Severity.BAD),
+        (2 * GB, "noeviction", 8 * GB, Severity.BAD),
+        (1, "noeviction", 8 * GB, Severity.BAD),
     ],
 )
 def test_two_gigabytes_of_streams_must_fit_and_not_be_evicted(
-    limit: int, policy: str, machine: int, level: Level
+    limit: int, policy: str, machine: int, level: Severity
 ) -> None:
     finding = memory_for_streams(2_048, limit_bytes=limit, policy=policy, machine_bytes=machine)
     assert finding.level is level
-    assert bool(finding.advice) == (level is not Level.OK)
+    assert bool(finding.advice) == (level is not Severity.OK)

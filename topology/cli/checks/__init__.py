@@ -14,7 +14,7 @@ CONNECT_S = 3.0
 """How long a check waits for a server."""
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How bad a finding is: a warning needs a look, what is bad must be mended before the market opens."""
 
     OK = "ok"
@@ -26,21 +26,21 @@ class Finding(msgspec.Struct, frozen=True):
     """What a check found, and what to do about it; nothing is to be done where it is ok."""
 
     check: str
-    level: Level
+    level: Severity
     found: str
     advice: str = ""
 
 
 def ok(check: str, found: str) -> Finding:
     """All is well."""
-    return Finding(check, Level.OK, found)
+    return Finding(check, Severity.OK, found)
 
 
 def warn(check: str, found: str, advice: str) -> Finding:
     """It works, or nobody knows whether it does."""
-    return Finding(check, Level.WARN, found, advice)
+    return Finding(check, Severity.WARN, found, advice)
 
 
 def bad(check: str, found: str, advice: str) -> Finding:
     """It won't work."""
-    return Finding(check, Level.BAD, found, advice)
+    return Finding(check, Severity.BAD, found, advice)

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from topology.market import CalendarError
 from topology.sinks.cursor import SinkError
 from topology.sinks.redis import MirrorAwayError
-from web.live import names
+from web.live import channel_name
 from web.live.asked import Chart, channels_of, chart_of, symbol_of
+from web.live.channel import NOWHERE, Channel, ConfirmedMessage, PositionGroup, key, position_groups
+from web.live.channel_name import ChannelName
 from web.live.client import Client, Subscription, Subscriptions
 from web.live.everything import Everything
-from web.live.line import NOWHERE, Group, Line, Told, groups, key
-from web.live.names import Channel
 from web.live.opening import Opening
 from web.live.past import Missed, Rows, laid_over
 from web.live.requests import MOST_CHANNELS, Request, Resume
@@ -33,7 +33,7 @@ _encode = msgspec.json.Encoder().encode
 class Read:
     """What a chart shows, read once for all who ask at the same time. ``text`` was made of it at some ``numbers``."""
 
-    lines: list[Line]
+    lines: list[Channel]
     rows: list[Rows]
     numbers: list[int]
     text: bytes = b""
@@ -143,7 +143,7 @@ class Answers:
         return self.hub.heard is heard
 
     async def _missed(
-        self, client: Client, resume: Mapping[str, Resume], channels: Sequence[Channel]
+        self, client: Client, resume: Mapping[str, Resume], channels: Sequence[ChannelName]
     ) -> dict[str, Missed]:
         """Return what was said on channels after the positions that are asked for, as far as that can be told."""
         held = client.channels  # it misses nothing there
@@ -157,13 +157,13 @@ class Answers:
             if await self._is_still(heard):
                 return {line.name: one for line, one in zip(lines, found, strict=True) if one is not None}
 
-    async def _after(self, line: Line, last: Resume) -> Missed | None:
+    async def _after(self, line: Channel, last: Resume) -> Missed | None:
         try:
             return await self._opening.past.after(line, last.position, last.partition)
         except MirrorAwayError:
             return None
 
-    def _join(self, client: Client, line: Line, until: int, missed: Missed | None = None) -> None:
+    def _join(self, client: Client, line: Channel, until: int, missed: Missed | None = None) -> None:
         """Let a client hear a line, after what it has missed."""
         if missed is not None:
             for group in self._resumed(line, missed):
@@ -171,14 +171,14 @@ class Answers:
             until = missed.until
         self.hub.join(line, client, until=until)
 
-    def _resumed(self, line: Line, missed: Missed) -> list[Group]:
+    def _resumed(self, line: Channel, missed: Missed) -> list[PositionGroup]:
         """Return the messages that a client gets in place of history."""
         known = set(map(key, missed.told))
         newer = [one for one in line.beyond(missed.until) if key(one) not in known]
         told = [self.hub.repeated(line, one.marks, one.data) for one in missed.told] + newer
-        return groups(sorted(told, key=key))
+        return position_groups(sorted(told, key=key))
 
-    async def _channels(self, client: Client, request: Request, channels: list[Channel]) -> None:
+    async def _channels(self, client: Client, request: Request, channels: list[ChannelName]) -> None:
         limit(client, map(str, channels))
         missed = await self._missed(client, request.resume, channels)
         while True:
@@ -200,7 +200,9 @@ class Answers:
             if not line.channel.stage and data is not None:
                 told[line.name] = msgspec.Raw(data)
             elif line.channel.stage and line.name not in missed:
-                found = laid_over(row, line, [] if data is None else [Told(names.marks(data), data)])
+                found = laid_over(
+                    row, line, [] if data is None else [ConfirmedMessage(channel_name.message_header(data), data)]
+                )
                 if found:
                     told[line.name] = msgspec.Raw(found[max(found)].data)
                     positions[line.name] = last_of(found, line)
@@ -210,10 +212,10 @@ class Answers:
         for line, row in zip(lines, rows, strict=True):
             self._join(client, line, row.until, missed.get(line.name))
 
-    async def _newest(self, line: Line) -> Rows:
+    async def _newest(self, line: Channel) -> Rows:
         return await self._opening.past.newest(line) if line.channel.stage else Rows({}, NOWHERE)
 
-    async def _latest(self, channels: Sequence[Channel]) -> dict[tuple[str, str], bytes]:
+    async def _latest(self, channels: Sequence[ChannelName]) -> dict[tuple[str, str], bytes]:
         if self.hub.heard is None:
             return {}
         try:
@@ -240,7 +242,7 @@ def refuse(client: Client, req_id: str, problem: Problem) -> None:
     client.tell(_encode({"type": "ERROR", "reqId": req_id, "error": problem.error, "detail": problem.detail}))
 
 
-def goes_on(line: Line, until: int, told: Iterable[Told]) -> bool:
+def goes_on(line: Channel, until: int, told: Iterable[ConfirmedMessage]) -> bool:
     """Whether a line still remembers all beyond what was read of it up to a position."""
     return line.trimmed <= max([until, *(one.marks.position for one in told)])
 
@@ -250,7 +252,7 @@ def is_whole(read: Read) -> bool:
     return all(goes_on(line, rows.until, rows.told.values()) for line, rows in zip(read.lines, read.rows, strict=True))
 
 
-def last_of(found: Mapping[int, Told], line: Line) -> Resume:
+def last_of(found: Mapping[int, ConfirmedMessage], line: Channel) -> Resume:
     """Return the position up to which a client has a line that is shown these rows."""
     newest = max((told.marks for told in found.values()), key=lambda one: one.position)
     return Resume(newest.partition, max(newest.position, line.reached))

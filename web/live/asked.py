@@ -8,8 +8,8 @@ from typing import NamedTuple
 from topology.market.instruments import Instrument, InstrumentError
 from web.folding import part_of
 from web.gateway import Gateway
-from web.live import names
-from web.live.names import Channel
+from web.live import channel_name
+from web.live.channel_name import ChannelName
 from web.live.requests import MOST_CANDLES, Request, indicator
 from web.problem import unknown
 from web.rest.indicators import is_computed
@@ -21,12 +21,12 @@ class Chart(NamedTuple):
     instrument: str
     timeframe_s: int
     length: int
-    values: tuple[Channel, ...]
+    values: tuple[ChannelName, ...]
 
     @property
-    def channels(self) -> list[Channel]:
+    def channels(self) -> list[ChannelName]:
         """Its channels; the first is that of its candles."""
-        return [names.candles(self.instrument, self.timeframe_s), *self.values]
+        return [channel_name.candles(self.instrument, self.timeframe_s), *self.values]
 
 
 async def chart_of(gateway: Gateway, request: Request) -> Chart:
@@ -35,17 +35,17 @@ async def chart_of(gateway: Gateway, request: Request) -> Chart:
     part_of(gateway, request.tf)
     values = []
     for wanted in request.indicators:
-        value = names.values(instrument, indicator(wanted), wanted.tf or request.tf)
+        value = channel_name.values(instrument, indicator(wanted), wanted.tf or request.tf)
         _require_indicator(gateway, value)
         values.append(value)
     return Chart(instrument, request.tf, min(request.history.candles, MOST_CANDLES), tuple(dict.fromkeys(values)))
 
 
-async def channels_of(gateway: Gateway, texts: Iterable[str]) -> list[Channel]:
+async def channels_of(gateway: Gateway, texts: Iterable[str]) -> list[ChannelName]:
     """Return the channels that are asked for, each once. Raises Problem for one that there isn't."""
     found = {}
     for text in texts:
-        one = found[text] = names.channel(text)
+        one = found[text] = channel_name.channel(text)
         if one is None:
             raise unknown(
                 "channel", f"{text!r} is no channel: there are pub:tick:NSE:2885, pub:candle:60s:NSE:2885, ..."
@@ -72,6 +72,6 @@ async def _known(gateway: Gateway, instrument: str) -> str:
     return instrument
 
 
-def _require_indicator(gateway: Gateway, channel: Channel) -> None:
+def _require_indicator(gateway: Gateway, channel: ChannelName) -> None:
     if not is_computed(gateway, channel.indicator, channel.timeframe_s):
         raise unknown("indicator", f"{channel.indicator} of {channel.timeframe_s} s is not computed")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from aiohttp import ClientError, WSCloseCode, WSMsgType, web
 
-from web.live.line import Group
+from web.live.channel import PositionGroup
 from web.live.metrics import BYTES, DROPS, PUSHES, SLOW
 from web.live.requests import Request
 
@@ -60,7 +60,7 @@ class Client:
         """The channels that it has subscribed."""
         return {channel for one in self.subscriptions.values() for channel in one.channels}
 
-    def confirmed(self, channel: str, group: Group) -> None:
+    def confirmed(self, channel: str, group: PositionGroup) -> None:
         """Queue confirmed messages of a channel; what still forms there is known by now."""
         self.forget(channel)
         self._queue(group.text, push=True)

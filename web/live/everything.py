@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from topology import indicators
 from topology.sinks.cursor import SinkError
-from web.live import names
+from web.live import channel_name
+from web.live.channel import PositionGroup
 from web.live.client import MOST_WAITING, TOO_SLOW, Client
-from web.live.line import Group
 from web.live.opening import Opening
 from web.problem import Problem, invalid
 
@@ -29,11 +29,11 @@ class Held:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._groups: list[tuple[str, Group]] = []
+        self._groups: list[tuple[str, PositionGroup]] = []
         self._newest: dict[str, tuple[bytes, bytes]] = {}
         self._size = 0
 
-    def confirmed(self, channel: str, group: Group) -> None:
+    def confirmed(self, channel: str, group: PositionGroup) -> None:
         """Keep it."""
         self._newest.pop(channel, None)
         self._groups.append((channel, group))
@@ -104,7 +104,7 @@ class Everything:
         for start in range(0, len(wanted), AT_A_TIME):
             found = await gateway.reading.mirror.latest_of(wanted[start : start + AT_A_TIME])
             for (kind, instrument), data in found.items():
-                channel, mark = f"pub:{kind}:{instrument}", names.marks(data)
+                channel, mark = f"pub:{kind}:{instrument}", channel_name.message_header(data)
                 had[channel] = mark.position
                 if since_ms is None or max(mark.ts * 1000, mark.tick_ts) > since_ms:
                     client.push(self._hub.initial(channel, data))

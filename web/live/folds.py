@@ -15,9 +15,9 @@ from topology.sinks.cursor import SinkError
 from topology.sinks.values import CandleJson
 from web.folding import fold, stored_for
 from web.gateway import Gateway
-from web.live import names
-from web.live.line import Group, Line, Told
-from web.live.names import Channel
+from web.live import channel_name
+from web.live.channel import Channel, ConfirmedMessage, PositionGroup
+from web.live.channel_name import ChannelName
 from web.problem import Problem
 
 logger = logging.getLogger(__name__)
@@ -27,13 +27,13 @@ _encode = msgspec.json.Encoder().encode
 _FAR_MS = 1 << 62
 
 
-def base_of(gateway: Gateway, channel: Channel) -> Channel | None:
+def base_of(gateway: Gateway, channel: ChannelName) -> ChannelName | None:
     """Return the channel that one is folded out of; None for one that is said itself, or can't be."""
     stored = gateway.log.configuration.timeframes
     if channel.indicator or channel.timeframe_s < 2 or channel.timeframe_s in stored:
         return None
     base_s = stored_for(channel.timeframe_s, stored)
-    return None if base_s is None else names.candles(channel.instrument, base_s)
+    return None if base_s is None else channel_name.candles(channel.instrument, base_s)
 
 
 class Fold:
@@ -44,8 +44,8 @@ class Fold:
     """
 
     def __init__(
-        self, gateway: Gateway, line: Line, base: Line, *, tell: Callable[[Line, Told], None],
-        show: Callable[[Line, bytes], None],
+        self, gateway: Gateway, line: Channel, base: Channel, *, tell: Callable[[Channel, ConfirmedMessage], None],
+        show: Callable[[Channel, bytes], None],
     ) -> None:  # fmt: skip
         self.base = base
         self._gateway, self._line, self._tell, self._show = gateway, line, tell, show
@@ -54,12 +54,12 @@ class Fold:
         self._told = False  # whether the candle of this interval was told as closed
         self._mending: set[asyncio.Task[None]] = set()
 
-    def begin(self, rows: Iterable[Told]) -> None:
+    def begin(self, rows: Iterable[ConfirmedMessage]) -> None:
         """Take shorter candles that have closed, oldest first: what they make is in the stores."""
         for row in rows:
             self._add(_CANDLE.decode(row.data), tell=False)
 
-    def confirmed(self, channel: str, group: Group) -> None:  # noqa: ARG002 - it hears one
+    def confirmed(self, channel: str, group: PositionGroup) -> None:  # noqa: ARG002 - it hears one
         """Take shorter candles."""
         for message in group.messages:
             self._add(_CANDLE.decode(message.data), tell=True)
@@ -118,7 +118,7 @@ class Fold:
     def _say(self, parts: Iterable[CandleJson]) -> None:
         for candle in self._folded(parts):
             data = _encode(candle)
-            self._tell(self._line, Told(names.marks(data), data))
+            self._tell(self._line, ConfirmedMessage(channel_name.message_header(data), data))
 
     def _folded(self, parts: Iterable[CandleJson]) -> list[CandleJson]:
         newest_first = sorted(parts, key=lambda part: part.ts, reverse=True)

@@ -11,11 +11,11 @@ import msgspec
 
 from topology.sinks.pubsub import PubSubConnection, PubSubMessage
 from web.gateway import Gateway, Replay
-from web.live import names
+from web.live import channel_name
+from web.live.channel import Channel, ConfirmedMessage, Listener, Message, PositionGroup, key, position_groups
+from web.live.channel_name import MessageHeader, message_header
 from web.live.client import GOES_AWAY, Client
-from web.live.line import Group, Line, Listener, Message, Told, groups, key
 from web.live.metrics import CLIENTS
-from web.live.names import Marks, marks
 from web.outside import Clock
 from web.rest.indicators import ACTIVE_KEY
 
@@ -35,13 +35,13 @@ class Hub:
     def __init__(self, gateway: Gateway, clock: Clock) -> None:
         self.gateway, self.clock = gateway, clock
         self.clients: set[Client] = set()
-        self.lines: dict[str, Line] = {}
+        self.lines: dict[str, Channel] = {}
         self.epoch = secrets.token_hex(6)
         self.heard: PubSubConnection | None = None
         self.on_active: Callable[[bytes], None] = lambda data: None  # noqa: ARG005
         self.on_return: Callable[[], None] = lambda: None
         self.everything: dict[Listener, None] = {}
-        self.others: dict[str, Line] = {}
+        self.others: dict[str, Channel] = {}
         gateway.pushed = self
         self._seq = 0
         self._stamp = (0, b"")
@@ -79,13 +79,13 @@ class Hub:
         for client in self.clients:
             client.tell(text)
 
-    def tell_folded(self, line: Line, told: Told) -> None:
+    def tell_folded(self, line: Channel, told: ConfirmedMessage) -> None:
         """Pass on a message of a line that is folded: the line it is made of has seen that it is news."""
         message = self._message(line, told.marks, told.data)
         line.remember(message)
-        self._pass_on(line, groups([message]))
+        self._pass_on(line, position_groups([message]))
 
-    def join(self, line: Line, client: Listener, *, until: int) -> None:
+    def join(self, line: Channel, client: Listener, *, until: int) -> None:
         """Let a client hear a line; it has all up to a position. What the line is given from now on is passed on."""
         if line.heard_from is None and not line.listeners:
             line.told = max(line.told, until)
@@ -113,22 +113,22 @@ class Hub:
             elif channel == ACTIVE_CHANNEL:
                 self.on_active(values[-1])
 
-    def _other(self, channel: str) -> Line | None:
+    def _other(self, channel: str) -> Channel | None:
         """Return the line of a channel that only those hear who hear everything."""
         if not self.everything:
             return None
         found = self.others.get(channel)
-        if found is None and (read := names.channel(channel)) is not None:
-            found = self.others[channel] = Line(read)
+        if found is None and (read := channel_name.channel(channel)) is not None:
+            found = self.others[channel] = Channel(read)
         return found
 
-    def _take(self, line: Line, values: list[bytes]) -> None:
+    def _take(self, line: Channel, values: list[bytes]) -> None:
         """Pass on values of a line: confirmed ones, and the newest of those that are not."""
         newest: bytes | None = None
-        confirmed: list[Told] = []
+        confirmed: list[ConfirmedMessage] = []
         for data in values:
             try:
-                mark = marks(data)
+                mark = message_header(data)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 logger.warning("what was said on %s is none of the mirror's values", line.name)
                 continue
@@ -136,7 +136,7 @@ class Hub:
                 newest = data
             elif line.is_news(mark):
                 newest = None
-                confirmed.append(Told(mark, data))
+                confirmed.append(ConfirmedMessage(mark, data))
         if line.held is not None:
             line.held += confirmed
             return
@@ -144,23 +144,23 @@ class Hub:
         if newest is not None:
             self.show(line, newest)
 
-    def show(self, line: Line, data: bytes) -> None:
+    def show(self, line: Channel, data: bytes) -> None:
         """Pass on a value that is not confirmed."""
         line.number += 1
         text = self.envelope(line, data)
         for listener in (*line.listeners, *self._everyone(line)):
             listener.newest(line.name, data, text)
 
-    def tell(self, line: Line, told: Iterable[Told]) -> None:
+    def tell(self, line: Channel, told: Iterable[ConfirmedMessage]) -> None:
         """Pass on confirmed messages as far as they are news."""
         news = []
         for one in sorted(told, key=key):
             if line.is_news(one.marks):
                 news.append(self._message(line, one.marks, one.data))
                 line.remember(news[-1])
-        self._pass_on(line, groups(news))
+        self._pass_on(line, position_groups(news))
 
-    def _pass_on(self, line: Line, told: Iterable[Group]) -> None:
+    def _pass_on(self, line: Channel, told: Iterable[PositionGroup]) -> None:
         for group in told:
             for listener, until in line.listeners.items():
                 if group.position > until:
@@ -168,19 +168,19 @@ class Hub:
             for everyone in self._everyone(line):
                 everyone.confirmed(line.name, group)
 
-    def _everyone(self, line: Line) -> Iterable[Listener]:
+    def _everyone(self, line: Channel) -> Iterable[Listener]:
         """Return those who hear everything, which is what Redis has."""
         return self.everything if line.base is None else ()
 
-    def _message(self, line: Line, mark: Marks, data: bytes) -> Message:
+    def _message(self, line: Channel, mark: MessageHeader, data: bytes) -> Message:
         line.number += 1
         return Message(mark, data, self.envelope(line, data), line.number)
 
-    def repeated(self, line: Line, mark: Marks, data: bytes) -> Message:
+    def repeated(self, line: Channel, mark: MessageHeader, data: bytes) -> Message:
         """Return a message that was said before for one client: it has the number of the newest push of its line."""
         return Message(mark, data, self.envelope(line, data), line.number)
 
-    def envelope(self, line: Line, data: bytes) -> bytes:
+    def envelope(self, line: Channel, data: bytes) -> bytes:
         """Wrap a value for clients. It has the line's newest number."""
         self._seq += 1
         return b'{"channel":"%b","data":%b,"ts":"%b","seq":%d,"channel_seq":%d,"epoch":"%b"}' % (

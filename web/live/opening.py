@@ -11,12 +11,12 @@ from typing import NoReturn
 from topology.market import CalendarError
 from topology.sinks.cursor import SinkError
 from topology.sinks.pubsub import PubSubConnection, PubSubMessage
+from web.live.channel import Channel
+from web.live.channel_name import ChannelName
 from web.live.client import Client, Subscriptions
 from web.live.folds import Fold, base_of
 from web.live.hub import ACTIVE_CHANNEL, Hub, source
-from web.live.line import Line
 from web.live.metrics import LINES
-from web.live.names import Channel
 from web.live.past import Past, laid_over
 from web.problem import Problem
 
@@ -85,7 +85,7 @@ class Opening:
             line.lose()
         self.hub.tell_all(source(redis=False))
 
-    async def open(self, channels: Iterable[Channel]) -> list[Line]:
+    async def open(self, channels: Iterable[ChannelName]) -> list[Channel]:
         """Return the lines of channels, as soon as they are heard; those that aren't now will be later."""
         lines = [self._line(channel) for channel in channels]
         lacking = [line for line in lines if line.heard_from is None and line.name not in self._opening]
@@ -99,12 +99,12 @@ class Opening:
             await asyncio.wait(opening)
         return lines
 
-    def _start(self, opening: Coroutine[None, None, None], lines: list[Line]) -> None:
+    def _start(self, opening: Coroutine[None, None, None], lines: list[Channel]) -> None:
         task = asyncio.create_task(opening)
         self._opening |= {line.name: task for line in lines}
         task.add_done_callback(lambda _: self._opened(lines))
 
-    async def _fold(self, line: Line, of: Channel) -> None:
+    async def _fold(self, line: Channel, of: ChannelName) -> None:
         """Hear the line that one is folded out of."""
         (base,) = await self.open([of])
         if line.base is not base:
@@ -121,16 +121,16 @@ class Opening:
             line.base, line.fold = base, fold
         line.heard_from = base.heard_from
 
-    def _unfold(self, line: Line) -> None:
+    def _unfold(self, line: Channel) -> None:
         if line.base is not None and line.fold is not None:
             self.hub.leave(line.base.name, line.fold)
             line.base = line.fold = None
 
-    def _opened(self, lines: Iterable[Line]) -> None:
+    def _opened(self, lines: Iterable[Channel]) -> None:
         for line in lines:
             del self._opening[line.name]
 
-    async def _open(self, heard: PubSubConnection, lines: list[Line]) -> None:
+    async def _open(self, heard: PubSubConnection, lines: list[Channel]) -> None:
         """Hear lines from now on. Those who hear them are told what was said meanwhile."""
         for line in lines:
             line.held = []
@@ -155,7 +155,7 @@ class Opening:
             self.hub.tell(line, held)
         return None
 
-    async def _catch_up(self, line: Line) -> None:
+    async def _catch_up(self, line: Channel) -> None:
         held = line.held
         missed = await self.past.after(line, max(line.told, line.reached))
         if line.held is not held or held is None:
@@ -188,12 +188,12 @@ class Opening:
             if not self.hub.everything:
                 self.hub.others.clear()
 
-    def _line(self, channel: Channel) -> Line:
+    def _line(self, channel: ChannelName) -> Channel:
         """Return the line of a channel, which is kept for a while at least."""
         lines, name = self.hub.lines, str(channel)
         line = lines.get(name)
         if line is None:
-            line = lines[name] = self.hub.others.pop(name, Line(channel))
+            line = lines[name] = self.hub.others.pop(name, Channel(channel))
             LINES.set(len(lines))
         if not line.listeners:
             line.left_ms = self.hub.clock.now_ms()

@@ -13,8 +13,8 @@ from topology.sinks.archived import PageQuery
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
 from web.folding import folded_page
 from web.gateway import Gateway
-from web.live.line import NOWHERE, Line, Told, key
-from web.live.names import Marks, marks
+from web.live.channel import NOWHERE, Channel, ConfirmedMessage, key
+from web.live.channel_name import MessageHeader, message_header
 from web.outside import Clock
 
 MOST_MISSED = 5_000
@@ -35,14 +35,14 @@ _encode = msgspec.json.Encoder().encode
 class Rows(NamedTuple):
     """Rows of a line by ``ts``. Of all that has a position up to ``until`` nothing is missing."""
 
-    told: Mapping[int, Told]
+    told: Mapping[int, ConfirmedMessage]
     until: int
 
 
 class Missed(NamedTuple):
     """What was said after a position, by position and then ``ts``; from ``until`` on the line remembers it."""
 
-    told: Sequence[Told]
+    told: Sequence[ConfirmedMessage]
     until: int
 
 
@@ -52,7 +52,7 @@ class Past:
     def __init__(self, gateway: Gateway, clock: Clock) -> None:
         self._gateway, self._reading, self._clock = gateway, gateway.reading, clock
 
-    async def rows(self, line: Line, limit: int) -> Rows:
+    async def rows(self, line: Channel, limit: int) -> Rows:
         """Return the newest rows of a line. Raises Problem, SinkError, CalendarError."""
         if line.base is not None:
             return await self._folded(line, line.base, PageQuery(limit))
@@ -69,7 +69,7 @@ class Past:
             line.partition = found[0].partition
         return Rows({row.ts: _told(row) for row in found}, _of(until, line.partition))
 
-    async def after(self, line: Line, position: int, partition: int | None = None) -> Missed | None:
+    async def after(self, line: Channel, position: int, partition: int | None = None) -> Missed | None:
         """Return what was said on a line after a position. Raises ArchiveError, MirrorAwayError.
 
         None where that is too much, can't be told for sure, or where there is no such position in the partition.
@@ -91,13 +91,13 @@ class Past:
             return None
         return Missed([told for _, told in sorted(found.items())], until)
 
-    async def _is_there(self, line: Line, position: int, partition: int | None, archived: Mapping[int, int]) -> bool:
+    async def _is_there(self, line: Channel, position: int, partition: int | None, archived: Mapping[int, int]) -> bool:
         """Whether a client that is at a position can be: None for a partition is that of the line itself."""
         own = await self._partition(line)
         reached = max(line.told, line.reached, _of(archived, own), _of(line.heard_from or {}, own))
         return partition is None or (partition == own and 0 <= position <= reached)
 
-    async def _partition(self, line: Line) -> int | None:
+    async def _partition(self, line: Channel) -> int | None:
         """Return the partition of a line's instrument, None while nobody knows it."""
         if line.partition is None:
             found = await self._archived(line, PageQuery(1))
@@ -106,10 +106,10 @@ class Past:
             elif line.heard_from is not None:
                 channel = line.channel
                 entries = await self._reading.mirror.entries(channel.name, channel.instrument, before_ms=None, limit=1)
-                line.partition = marks(entries[0]).partition if entries else None
+                line.partition = message_header(entries[0]).partition if entries else None
         return line.partition
 
-    async def newest(self, line: Line) -> Rows:
+    async def newest(self, line: Channel) -> Rows:
         """Return the newest row of a line alone: from the archive, for what Redis has is asked for at once."""
         if line.base is not None:
             return await self._folded(line, line.base, PageQuery(1))
@@ -119,7 +119,7 @@ class Past:
             line.partition = found[0].partition
         return Rows({row.ts: _told(row) for row in found}, _of(until, line.partition))
 
-    async def _folded(self, line: Line, base: Line, wanted: PageQuery) -> Rows:
+    async def _folded(self, line: Channel, base: Channel, wanted: PageQuery) -> Rows:
         """Return folded candles: all that can be made of what the stores have now."""
         await self._settled(base)
         found = await self._page(line, base, wanted)
@@ -127,12 +127,12 @@ class Past:
             line.partition = found[0].partition
         return Rows({row.ts: _told(row) for row in found}, max((row.position for row in found), default=NOWHERE))
 
-    async def _page(self, line: Line, base: Line, wanted: PageQuery) -> list[CandleJson]:
+    async def _page(self, line: Channel, base: Channel, wanted: PageQuery) -> list[CandleJson]:
         of = line.channel
         found = await folded_page(self._gateway, of.instrument, of.timeframe_s, base.channel.timeframe_s, wanted)
         return [row for row in found.candles if isinstance(row, CandleJson)]
 
-    async def _folded_after(self, line: Line, base: Line, position: int, partition: int | None) -> Missed | None:
+    async def _folded_after(self, line: Channel, base: Channel, position: int, partition: int | None) -> Missed | None:
         """Fold again all candles that have a part which was told after a position."""
         settled = await self._settled(base)
         parts = await self._archived(base, PageQuery(MOST_MISSED + 1, after=position))
@@ -147,7 +147,7 @@ class Past:
         told = [_told(row) for row in await self._page(line, base, wanted) if row.position > position]
         return Missed(sorted(told, key=key), position)
 
-    async def _settled(self, line: Line) -> Mapping[int, int]:
+    async def _settled(self, line: Channel) -> Mapping[int, int]:
         """Return how far the archive is. It is waited for where it alone has candles that history corrects.
 
         One that is far behind isn't waited for.
@@ -162,21 +162,21 @@ class Past:
             await self._clock.sleep(LOOK_S)
             waited_s += LOOK_S
 
-    async def _entries(self, line: Line, after: int) -> list[Told] | None:
+    async def _entries(self, line: Channel, after: int) -> list[ConfirmedMessage] | None:
         """Return what the stream has after a position; None where some of it is gone."""
         limit, channel = FIRST_BLOCK, line.channel
         while True:
             found = await self._reading.mirror.entries(channel.name, channel.instrument, before_ms=None, limit=limit)
             if not found:
                 return []
-            oldest = marks(found[-1])
+            oldest = message_header(found[-1])
             if oldest.position <= after:
-                return [Told(marks(data), data) for data in found]
+                return [ConfirmedMessage(message_header(data), data) for data in found]
             if len(found) < limit or limit > MOST_MISSED:
                 return None
             limit *= 5
 
-    async def _archived(self, line: Line, wanted: PageQuery) -> list[Row]:
+    async def _archived(self, line: Channel, wanted: PageQuery) -> list[Row]:
         channel, archive = line.channel, self._reading.archive
 
         def read() -> Sequence[Row]:
@@ -187,10 +187,10 @@ class Past:
         return list(await asyncio.to_thread(read))
 
 
-def laid_over(rows: Rows, line: Line, others: Iterable[Told] = ()) -> dict[int, Told]:
+def laid_over(rows: Rows, line: Channel, others: Iterable[ConfirmedMessage] = ()) -> dict[int, ConfirmedMessage]:
     """Lay what a line remembers over rows, by ``ts``. Of two the one with the later position stands."""
     found = dict(rows.told)
-    remembered = [Told(message.marks, message.data) for message in line.beyond(rows.until)]
+    remembered = [ConfirmedMessage(message.marks, message.data) for message in line.beyond(rows.until)]
     for told in [*others, *remembered]:
         known = found.get(told.marks.ts)
         if known is None or known.marks.position <= told.marks.position:
@@ -198,9 +198,9 @@ def laid_over(rows: Rows, line: Line, others: Iterable[Told] = ()) -> dict[int, 
     return found
 
 
-def _told(row: Row) -> Told:
+def _told(row: Row) -> ConfirmedMessage:
     revision = row.revision if isinstance(row, CandleJson) and isinstance(row.revision, int) else -1
-    return Told(Marks(row.position, row.partition, row.ts, revision=revision), _encode(row))
+    return ConfirmedMessage(MessageHeader(row.position, row.partition, row.ts, revision=revision), _encode(row))
 
 
 def _of(positions: Mapping[int, int], partition: int | None) -> int:

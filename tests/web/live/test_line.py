@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.live import names
-from web.live.line import REMEMBERED, Line, Message, groups
-from web.live.names import Marks
+from web.live import channel_name
+from web.live.channel import REMEMBERED, Channel, Message, position_groups
+from web.live.channel_name import MessageHeader
 
-CHANNEL = names.candles("NSE:1", 60)
+CHANNEL = channel_name.candles("NSE:1", 60)
 TOLD = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 5), st.sampled_from([-1, 0, 1])), unique=True, max_size=60
 ).map(lambda steps: [(sum(step for step, _, _ in steps[: n + 1]), ts, rev) for n, (_, ts, rev) in enumerate(steps)])
@@ -18,10 +18,10 @@ TOLD = st.lists(
 
 def message(position: int, ts: int, revision: int, number: int = 0) -> Message:
     text = b"%d %d %d" % (position, ts, revision)
-    return Message(Marks(position, 0, ts, revision=revision), text, text, number)
+    return Message(MessageHeader(position, 0, ts, revision=revision), text, text, number)
 
 
-def taken(line: Line, told: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+def taken(line: Channel, told: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """What of it is news."""
     news = []
     for one in told:
@@ -37,7 +37,7 @@ def test_what_is_said_again_from_any_place_on_is_told_once(
     told: list[tuple[int, int, int]], data: st.DataObject
 ) -> None:
     told = sorted(set(told))
-    line = Line(CHANNEL)
+    line = Channel(CHANNEL)
     cut = data.draw(st.integers(0, len(told)))
     again = data.draw(st.integers(0, cut))
     while 0 < again < len(told) and told[again][0] == told[again - 1][0]:
@@ -49,7 +49,7 @@ def test_what_is_said_again_from_any_place_on_is_told_once(
 
 @given(st.integers(0, 2 * REMEMBERED), st.integers(-1, 2 * REMEMBERED))
 def test_a_line_has_all_beyond_its_since(count: int, position: int) -> None:
-    line = Line(CHANNEL)
+    line = Channel(CHANNEL)
     line.heard_from = {0: 3}
     told = [(n // 2, n % 2, -1) for n in range(count)]
     taken(line, told)
@@ -63,7 +63,7 @@ def test_a_line_has_all_beyond_its_since(count: int, position: int) -> None:
 
 @given(TOLD)
 def test_groups_hold_all_of_a_position(told: list[tuple[int, int, int]]) -> None:
-    found = groups([message(*one) for one in sorted(set(told))])
+    found = position_groups([message(*one) for one in sorted(set(told))])
     assert [group.position for group in found] == sorted({position for position, _, _ in told})
     lines = [line for group in found for line in group.text.split(b"\n")]
     assert lines == [b"%d %d %d" % one for one in sorted(set(told))]
@@ -71,10 +71,10 @@ def test_groups_hold_all_of_a_position(told: list[tuple[int, int, int]]) -> None
 
 @pytest.mark.parametrize("text", ["pub:tick:NSE:2885", "pub:candle:60s:BSE:1", "pub:ind:SMA_20:60s:NSE:2885"])
 def test_a_name_that_is_read_is_written_the_same(text: str) -> None:
-    assert str(names.channel(text)) == text
+    assert str(channel_name.channel(text)) == text
 
 
 @given(st.text() | st.from_regex(r"pub:(tick|candle:.{0,4}s|ind:.{0,8}s):.{0,6}:.{0,4}"))
 def test_what_can_be_read_is_safe_in_json(text: str) -> None:
-    found = names.channel(text)
+    found = channel_name.channel(text)
     assert found is None or (str(found) == text and text.isascii() and not set(text) & set('"\\\n'))

@@ -16,7 +16,7 @@ _SHAPE = re.compile(
 )
 
 
-class Channel(NamedTuple):
+class ChannelName(NamedTuple):
     """What a channel tells: ``stage`` is the topic that it comes from, "" for ticks, which are only the newest."""
 
     name: str
@@ -30,7 +30,7 @@ class Channel(NamedTuple):
         return f"pub:{self.name}:{self.instrument}"
 
 
-def channel(text: str) -> Channel | None:
+def channel(text: str) -> ChannelName | None:
     """Read the name of a channel; None for what is none. A name that can be read is safe in JSON.
 
     >>> channel("pub:candle:60s:NSE:2885")
@@ -42,24 +42,24 @@ def channel(text: str) -> Channel | None:
     name, instrument = found["name"], found["instrument"]
     if found["candle_s"]:
         timeframe_s = int(found["candle_s"])
-        return Channel(name, instrument, CANDLES if timeframe_s == 1 else TIMEFRAMES, timeframe_s, "")
+        return ChannelName(name, instrument, CANDLES if timeframe_s == 1 else TIMEFRAMES, timeframe_s, "")
     if found["indicator"]:
-        return Channel(name, instrument, INDICATORS, int(found["value_s"]), found["indicator"])
-    return Channel(name, instrument, "", 0, "")
+        return ChannelName(name, instrument, INDICATORS, int(found["value_s"]), found["indicator"])
+    return ChannelName(name, instrument, "", 0, "")
 
 
-def candles(instrument: str, timeframe_s: int) -> Channel:
+def candles(instrument: str, timeframe_s: int) -> ChannelName:
     """Return the channel of an instrument's candles."""
     stage = CANDLES if timeframe_s == 1 else TIMEFRAMES
-    return Channel(f"candle:{timeframe_s}s", instrument, stage, timeframe_s, "")
+    return ChannelName(f"candle:{timeframe_s}s", instrument, stage, timeframe_s, "")
 
 
-def values(instrument: str, indicator: str, timeframe_s: int) -> Channel:
+def values(instrument: str, indicator: str, timeframe_s: int) -> ChannelName:
     """Return the channel of an indicator's values."""
-    return Channel(f"ind:{indicator}:{timeframe_s}s", instrument, INDICATORS, timeframe_s, indicator)
+    return ChannelName(f"ind:{indicator}:{timeframe_s}s", instrument, INDICATORS, timeframe_s, indicator)
 
 
-class Marks(msgspec.Struct, frozen=True, gc=False):
+class MessageHeader(msgspec.Struct, frozen=True, gc=False):
     """Of a message what the gateway has to know: a confirmed one is known by its position, ``ts`` and revision.
 
     ``tick_ts`` is the time of a tick in milliseconds.
@@ -74,5 +74,5 @@ class Marks(msgspec.Struct, frozen=True, gc=False):
     revision: int = -1
 
 
-marks = msgspec.json.Decoder(Marks).decode
+message_header = msgspec.json.Decoder(MessageHeader).decode
 """Read the marks of a message."""

@@ -7,23 +7,23 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
-from web.live.names import Channel, Marks
+from web.live.channel_name import ChannelName, MessageHeader
 
 REMEMBERED = 500
 NOWHERE = -1
 
 
-class Told(NamedTuple):
+class ConfirmedMessage(NamedTuple):
     """A confirmed message, as it was said or as the archive has it now."""
 
-    marks: Marks
+    marks: MessageHeader
     data: bytes
 
 
 class Message(NamedTuple):
     """A confirmed message. ``text`` is its envelope, ``number`` the ``channel_seq`` in it."""
 
-    marks: Marks
+    marks: MessageHeader
     data: bytes
     text: bytes
     number: int
@@ -34,12 +34,12 @@ class Message(NamedTuple):
         return self.marks.position
 
 
-def key(told: Told | Message) -> tuple[int, int, int]:
+def key(told: ConfirmedMessage | Message) -> tuple[int, int, int]:
     """Return what a confirmed message of a line is known by, and its place in order."""
     return told.marks.position, told.marks.ts, told.marks.revision
 
 
-class Group(NamedTuple):
+class PositionGroup(NamedTuple):
     """The confirmed messages that a line has of one position: a client has all of them or none. ``text`` is theirs."""
 
     position: int
@@ -50,7 +50,7 @@ class Group(NamedTuple):
 class Listener(Protocol):
     """Who hears a line."""
 
-    def confirmed(self, channel: str, group: Group) -> None:
+    def confirmed(self, channel: str, group: PositionGroup) -> None:
         """Take confirmed messages."""
         ...
 
@@ -59,13 +59,13 @@ class Listener(Protocol):
         ...
 
 
-class Line:
+class Channel:
     """A channel's confirmed messages, in the order in which they were said.
 
     ``listeners`` maps each to the position up to which it has all already. ``left_ms`` says since when there is none.
     """
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: ChannelName) -> None:
         self.channel, self.name = channel, str(channel)
         self.listeners: dict[Listener, int] = {}
         self.left_ms: int | None = None
@@ -74,10 +74,10 @@ class Line:
         self.forgotten = 0  # the number of the newest message that is no longer in the memory
         self.reached = NOWHERE  # the newest position
         self.partition: int | None = None
-        self.base: Line | None = None  # the line that it is folded out of, and what folds it
+        self.base: Channel | None = None  # the line that it is folded out of, and what folds it
         self.fold: Listener | None = None
         self.heard_from: Mapping[int, int] | None = None  # positions by partition, None while nothing is heard
-        self.held: list[Told] | None = None  # what is said while it is found out what was said before
+        self.held: list[ConfirmedMessage] | None = None  # what is said while it is found out what was said before
         self.lost = False  # whether that can't be found out
         self.told = NOWHERE  # the position up to which all who hear it have had all
         self.trimmed = NOWHERE  # the position of the newest message that is no longer in the memory
@@ -101,7 +101,7 @@ class Line:
         self.memory.clear()
         self.forgotten, self.trimmed = self.number, self.reached
 
-    def is_news(self, told: Marks) -> bool:
+    def is_news(self, told: MessageHeader) -> bool:
         """Whether a confirmed message is one that this line hasn't had: positions fall only where all is repeated."""
         if told.position != self.reached:
             return told.position > self.reached
@@ -125,7 +125,7 @@ class Line:
         return [message for message in self.memory if message.position > position]
 
 
-def groups(messages: Iterable[Message]) -> list[Group]:
+def position_groups(messages: Iterable[Message]) -> list[PositionGroup]:
     """Group messages that are in order by their position."""
     found = [(position, list(group)) for position, group in groupby(messages, key=lambda message: message.position)]
-    return [Group(position, group, b"\n".join(message.text for message in group)) for position, group in found]
+    return [PositionGroup(position, group, b"\n".join(message.text for message in group)) for position, group in found]

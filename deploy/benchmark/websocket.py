@@ -27,11 +27,11 @@ from topology.sinks.pubsub import connect_pubsub
 from topology.sinks.redis import connect
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway
-from web.live.answers import Answers
 from web.live.hub import Hub
 from web.live.metrics import BYTES, DROPS, PUSHES
 from web.live.opening import Opening
 from web.live.socket import Sockets
+from web.live.subscriptions import Subscriptions
 from web.outside import Reloaded, Standing
 from web.reading import Reading
 
@@ -183,7 +183,7 @@ async def _gateway(redis_port: int, port: int) -> None:
         numbers = [one._value.get() for one in (PUSHES, DROPS, BYTES)]
         counted.add(asyncio.ensure_future(client.set("bench:counts", msgspec.json.encode(numbers))))
 
-    answers = Answers(opening)
+    answers = Subscriptions(opening)
     hub.on_active = count
     if os.environ["COMPRESS_ALL"]:
         from web.live import socket  # noqa: PLC0415 - to measure what isn't done

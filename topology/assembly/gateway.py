@@ -28,11 +28,11 @@ from topology.sinks.redis import MirrorAwayError, connect
 from web import health, pages, session, views
 from web.gateway import Gateway
 from web.guard import LOOPBACK, Access, Rates, guard
-from web.live.answers import Answers
 from web.live.hub import Hub
 from web.live.news import News
 from web.live.opening import Opening
 from web.live.socket import Sockets
+from web.live.subscriptions import Subscriptions
 from web.reading import Reading
 from web.rest import ENDPOINTS
 from web.token import token
@@ -49,7 +49,7 @@ class GatewayRole:
         self._app, self._settings = app, settings
         self._background = BackgroundTasks(settings)
         self._gateway: Gateway | None = None
-        self._answers: Answers | None = None
+        self._answers: Subscriptions | None = None
         self._client: Redis | None = None
         self._redis_answers = False
         self._started_ms = now_ms()
@@ -88,7 +88,7 @@ class GatewayRole:
         )
         hub = Hub(self._gateway, SYSTEM)
         opening = Opening(hub, self._hear)
-        self._answers = Answers(opening)
+        self._answers = Subscriptions(opening)
         news = News(hub)
         if not settings.token_path.exists():
             token(settings.token_path)
@@ -118,7 +118,7 @@ class GatewayRole:
         assert self._gateway is not None, "the web server starts after the role"
         return self._gateway
 
-    def _live(self) -> Answers:
+    def _live(self) -> Subscriptions:
         assert self._answers is not None, "the web server starts after the role"
         return self._answers
 

@@ -29,14 +29,14 @@ GOES_AWAY: End = WSCloseCode.GOING_AWAY, "the gateway stops"
 TOO_SLOW: End = WSCloseCode.TRY_AGAIN_LATER, "you read too slowly: connect again and resume"
 
 
-class Subscription(NamedTuple):
+class ClientSubscription(NamedTuple):
     """What a client hears of what it has asked for."""
 
     request: Request
     channels: frozenset[str]
 
 
-Subscriptions = dict[tuple[str, int], Subscription]
+ClientSubscriptions = dict[tuple[str, int], ClientSubscription]
 """By symbol and timeframe, or by channel and 0."""
 
 
@@ -47,7 +47,7 @@ class Client:
     """
 
     def __init__(self, socket: web.WebSocketResponse, *, deflate: int) -> None:
-        self.subscriptions: Subscriptions = {}
+        self.subscriptions: ClientSubscriptions = {}
         self.ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._socket, self._deflate = socket, deflate
         self._waiting: deque[tuple[bool, bytes]] = deque()  # whether it is a push, and the text

@@ -13,7 +13,7 @@ from topology.sinks.cursor import SinkError
 from topology.sinks.pubsub import PubSubConnection, PubSubMessage
 from web.live.channel import Channel
 from web.live.channel_name import ChannelName
-from web.live.client import Client, Subscriptions
+from web.live.client import Client, ClientSubscriptions
 from web.live.folds import Fold, base_of
 from web.live.hub import ACTIVE_CHANNEL, Hub, source
 from web.live.metrics import LINES
@@ -42,7 +42,7 @@ class Opening:
     def __init__(self, hub: Hub, connect: Connect) -> None:
         self.hub, self._connect = hub, connect
         self.past = Past(hub.gateway, hub.clock)
-        self.repeat: Callable[[Client, Subscriptions], None] = lambda client, subscriptions: None  # noqa: ARG005
+        self.repeat: Callable[[Client, ClientSubscriptions], None] = lambda client, subscriptions: None  # noqa: ARG005
         self._returns = False  # whether Redis has been connected before
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._hears_all = asyncio.Lock()

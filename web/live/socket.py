@@ -11,11 +11,11 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from web.live import requests
-from web.live.answers import Answers, refuse
 from web.live.bucket import Bucket
 from web.live.client import Client, End
 from web.live.everything import since
 from web.live.requests import LONGEST, Request
+from web.live.subscriptions import Subscriptions, refuse
 from web.problem import Problem, unavailable
 
 MOST_CLIENTS = 5_000
@@ -36,7 +36,7 @@ _encode = msgspec.json.encode
 class Sockets:
     """Serves `/ws`. ``answers`` is asked for each client, since it is made when the app has started."""
 
-    def __init__(self, answers: Callable[[], Answers]) -> None:
+    def __init__(self, answers: Callable[[], Subscriptions]) -> None:
         self._answers = answers
 
     def serve(self, application: web.Application) -> None:
@@ -73,7 +73,7 @@ class Sockets:
 class Conversation:
     """What goes on between a client and the gateway."""
 
-    def __init__(self, answers: Answers, client: Client, socket: web.WebSocketResponse, last: str) -> None:
+    def __init__(self, answers: Subscriptions, client: Client, socket: web.WebSocketResponse, last: str) -> None:
         self._answers, self._client, self._socket = answers, client, socket
         self._now_ms = answers.hub.clock.now_ms
         self._bucket = Bucket(self._now_ms)

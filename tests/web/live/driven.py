@@ -42,11 +42,11 @@ from topology.sinks.redis import Mirror, connect
 from topology.sinks.sqlite import Archive
 from topology.sinks.streams import StreamCommands
 from web.gateway import Gateway
-from web.live.answers import Answers
 from web.live.hub import Hub
 from web.live.news import News
 from web.live.opening import Opening
 from web.live.socket import Sockets
+from web.live.subscriptions import Subscriptions
 from web.reading import Reading
 
 OPEN_MS = indian_ms(DAYS[0], "09:15:00")
@@ -237,7 +237,7 @@ class Served:
         self.gateway = Gateway(simulated=True, reading=reading, log=self.log, names=SomeNames(), now_ms=clock.now_ms)
         self.hub = Hub(self.gateway, clock)
         self.opening = Opening(self.hub, lambda take: connect_pubsub(LOOPBACK, redis, password=None, take=take))
-        self.answers = Answers(self.opening)
+        self.answers = Subscriptions(self.opening)
         application = Application()
         Sockets(lambda: self.answers).serve(application)
         self._runner = AppRunner(application)

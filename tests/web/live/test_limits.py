@@ -11,9 +11,9 @@ import pytest
 
 from tests.web.live.driven import CANDLES_60, SECONDS, TICK, Listening, Market, Served, confirmed, served, until
 from tests.web.served import NIFTY
-from web.live import answers
 from web.live import client as client_module
 from web.live import socket as socket_module
+from web.live import subscriptions
 from web.live.bucket import BURST, PATIENCE
 
 
@@ -107,7 +107,7 @@ async def test_a_storm_is_refused_and_ended_where_it_goes_on(client: Listening) 
 async def test_a_client_has_so_many_channels(
     client: Listening, market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "MOST_CHANNELS", 2)
+    monkeypatch.setattr(subscriptions, "MOST_CHANNELS", 2)
     await market.run(1)
     await client.subscribe(channels=[TICK, SECONDS])
     await client.send(type="SUBSCRIBE", channels=[CANDLES_60])

@@ -14,10 +14,10 @@ from topology.market import CalendarError
 from topology.sinks.cursor import SinkError
 from topology.sinks.redis import MirrorAwayError
 from web.live import channel_name
-from web.live.asked import Chart, channels_of, chart_of, symbol_of
 from web.live.channel import NOWHERE, Channel, ConfirmedMessage, PositionGroup, key, position_groups
 from web.live.channel_name import ChannelName
-from web.live.client import Client, Subscription, Subscriptions
+from web.live.charts import Chart, channels_of, chart_of, symbol_of
+from web.live.client import Client, ClientSubscription, ClientSubscriptions
 from web.live.everything import Everything
 from web.live.opening import Opening
 from web.live.past import Missed, Rows, laid_over
@@ -39,7 +39,7 @@ class Read:
     text: bytes = b""
 
 
-class Answers:
+class Subscriptions:
     """Answers requests of clients."""
 
     def __init__(self, opening: Opening) -> None:
@@ -68,7 +68,7 @@ class Answers:
             logger.exception("a request of a client failed")
             refuse(client, request.req_id, Problem(500, "internal", "this is a defect: see the log of the gateway"))
 
-    def _repeat(self, client: Client, subscriptions: Subscriptions) -> None:
+    def _repeat(self, client: Client, subscriptions: ClientSubscriptions) -> None:
         """Give a client what it had subscribed anew."""
         wanted: dict[tuple[str, int, str], Request] = {}
         for (name, timeframe_s), (request, _) in subscriptions.items():
@@ -103,7 +103,7 @@ class Answers:
         limit(client, channels)
         subscribed = chart.instrument, chart.timeframe_s
         self._drop(client, subscribed, kept=channels)
-        client.subscriptions[subscribed] = Subscription(request, channels)
+        client.subscriptions[subscribed] = ClientSubscription(request, channels)
         body = chart_body(chart, read, missed) if missed else self._body(chart, read)
         client.tell(b'{"type":"SNAPSHOT","reqId":%b,%b' % (_encode(request.req_id), body))
         for line, rows in zip(read.lines, read.rows, strict=True):
@@ -195,7 +195,7 @@ class Answers:
         told: dict[str, msgspec.Raw] = {}
         positions: dict[str, Resume] = {}
         for line, row in zip(lines, rows, strict=True):
-            client.subscriptions[line.name, 0] = Subscription(request, frozenset([line.name]))
+            client.subscriptions[line.name, 0] = ClientSubscription(request, frozenset([line.name]))
             data = latest.get((line.channel.name, line.channel.instrument))
             if not line.channel.stage and data is not None:
                 told[line.name] = msgspec.Raw(data)

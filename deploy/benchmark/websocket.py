@@ -29,7 +29,7 @@ from topology.sinks.values import CandleJson
 from web.gateway import Gateway
 from web.live.hub import Hub
 from web.live.metrics import BYTES, DROPS, PUSHES
-from web.live.opening import Opening
+from web.live.redis_link import RedisLink
 from web.live.socket import Sockets
 from web.live.subscriptions import Subscriptions
 from web.outside import Reloaded, Standing
@@ -176,7 +176,7 @@ async def _gateway(redis_port: int, port: int) -> None:
     log = _Log(from_settings(Settings.from_env({})))
     gateway = Gateway(simulated=True, reading=reading, log=log, names=None, now_ms=now_ms)  # type: ignore[arg-type]
     hub = Hub(gateway, SYSTEM)
-    opening = Opening(hub, lambda take: connect_pubsub(LOOPBACK, redis_port, password=None, take=take))
+    opening = RedisLink(hub, lambda take: connect_pubsub(LOOPBACK, redis_port, password=None, take=take))
     counted = set()
 
     def count(_: bytes) -> None:

@@ -30,7 +30,7 @@ from web.gateway import Gateway
 from web.guard import LOOPBACK, Access, Rates, guard
 from web.live.hub import Hub
 from web.live.news import News
-from web.live.opening import Opening
+from web.live.redis_link import RedisLink
 from web.live.socket import Sockets
 from web.live.subscriptions import Subscriptions
 from web.reading import Reading
@@ -87,8 +87,8 @@ class GatewayRole:
             now_ms=now_ms,
         )
         hub = Hub(self._gateway, SYSTEM)
-        opening = Opening(hub, self._hear)
-        self._answers = Subscriptions(opening)
+        link = RedisLink(hub, self._hear)
+        self._answers = Subscriptions(link)
         news = News(hub)
         if not settings.token_path.exists():
             token(settings.token_path)
@@ -98,8 +98,8 @@ class GatewayRole:
                 followed.follow(),
                 self._second_address(),
                 self._ask_redis(),
-                opening.run(),
-                opening.sweep(),
+                link.run(),
+                link.sweep(),
                 news.run(),
                 follow_events(settings, log, news.happened),
             ]

@@ -12,7 +12,7 @@ from topology.sinks.cursor import SinkError
 from web.live import channel_name
 from web.live.channel import PositionGroup
 from web.live.client import MOST_WAITING, TOO_SLOW, Client
-from web.live.opening import Opening
+from web.live.redis_link import RedisLink
 from web.problem import Problem, invalid
 
 logger = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ class Held:
 class Everything:
     """Gives clients everything."""
 
-    def __init__(self, opening: Opening) -> None:
-        self._opening, self._hub = opening, opening.hub
+    def __init__(self, link: RedisLink) -> None:
+        self._link, self._hub = link, link.hub
         self._again: set[asyncio.Task[None]] = set()
         self._hub.on_return = self._repeat
 
@@ -67,7 +67,7 @@ class Everything:
         hub, held, had = self._hub, Held(client), dict[str, int]()
         hub.everything[held] = None
         try:
-            await self._opening.hear_everything()
+            await self._link.hear_everything()
             await self._newest(client, since_ms, had)
             if hub.heard is not None:
                 await hub.heard.caught_up()
@@ -83,7 +83,7 @@ class Everything:
         """Note that a client hears everything no longer: it has subscribed, or gone."""
         self._hub.everything.pop(client, None)
         try:
-            await self._opening.hear_everything()
+            await self._link.hear_everything()
         except SinkError as error:
             logger.warning("%s", error)
 

@@ -19,8 +19,8 @@ from web.live.channel_name import ChannelName
 from web.live.charts import Chart, channels_of, chart_of, symbol_of
 from web.live.client import Client, ClientSubscription, ClientSubscriptions
 from web.live.everything import Everything
-from web.live.opening import Opening
 from web.live.past import Missed, Rows, laid_over
+from web.live.redis_link import RedisLink
 from web.live.requests import MOST_CHANNELS, Request, Resume
 from web.problem import Problem, unavailable
 
@@ -42,12 +42,12 @@ class Read:
 class Subscriptions:
     """Answers requests of clients."""
 
-    def __init__(self, opening: Opening) -> None:
-        self.hub, self._opening, self._gateway = opening.hub, opening, opening.hub.gateway
+    def __init__(self, link: RedisLink) -> None:
+        self.hub, self._link, self._gateway = link.hub, link, link.hub.gateway
         self._reads: dict[Chart, asyncio.Task[Read]] = {}
         self._repeating: set[asyncio.Task[None]] = set()
-        opening.repeat = self._repeat
-        self.everything = Everything(opening)
+        link.repeat = self._repeat
+        self.everything = Everything(link)
 
     async def answer(self, client: Client, request: Request) -> None:
         """Answer a request, be it with an error."""
@@ -125,8 +125,8 @@ class Subscriptions:
     async def _read_alone(self, chart: Chart) -> Read:
         while True:
             heard = self.hub.heard
-            lines = await self._opening.open(chart.channels)
-            rows = await asyncio.gather(*(self._opening.past.rows(line, max(chart.length, 1)) for line in lines))
+            lines = await self._link.open(chart.channels)
+            rows = await asyncio.gather(*(self._link.past.rows(line, max(chart.length, 1)) for line in lines))
             if await self._is_still(heard):
                 return Read(lines, rows, [])
 
@@ -152,14 +152,14 @@ class Subscriptions:
             return {}
         while True:
             heard = self.hub.heard
-            lines = await self._opening.open(wanted)
+            lines = await self._link.open(wanted)
             found = await asyncio.gather(*(self._after(line, resume[line.name]) for line in lines))
             if await self._is_still(heard):
                 return {line.name: one for line, one in zip(lines, found, strict=True) if one is not None}
 
     async def _after(self, line: Channel, last: Resume) -> Missed | None:
         try:
-            return await self._opening.past.after(line, last.position, last.partition)
+            return await self._link.past.after(line, last.position, last.partition)
         except MirrorAwayError:
             return None
 
@@ -183,7 +183,7 @@ class Subscriptions:
         missed = await self._missed(client, request.resume, channels)
         while True:
             heard = self.hub.heard
-            lines = await self._opening.open(channels)
+            lines = await self._link.open(channels)
             latest = await self._latest(channels)
             rows = await asyncio.gather(*(self._newest(line) for line in lines))
             if await self._is_still(heard):
@@ -213,7 +213,7 @@ class Subscriptions:
             self._join(client, line, row.until, missed.get(line.name))
 
     async def _newest(self, line: Channel) -> Rows:
-        return await self._opening.past.newest(line) if line.channel.stage else Rows({}, NOWHERE)
+        return await self._link.past.newest(line) if line.channel.stage else Rows({}, NOWHERE)
 
     async def _latest(self, channels: Sequence[ChannelName]) -> dict[tuple[str, str], bytes]:
         if self.hub.heard is None:

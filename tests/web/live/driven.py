@@ -44,7 +44,7 @@ from topology.sinks.streams import StreamCommands
 from web.gateway import Gateway
 from web.live.hub import Hub
 from web.live.news import News
-from web.live.opening import Opening
+from web.live.redis_link import RedisLink
 from web.live.socket import Sockets
 from web.live.subscriptions import Subscriptions
 from web.reading import Reading
@@ -236,8 +236,8 @@ class Served:
         self.log = log or FixedLog()
         self.gateway = Gateway(simulated=True, reading=reading, log=self.log, names=SomeNames(), now_ms=clock.now_ms)
         self.hub = Hub(self.gateway, clock)
-        self.opening = Opening(self.hub, lambda take: connect_pubsub(LOOPBACK, redis, password=None, take=take))
-        self.answers = Subscriptions(self.opening)
+        self.link = RedisLink(self.hub, lambda take: connect_pubsub(LOOPBACK, redis, password=None, take=take))
+        self.answers = Subscriptions(self.link)
         application = Application()
         Sockets(lambda: self.answers).serve(application)
         self._runner = AppRunner(application)
@@ -246,7 +246,7 @@ class Served:
     async def start(self) -> None:
         await self._runner.setup()
         await TCPSite(self._runner, LOOPBACK, self.port).start()
-        self._running = [asyncio.create_task(self.opening.run())]
+        self._running = [asyncio.create_task(self.link.run())]
 
     def start_news(self) -> None:
         """Tell clients how things are."""

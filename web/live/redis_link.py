@@ -33,7 +33,7 @@ ALIVE_S = 5.0
 Connect = Callable[[Callable[[list[PubSubMessage]], None]], Awaitable[PubSubConnection]]
 
 
-class Opening:
+class RedisLink:
     """Opens the lines of a hub, and opens them again whenever Redis comes back. ``connect`` makes the connection.
 
     ``repeat`` is called for each client with what it had subscribed, when not all that was said can be told.
@@ -95,12 +95,12 @@ class Opening:
             self._start(self._open(self.hub.heard, said), said)
         for line, base in folded.items():
             self._start(self._fold(line, base), [line])
-        while opening := {self._opening[line.name] for line in lines if line.name in self._opening}:
-            await asyncio.wait(opening)
+        while link := {self._opening[line.name] for line in lines if line.name in self._opening}:
+            await asyncio.wait(link)
         return lines
 
-    def _start(self, opening: Coroutine[None, None, None], lines: list[Channel]) -> None:
-        task = asyncio.create_task(opening)
+    def _start(self, link: Coroutine[None, None, None], lines: list[Channel]) -> None:
+        task = asyncio.create_task(link)
         self._opening |= {line.name: task for line in lines}
         task.add_done_callback(lambda _: self._opened(lines))
 

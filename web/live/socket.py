@@ -13,7 +13,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from web.live import requests
 from web.live.bucket import Bucket
 from web.live.client import Client, End
-from web.live.everything import since
+from web.live.firehose import since
 from web.live.requests import LONGEST, Request
 from web.live.subscriptions import Subscriptions, refuse
 from web.problem import Problem, unavailable

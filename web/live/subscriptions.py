@@ -18,7 +18,7 @@ from web.live.channel import NOWHERE, Channel, ConfirmedMessage, PositionGroup, 
 from web.live.channel_name import ChannelName
 from web.live.charts import Chart, channels_of, chart_of, symbol_of
 from web.live.client import Client, ClientSubscription, ClientSubscriptions
-from web.live.everything import Everything
+from web.live.firehose import Firehose
 from web.live.past import Missed, Rows, laid_over
 from web.live.redis_link import RedisLink
 from web.live.requests import MOST_CHANNELS, Request, Resume
@@ -47,7 +47,7 @@ class Subscriptions:
         self._reads: dict[Chart, asyncio.Task[Read]] = {}
         self._repeating: set[asyncio.Task[None]] = set()
         link.repeat = self._repeat
-        self.everything = Everything(link)
+        self.everything = Firehose(link)
 
     async def answer(self, client: Client, request: Request) -> None:
         """Answer a request, be it with an error."""

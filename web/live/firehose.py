@@ -24,7 +24,7 @@ MILLISECONDS_FROM = 10**11
 """A number from here on is of milliseconds: as seconds it would be the year 5138."""
 
 
-class Held:
+class HeldMessages:
     """Takes the place of a client until it has the newest values. Implements `Listener`."""
 
     def __init__(self, client: Client) -> None:
@@ -54,7 +54,7 @@ class Held:
             self._client.newest(channel, data, text)
 
 
-class Everything:
+class Firehose:
     """Gives clients everything."""
 
     def __init__(self, link: RedisLink) -> None:
@@ -64,7 +64,7 @@ class Everything:
 
     async def give(self, client: Client, since_ms: int | None = None) -> None:
         """Tell a client the newest values, of those times only that are after ``since_ms``; then all that is said."""
-        hub, held, had = self._hub, Held(client), dict[str, int]()
+        hub, held, had = self._hub, HeldMessages(client), dict[str, int]()
         hub.everything[held] = None
         try:
             await self._link.hear_everything()

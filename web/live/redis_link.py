@@ -14,10 +14,10 @@ from topology.sinks.pubsub import PubSubConnection, PubSubMessage
 from web.live.channel import Channel
 from web.live.channel_name import ChannelName
 from web.live.client import Client, ClientSubscriptions
-from web.live.folds import Fold, base_of
 from web.live.hub import ACTIVE_CHANNEL, Hub, source
 from web.live.metrics import LINES
 from web.live.past import Past, laid_over
+from web.live.resampled_channel import ResampledChannel, base_of
 from web.problem import Problem
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class RedisLink:
         """Hear the line that one is folded out of."""
         (base,) = await self.open([of])
         if line.base is not base:
-            fold = Fold(self.hub.gateway, line, base, tell=self.hub.tell_folded, show=self.hub.show)
+            fold = ResampledChannel(self.hub.gateway, line, base, tell=self.hub.tell_folded, show=self.hub.show)
             count = -(-line.channel.timeframe_s // of.timeframe_s) + 1
             try:
                 rows = await self.past.rows(base, count)

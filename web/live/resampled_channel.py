@@ -36,7 +36,7 @@ def base_of(gateway: Gateway, channel: ChannelName) -> ChannelName | None:
     return None if base_s is None else channel_name.candles(channel.instrument, base_s)
 
 
-class Fold:
+class ResampledChannel:
     """Hears the line of the shorter candles and tells those of the longer ones. It implements `Listener`.
 
     A candle is told as closed when the shorter one that ends with it closes, or a later one comes. A shorter candle

@@ -12,11 +12,11 @@ from topology.market import CalendarError
 from topology.sinks.cursor import SinkError
 from topology.sinks.pubsub import PubSubConnection, PubSubMessage
 from web.live.channel import Channel
+from web.live.channel_history import ChannelHistory, laid_over
 from web.live.channel_name import ChannelName
 from web.live.client import Client, ClientSubscriptions
 from web.live.hub import ACTIVE_CHANNEL, Hub, source
 from web.live.metrics import LINES
-from web.live.past import Past, laid_over
 from web.live.resampled_channel import ResampledChannel, base_of
 from web.problem import Problem
 
@@ -41,7 +41,7 @@ class RedisLink:
 
     def __init__(self, hub: Hub, connect: Connect) -> None:
         self.hub, self._connect = hub, connect
-        self.past = Past(hub.gateway, hub.clock)
+        self.past = ChannelHistory(hub.gateway, hub.clock)
         self.repeat: Callable[[Client, ClientSubscriptions], None] = lambda client, subscriptions: None  # noqa: ARG005
         self._returns = False  # whether Redis has been connected before
         self._opening: dict[str, asyncio.Task[None]] = {}

@@ -15,11 +15,11 @@ from topology.sinks.cursor import SinkError
 from topology.sinks.redis import MirrorAwayError
 from web.live import channel_name
 from web.live.channel import NOWHERE, Channel, ConfirmedMessage, PositionGroup, key, position_groups
+from web.live.channel_history import MissedMessages, Rows, laid_over
 from web.live.channel_name import ChannelName
 from web.live.charts import Chart, channels_of, chart_of, symbol_of
 from web.live.client import Client, ClientSubscription, ClientSubscriptions
 from web.live.firehose import Firehose
-from web.live.past import Missed, Rows, laid_over
 from web.live.redis_link import RedisLink
 from web.live.requests import MOST_CHANNELS, Request, Resume
 from web.problem import Problem, unavailable
@@ -144,7 +144,7 @@ class Subscriptions:
 
     async def _missed(
         self, client: Client, resume: Mapping[str, Resume], channels: Sequence[ChannelName]
-    ) -> dict[str, Missed]:
+    ) -> dict[str, MissedMessages]:
         """Return what was said on channels after the positions that are asked for, as far as that can be told."""
         held = client.channels  # it misses nothing there
         wanted = [one for one in channels if one.stage and str(one) in resume.keys() - held]
@@ -157,13 +157,13 @@ class Subscriptions:
             if await self._is_still(heard):
                 return {line.name: one for line, one in zip(lines, found, strict=True) if one is not None}
 
-    async def _after(self, line: Channel, last: Resume) -> Missed | None:
+    async def _after(self, line: Channel, last: Resume) -> MissedMessages | None:
         try:
             return await self._link.past.after(line, last.position, last.partition)
         except MirrorAwayError:
             return None
 
-    def _join(self, client: Client, line: Channel, until: int, missed: Missed | None = None) -> None:
+    def _join(self, client: Client, line: Channel, until: int, missed: MissedMessages | None = None) -> None:
         """Let a client hear a line, after what it has missed."""
         if missed is not None:
             for group in self._resumed(line, missed):
@@ -171,7 +171,7 @@ class Subscriptions:
             until = missed.until
         self.hub.join(line, client, until=until)
 
-    def _resumed(self, line: Channel, missed: Missed) -> list[PositionGroup]:
+    def _resumed(self, line: Channel, missed: MissedMessages) -> list[PositionGroup]:
         """Return the messages that a client gets in place of history."""
         known = set(map(key, missed.told))
         newer = [one for one in line.beyond(missed.until) if key(one) not in known]

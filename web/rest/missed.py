@@ -22,7 +22,7 @@ class MissedQuery(msgspec.Struct):
     epoch: Annotated[str, msgspec.Meta(max_length=40)] = ""
 
 
-class Missed(msgspec.Struct):
+class MissedPushes(msgspec.Struct):
     """Confirmed values as they were pushed; what was still forming and ticks are not repeated.
 
     ``complete`` is false where some of them are no longer known, were never pushed, or were pushed in another epoch:
@@ -38,12 +38,14 @@ class Missed(msgspec.Struct):
 
 
 @get("/api/missed", example="channel=pub:candle:60s:NSE:99926000&from_seq=1&to_seq=9")
-async def missed(gateway: Gateway, query: MissedQuery) -> Missed:
+async def missed(gateway: Gateway, query: MissedQuery) -> MissedPushes:
     """Return pushes of a channel that is subscribed, or was two minutes ago: of the newest 500 confirmed ones."""
     if query.from_seq > query.to_seq:
         raise invalid(f"from_seq={query.from_seq} is after to_seq={query.to_seq}")
     if gateway.pushed is None:  # nobody has subscribed anything, and nobody can
-        return Missed(query.channel, 0, 0, [], complete=False, epoch="")
+        return MissedPushes(query.channel, 0, 0, [], complete=False, epoch="")
     found = gateway.pushed.replay(query.channel, first=query.from_seq, last=query.to_seq, epoch=query.epoch)
     messages = [msgspec.Raw(text) for text in found.messages]
-    return Missed(query.channel, found.current, len(messages), messages, complete=found.complete, epoch=found.epoch)
+    return MissedPushes(
+        query.channel, found.current, len(messages), messages, complete=found.complete, epoch=found.epoch
+    )

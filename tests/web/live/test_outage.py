@@ -12,7 +12,7 @@ from tests.web.live.driven import CANDLES_60, SECONDS, SMA, TICK, Listening, Mar
 from tests.web.served import NIFTY
 from topology.embedded import Valkey, free_port
 from topology.sinks.redis import MirrorAwayError, MirrorEmptiedError
-from web.live import past
+from web.live import channel_history
 
 PATIENCE_S = 20
 
@@ -118,7 +118,7 @@ async def test_without_redis_there_is_history_and_live_values_when_it_comes(mark
 async def test_where_too_much_was_said_meanwhile_a_new_epoch_begins(
     client: Listening, gateway: Served, market: Market, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(past, "MOST_MISSED", 20)
+    monkeypatch.setattr(channel_history, "MOST_MISSED", 20)
     await market.run(100)
     await client.subscribe(reqId="chart", symbol=NIFTY, tf=60)
     await client.subscribe(reqId="names", channels=[SECONDS, TICK])

@@ -13,7 +13,7 @@ import pytest
 
 from tests.web.live.driven import CANDLES_60, SECONDS, SMA, TICK, Listening, Market, Served, served
 from tests.web.served import NIFTY
-from web.live import past
+from web.live import channel_history
 
 INDICATOR = {"id": "sma", "params": {"length": 3}}
 CUTS = 200
@@ -128,7 +128,7 @@ async def test_a_position_that_there_is_not_brings_history(
 async def test_too_much_that_was_missed_brings_history(
     client: Listening, market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(past, "MOST_MISSED", 10)
+    monkeypatch.setattr(channel_history, "MOST_MISSED", 10)
     await market.run(30)
     for position, resumed in ((19, [SECONDS]), (18, [])):
         snapshot = await client.subscribe(channels=[SECONDS], resume={SECONDS: {"partition": 0, "position": position}})

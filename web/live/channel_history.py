@@ -39,14 +39,14 @@ class Rows(NamedTuple):
     until: int
 
 
-class Missed(NamedTuple):
+class MissedMessages(NamedTuple):
     """What was said after a position, by position and then ``ts``; from ``until`` on the line remembers it."""
 
     told: Sequence[ConfirmedMessage]
     until: int
 
 
-class Past:
+class ChannelHistory:
     """Reads what lines have told. A line that is heard remembers what comes after it."""
 
     def __init__(self, gateway: Gateway, clock: Clock) -> None:
@@ -69,7 +69,7 @@ class Past:
             line.partition = found[0].partition
         return Rows({row.ts: _told(row) for row in found}, _of(until, line.partition))
 
-    async def after(self, line: Channel, position: int, partition: int | None = None) -> Missed | None:
+    async def after(self, line: Channel, position: int, partition: int | None = None) -> MissedMessages | None:
         """Return what was said on a line after a position. Raises ArchiveError, MirrorAwayError.
 
         None where that is too much, can't be told for sure, or where there is no such position in the partition.
@@ -89,7 +89,7 @@ class Past:
             found |= {key(told): told for told in entries if told.marks.position > until}
         if len(found) > MOST_MISSED or not await self._is_there(line, position, partition, settled):
             return None
-        return Missed([told for _, told in sorted(found.items())], until)
+        return MissedMessages([told for _, told in sorted(found.items())], until)
 
     async def _is_there(self, line: Channel, position: int, partition: int | None, archived: Mapping[int, int]) -> bool:
         """Whether a client that is at a position can be: None for a partition is that of the line itself."""
@@ -132,7 +132,9 @@ class Past:
         found = await folded_page(self._gateway, of.instrument, of.timeframe_s, base.channel.timeframe_s, wanted)
         return [row for row in found.candles if isinstance(row, CandleJson)]
 
-    async def _folded_after(self, line: Channel, base: Channel, position: int, partition: int | None) -> Missed | None:
+    async def _folded_after(
+        self, line: Channel, base: Channel, position: int, partition: int | None
+    ) -> MissedMessages | None:
         """Fold again all candles that have a part which was told after a position."""
         settled = await self._settled(base)
         parts = await self._archived(base, PageQuery(MOST_MISSED + 1, after=position))
@@ -142,10 +144,10 @@ class Past:
             return None
         since_s = min((part.ts for part in parts), default=None)
         if since_s is None:
-            return Missed([], position)
+            return MissedMessages([], position)
         wanted = PageQuery(MOST_MISSED, since_s=since_s - line.channel.timeframe_s)
         told = [_told(row) for row in await self._page(line, base, wanted) if row.position > position]
-        return Missed(sorted(told, key=key), position)
+        return MissedMessages(sorted(told, key=key), position)
 
     async def _settled(self, line: Channel) -> Mapping[int, int]:
         """Return how far the archive is. It is waited for where it alone has candles that history corrects.

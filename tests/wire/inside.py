@@ -79,9 +79,9 @@ from topology.topics import create as create_log
 from topology.topics import ends as topic_ends
 from topology.topics import read as read_log
 from topology.topics import records as records_of
+from web.live.broadcasts import Broadcaster
 from web.live.channel_name import channel as channel_of
 from web.live.client import GOES_AWAY, TOO_SLOW
-from web.live.news import News
 from web.live.requests import Request
 from web.live.socket import GONE, STORM
 
@@ -109,6 +109,7 @@ __all__ = [
     "BackfillRequest",
     "Baseline",
     "Breaker",
+    "Broadcaster",
     "Candle",
     "CandleFrame",
     "CandlesCore",
@@ -141,7 +142,6 @@ __all__ = [
     "LogHeader",
     "Mirror",
     "MirrorReader",
-    "News",
     "Notice",
     "OpenCandle",
     "Outcome",

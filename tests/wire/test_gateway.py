@@ -19,11 +19,11 @@ from tests.wire.inside import (
     STORM,
     TOO_SLOW,
     UNDECIDED,
+    Broadcaster,
     Clock,
     Configure,
     FeedEvent,
     Gap,
-    News,
     Request,
     Valkey,
     channel_of,
@@ -222,7 +222,7 @@ async def test_messages_of_the_socket_are_those_that_are_written(
         await _subscribe(client, market, found)
         gateway.start_news()
         found["every two seconds"] = shape(await client.until(type="metrics"))
-        news = News(gateway.hub)
+        news = Broadcaster(gateway.hub)
         news.happened(FeedEvent(1, "log", 1, "gap", 0, "detail", 1, 2, 3))
         found["of the feed"] = shape(await client.until(type="event"))
         gateway.log.configuration = Configure(2, {60: ["SMA:3"]}, {}, gateway.log.configuration.calendar, 1000)

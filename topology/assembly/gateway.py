@@ -28,8 +28,8 @@ from topology.sinks.redis import MirrorAwayError, connect
 from web import health, pages, session, views
 from web.gateway import Gateway
 from web.guard import LOOPBACK, Access, Rates, guard
+from web.live.broadcasts import Broadcaster
 from web.live.hub import Hub
-from web.live.news import News
 from web.live.redis_link import RedisLink
 from web.live.socket import Sockets
 from web.live.subscriptions import Subscriptions
@@ -89,7 +89,7 @@ class GatewayRole:
         hub = Hub(self._gateway, SYSTEM)
         link = RedisLink(hub, self._hear)
         self._answers = Subscriptions(link)
-        news = News(hub)
+        news = Broadcaster(hub)
         if not settings.token_path.exists():
             token(settings.token_path)
             logger.info("a token was made: `topology gateway token` shows it")

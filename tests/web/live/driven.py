@@ -42,8 +42,8 @@ from topology.sinks.redis import Mirror, connect
 from topology.sinks.sqlite import Archive
 from topology.sinks.streams import StreamCommands
 from web.gateway import Gateway
+from web.live.broadcasts import Broadcaster
 from web.live.hub import Hub
-from web.live.news import News
 from web.live.redis_link import RedisLink
 from web.live.socket import Sockets
 from web.live.subscriptions import Subscriptions
@@ -250,7 +250,7 @@ class Served:
 
     def start_news(self) -> None:
         """Tell clients how things are."""
-        self._running.append(asyncio.create_task(News(self.hub).run()))
+        self._running.append(asyncio.create_task(Broadcaster(self.hub).run()))
 
     async def stop(self) -> None:
         await self._runner.cleanup()

@@ -11,7 +11,7 @@ import pytest
 from tests.web.live.driven import CANDLES_60, OPEN_MS, SECONDS, TICK, Listening, Market, Served, confirmed, until
 from tests.web.served import CONFIGURATION, NIFTY, STOCK
 from topology.log.frames import FeedEvent
-from web.live.news import News
+from web.live.broadcasts import Broadcaster
 from web.rest.indicators import ACTIVE_KEY
 
 ALL = {
@@ -104,7 +104,7 @@ async def test_nobody_pays_for_everything_when_nobody_hears_it(gateway: Served, 
 
 
 async def test_what_is_shown_is_told_to_all(client: Listening, gateway: Served) -> None:
-    News(gateway.hub)
+    Broadcaster(gateway.hub)
     await client.next()
     await gateway.gateway.reading.mirror.keep(ACTIVE_KEY, b'{"entries":[{"name":"SMA_3","tf":60,"color":"#26a69a"}]}')
     update = await client.until(type="config_update")
@@ -114,7 +114,7 @@ async def test_what_is_shown_is_told_to_all(client: Listening, gateway: Served) 
 
 async def test_news_of_the_feed_are_told(client: Listening, gateway: Served) -> None:
     await client.next()
-    News(gateway.hub).happened(FeedEvent(1, "log", 5, "gap", from_ms=1, to_ms=4, instruments=2, detail="none"))
+    Broadcaster(gateway.hub).happened(FeedEvent(1, "log", 5, "gap", from_ms=1, to_ms=4, instruments=2, detail="none"))
     assert await client.until(type="event") == {
         "type": "event", "kind": "gap", "at_ms": 5, "from_ms": 1, "to_ms": 4, "instruments": 2, "detail": "none",
     }  # fmt: skip

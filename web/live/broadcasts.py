@@ -22,7 +22,7 @@ EVERY_S = 2.0
 _encode = msgspec.json.Encoder().encode
 
 
-class News:
+class Broadcaster:
     """Tells all clients of a hub."""
 
     def __init__(self, hub: Hub) -> None:

@@ -18,7 +18,7 @@ MOST_INDICATORS = 50
 Text = Annotated[str, msgspec.Meta(max_length=100)]
 
 
-class History(msgspec.Struct):
+class SnapshotLength(msgspec.Struct):
     """How many candles there shall be in the snapshot."""
 
     candles: Annotated[int, msgspec.Meta(ge=0)] = 500
@@ -30,7 +30,7 @@ class Parameters(msgspec.Struct):
     length: Annotated[int, msgspec.Meta(ge=1, le=500)] = 14
 
 
-class IndicatorWanted(msgspec.Struct):
+class IndicatorRequest(msgspec.Struct):
     """An indicator: ``id`` is its type, as ``sma``; ``tf`` is that of the subscription where it isn't told."""
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=20)]
@@ -53,8 +53,8 @@ class Request(msgspec.Struct):
     req_id: Text = msgspec.field(name="reqId", default="")
     symbol: Text = ""
     tf: Timeframe = 60
-    history: History = msgspec.field(default_factory=History)
-    indicators: Annotated[list[IndicatorWanted], msgspec.Meta(max_length=MOST_INDICATORS)] = []
+    history: SnapshotLength = msgspec.field(default_factory=SnapshotLength)
+    indicators: Annotated[list[IndicatorRequest], msgspec.Meta(max_length=MOST_INDICATORS)] = []
     channels: Annotated[list[Text], msgspec.Meta(max_length=MOST_CHANNELS)] | None = None
     resume: dict[str, Resume] = {}
     ping: int | float | None = None
@@ -63,7 +63,7 @@ class Request(msgspec.Struct):
 _decode = msgspec.json.Decoder(Request).decode
 
 
-class Asked(msgspec.Struct):
+class RequestId(msgspec.Struct):
     """Of a request that is wrong, what its error is told by."""
 
     req_id: Text = msgspec.field(name="reqId", default="")
@@ -85,12 +85,12 @@ def read(text: str) -> Request:
 def id_of(text: str) -> str:
     """Return the ``reqId`` of a message that is wrong otherwise, as far as it has one."""
     try:
-        return msgspec.json.decode(text, type=Asked).req_id
+        return msgspec.json.decode(text, type=RequestId).req_id
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return ""
 
 
-def indicator(wanted: IndicatorWanted) -> str:
+def indicator(wanted: IndicatorRequest) -> str:
     """Return the name of an indicator that is asked for, ``SMA_20``. Raises Problem."""
     try:
         return indicators.name(f"{wanted.id}:{wanted.params.length}")

@@ -11,11 +11,11 @@ import msgspec
 from topology.log.frames import TIMEFRAMES
 from topology.sinks.archived import PageQuery
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
-from web.folding import folded_page
 from web.gateway import Gateway
 from web.live.channel import NOWHERE, Channel, ConfirmedMessage, key
 from web.live.channel_name import MessageHeader, message_header
 from web.outside import Clock
+from web.resampling import resampled_page
 
 MOST_MISSED = 5_000
 """Messages of a channel that a client may have missed."""
@@ -129,7 +129,7 @@ class ChannelHistory:
 
     async def _page(self, line: Channel, base: Channel, wanted: PageQuery) -> list[CandleJson]:
         of = line.channel
-        found = await folded_page(self._gateway, of.instrument, of.timeframe_s, base.channel.timeframe_s, wanted)
+        found = await resampled_page(self._gateway, of.instrument, of.timeframe_s, base.channel.timeframe_s, wanted)
         return [row for row in found.candles if isinstance(row, CandleJson)]
 
     async def _folded_after(

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from topology.market.instruments import Instrument, InstrumentError
-from web.folding import part_of
 from web.gateway import Gateway
 from web.live import channel_name
 from web.live.channel_name import ChannelName
 from web.live.requests import MOST_CANDLES, Request, indicator
 from web.problem import unknown
+from web.resampling import part_of
 from web.rest.indicators import is_computed
 
 

@@ -13,12 +13,12 @@ from topology.market.history import Interval, candle_interval
 from topology.sinks.archived import PageQuery
 from topology.sinks.cursor import SinkError
 from topology.sinks.values import CandleJson
-from web.folding import fold, stored_for
 from web.gateway import Gateway
 from web.live import channel_name
 from web.live.channel import Channel, ConfirmedMessage, PositionGroup
 from web.live.channel_name import ChannelName
 from web.problem import Problem
+from web.resampling import resample, stored_for
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class ResampledChannel:
     def _folded(self, parts: Iterable[CandleJson]) -> list[CandleJson]:
         newest_first = sorted(parts, key=lambda part: part.ts, reverse=True)
         calendar, instrument_class = self._gateway.calendar, self._gateway.class_of(self._line.channel.instrument)
-        return fold(newest_first, calendar, instrument_class, self._line.channel.timeframe_s, _FAR_MS)
+        return resample(newest_first, calendar, instrument_class, self._line.channel.timeframe_s, _FAR_MS)
 
     def _around(self, part: CandleJson) -> Interval | None:
         instrument_class = self._gateway.class_of(self._line.channel.instrument)

@@ -11,10 +11,10 @@ from topology.market.history import Interval
 from topology.sinks.archived import PageQuery
 from topology.sinks.values import GapJson
 from web.endpoint import Paged, get
-from web.filling import filled
-from web.folding import Page, page_of
+from web.flat_candles import with_flat_candles
 from web.gateway import Gateway
 from web.reading import AnyCandle
+from web.resampling import Page, page_of
 from web.rest.queries import FAR_S, Exchange, Limit, Time, Timeframe, Token, seconds
 
 _FAR_MS = FAR_S * 1000
@@ -72,7 +72,7 @@ async def _filled(gateway: Gateway, instrument: str, wanted: PageQuery, page: Pa
     )
     interval = Interval(page.candles[-1].ts * 1000, wanted.before_s * 1000)
     gaps = await asyncio.to_thread(gateway.reading.archive.gaps, instrument, interval)
-    candles = filled(
+    candles = with_flat_candles(
         page.candles,
         gateway.calendar,
         gateway.class_of(instrument),

@@ -9,7 +9,7 @@ import msgspec
 from topology import indicators
 from topology.sinks.archived import PageQuery
 from topology.sinks.values import IndicatorJson
-from web.computing import computed
+from web.computed_indicators import computed
 from web.endpoint import Paged, get, post
 from web.gateway import Gateway
 from web.problem import invalid, unknown

@@ -11,11 +11,11 @@ from topology.market.instruments import price_divisor
 from topology.sinks.archived import PageQuery
 from topology.sinks.values import CandleJson, TickJson
 from web.endpoint import Text, get
-from web.folding import page_of
 from web.gateway import Gateway
 from web.outside import Info
 from web.problem import Problem, unknown
 from web.reading import AnyCandle
+from web.resampling import page_of
 from web.rest.market import offered
 from web.rest.queries import FAR_S
 from web.udf.symbols import Symbol, resolution, resolutions, resolved

@@ -53,10 +53,10 @@ async def page_of(gateway: Gateway, instrument: str, timeframe_s: int, wanted: P
     part_s = part_of(gateway, timeframe_s)
     if part_s == timeframe_s:
         return Page(await gateway.reading.candles(instrument, timeframe_s, wanted), more=False)
-    return await folded_page(gateway, instrument, timeframe_s, part_s, wanted)
+    return await resampled_page(gateway, instrument, timeframe_s, part_s, wanted)
 
 
-async def folded_page(gateway: Gateway, instrument: str, timeframe_s: int, part_s: int, wanted: PageQuery) -> Page:
+async def resampled_page(gateway: Gateway, instrument: str, timeframe_s: int, part_s: int, wanted: PageQuery) -> Page:
     """Return closed candles of ``timeframe_s``, each made of all its parts of ``part_s``. Raises NotCovered."""
     reading, calendar, instrument_class = gateway.reading, gateway.calendar, gateway.class_of(instrument)
     lateness_ms = gateway.log.configuration.lateness_ms
@@ -74,7 +74,7 @@ async def folded_page(gateway: Gateway, instrument: str, timeframe_s: int, part_
         parts += block
         ended = len(block) < BLOCK
         candles = await asyncio.to_thread(
-            fold, parts, calendar, instrument_class, timeframe_s, await _closed_until(reading, parts, lateness_ms)
+            resample, parts, calendar, instrument_class, timeframe_s, await _closed_until(reading, parts, lateness_ms)
         )
         if not ended:
             candles = candles[:-1]  # the oldest may lack parts that were not read
@@ -91,7 +91,7 @@ async def _closed_until(reading: Reading, parts: Sequence[AnyCandle], lateness_m
     return max((parts[0].ts + parts[0].tf) * 1000, (reached_ms or 0) - lateness_ms)
 
 
-def fold(
+def resample(
     parts: Sequence[AnyCandle], calendar: Calendar, instrument_class: str, timeframe_s: int, closed_until_ms: int
 ) -> list[CandleJson]:
     """Fold candles that come the newest first; so do the longer ones, those that end by ``closed_until_ms``."""

@@ -11,7 +11,7 @@ from topology.sinks.values import CandleJson
 from web.reading import AnyCandle
 
 
-def filled(
+def with_flat_candles(
     candles: Sequence[AnyCandle],
     calendar: Calendar,
     instrument_class: str,

@@ -10,9 +10,9 @@ import msgspec
 from topology import indicators
 from topology.sinks.archived import PageQuery
 from topology.sinks.values import IndicatorJson
-from web.folding import candle_of, page_of
 from web.gateway import Gateway
 from web.reading import AnyCandle
+from web.resampling import candle_of, page_of
 
 SETTLED = 20  # periods after which what an average began with counts for less than a millionth
 MOST_BEFORE = 10_000

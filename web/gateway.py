@@ -14,7 +14,7 @@ from topology.market.instruments import Instrument, InstrumentError, default_cla
 from topology.sinks.cursor import SinkError
 from web.outside import LogView, Names
 from web.problem import invalid, unavailable, unknown
-from web.reading import Reading
+from web.store import Store
 
 KNOWN_FOR_MS, LOOKED_UP_MS = 5_000, 500
 """How old what is known of instruments may be, also where one is asked for that isn't known."""
@@ -64,7 +64,7 @@ class Gateway:
     """
 
     simulated: bool
-    reading: Reading
+    reading: Store
     log: LogView
     names: Names
     now_ms: Callable[[], int]

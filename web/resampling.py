@@ -17,7 +17,7 @@ from topology.sinks.archived import PageQuery
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway
 from web.problem import unknown
-from web.reading import AnyCandle, Reading
+from web.store import AnyCandle, Store
 
 BLOCK = 20_000
 """Shorter candles that are read at a time: more than any candle can have of 5 s."""
@@ -83,7 +83,7 @@ async def resampled_page(gateway: Gateway, instrument: str, timeframe_s: int, pa
             return Page(found[: wanted.limit], more=not ended)
 
 
-async def _closed_until(reading: Reading, parts: Sequence[AnyCandle], lateness_ms: int) -> int:
+async def _closed_until(reading: Store, parts: Sequence[AnyCandle], lateness_ms: int) -> int:
     """Return the time up to which all shorter candles have closed, in milliseconds."""
     if not parts:
         return 0

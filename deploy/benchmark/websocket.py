@@ -33,7 +33,7 @@ from web.live.redis_link import RedisLink
 from web.live.socket import Sockets
 from web.live.subscriptions import Subscriptions
 from web.outside import Reloaded, Standing
-from web.reading import Reading
+from web.store import Store
 
 TOKENS = [str(number) for number in range(1, 6)]
 CHANNELS = [f"pub:candle:60s:NSE:{token}" for token in TOKENS]
@@ -172,7 +172,7 @@ def _memory_kb(pid: int) -> int:
 async def _gateway(redis_port: int, port: int) -> None:
     """Serve a gateway, as the role does."""
     client = connect(LOOPBACK, redis_port, db=0)
-    reading = Reading(MirrorReader(client), ArchiveReader(Path("/nonexistent/candles.db")))
+    reading = Store(MirrorReader(client), ArchiveReader(Path("/nonexistent/candles.db")))
     log = _Log(from_settings(Settings.from_env({})))
     gateway = Gateway(simulated=True, reading=reading, log=log, names=None, now_ms=now_ms)  # type: ignore[arg-type]
     hub = Hub(gateway, SYSTEM)

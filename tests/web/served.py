@@ -37,8 +37,8 @@ from web.gateway import Gateway
 from web.guard import Access, Rates, guard
 from web.outside import Info, Reloaded, Standing
 from web.problem import invalid
-from web.reading import Reading
 from web.rest import ENDPOINTS
+from web.store import Store
 
 NIFTY, STOCK = "NSE:99926000", "BSE:500325"
 DAYS = (date(2022, 11, 21), date(2022, 11, 22))  # a Monday and a Tuesday
@@ -200,7 +200,7 @@ async def asked(
     stores: Stores, log: FixedLog | None = None, *, now_ms: Callable[[], int] = lambda: NOW_MS, **options: Any
 ) -> AsyncIterator[Client]:
     """Serve a gateway before stores, and yield a client of it."""
-    reading = Reading(MirrorReader(stores.client), ArchiveReader(stores.path))
+    reading = Store(MirrorReader(stores.client), ArchiveReader(stores.path))
     gateway = Gateway(simulated=False, reading=reading, log=log or FixedLog(), names=SomeNames(), now_ms=now_ms)
     async with Served(gateway, **options) as served, aiohttp.ClientSession() as session:
         yield Client(session, f"http://{LOOPBACK}:{served.port}")

@@ -33,8 +33,8 @@ from web.live.hub import Hub
 from web.live.redis_link import RedisLink
 from web.live.socket import Sockets
 from web.live.subscriptions import Subscriptions
-from web.reading import Reading
 from web.rest import ENDPOINTS
+from web.store import Store
 from web.token import token
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class GatewayRole:
         followed = FollowedLog(settings, log)
         self._gateway = Gateway(
             simulated=settings.namespace == SIM,
-            reading=Reading(MirrorReader(self._client), ArchiveReader(settings.sqlite_path)),
+            reading=Store(MirrorReader(self._client), ArchiveReader(settings.sqlite_path)),
             log=followed,
             names=MasterNames(settings.namespace_dir / FILE_NAME),
             now_ms=now_ms,

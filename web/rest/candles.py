@@ -13,9 +13,9 @@ from topology.sinks.values import GapJson
 from web.endpoint import Paged, get
 from web.flat_candles import with_flat_candles
 from web.gateway import Gateway
-from web.reading import AnyCandle
 from web.resampling import Page, page_of
 from web.rest.queries import FAR_S, Exchange, Limit, Time, Timeframe, Token, seconds
+from web.store import AnyCandle
 
 _FAR_MS = FAR_S * 1000
 

@@ -10,10 +10,10 @@ from topology.sinks.archived import PageQuery
 from topology.sinks.values import IndicatorJson, TickJson, split
 from web.endpoint import get
 from web.gateway import Gateway
-from web.reading import AnyCandle
 from web.resampling import page_of
 from web.rest.indicators import Name, known_name, require_computed
 from web.rest.queries import FAR_S, Exchange, Limit, Time, Timeframe, Token, seconds
+from web.store import AnyCandle
 
 _TICK = msgspec.json.Decoder(TickJson).decode
 

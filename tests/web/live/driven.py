@@ -47,7 +47,7 @@ from web.live.hub import Hub
 from web.live.redis_link import RedisLink
 from web.live.socket import Sockets
 from web.live.subscriptions import Subscriptions
-from web.reading import Reading
+from web.store import Store
 
 OPEN_MS = indian_ms(DAYS[0], "09:15:00")
 CANDLES_60 = f"pub:candle:60s:{NIFTY}"
@@ -232,7 +232,7 @@ class Served:
 
     def __init__(self, redis: int, path: Path, *, log: FixedLog | None = None, clock: Any = SYSTEM) -> None:
         self.client = connect(LOOPBACK, redis, db=0)
-        reading = Reading(MirrorReader(self.client), ArchiveReader(path))
+        reading = Store(MirrorReader(self.client), ArchiveReader(path))
         self.log = log or FixedLog()
         self.gateway = Gateway(simulated=True, reading=reading, log=self.log, names=SomeNames(), now_ms=clock.now_ms)
         self.hub = Hub(self.gateway, clock)

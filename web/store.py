@@ -24,7 +24,7 @@ _CANDLE = msgspec.json.Decoder(CandleJson).decode
 _VALUE = msgspec.json.Decoder(IndicatorJson).decode
 
 
-class Reading:
+class Store:
     """Pages of closed candles and confirmed values, the newest first, without a seam between the two or a duplicate.
 
     Where both have a row the archive's stands, since it may have been corrected. Either may be away, as long as the

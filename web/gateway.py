@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from topology.market.calendar import Calendar
 from topology.market.instruments import Instrument, InstrumentError, default_class
 from topology.sinks.cursor import SinkError
-from web.outside import LogView, Names
+from web.ports import LogView, Names
 from web.problem import invalid, unavailable, unknown
 from web.store import Store
 

@@ -11,7 +11,7 @@ from faust.web import Request, Response, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 
-class Health(msgspec.Struct, frozen=True):
+class RoleHealth(msgspec.Struct, frozen=True):
     """What a role says of itself. It is well when it runs and no reader with lag stands still."""
 
     role: str
@@ -25,7 +25,7 @@ class Health(msgspec.Struct, frozen=True):
         return self.state == "running"
 
 
-class GatewayHealth(Health, frozen=True, kw_only=True):
+class GatewayHealth(RoleHealth, frozen=True, kw_only=True):
     """What a gateway says beside that, to the clients of the system that it replaces. ``ts`` is in milliseconds."""
 
     status: str
@@ -35,7 +35,7 @@ class GatewayHealth(Health, frozen=True, kw_only=True):
     ts: int
 
 
-def add(app: faust.App, health: Callable[[], Health]) -> None:
+def add(app: faust.App, health: Callable[[], RoleHealth]) -> None:
     """Serve both pages. ``health`` is asked for each request: it also sets the gauges that `/metrics` shows."""
 
     @app.page("/health")

@@ -14,14 +14,14 @@ from web.problem import Problem, invalid
 KEPT_S = 30 * 86_400
 
 
-class Session(msgspec.Struct):
+class SessionStatus(msgspec.Struct):
     """Whether reading takes the token here (changes always do), and whether this client holds it."""
 
     required: bool
     authorized: bool
 
 
-class Given(msgspec.Struct):
+class GivenToken(msgspec.Struct):
     """The token, as `topology gateway token` shows it."""
 
     token: str
@@ -35,7 +35,7 @@ def serve(application: Application, access: Access) -> None:
 
     async def begin(request: Request) -> Response:
         try:
-            given = msgspec.json.decode(await request.read(), type=Given).token.strip()
+            given = msgspec.json.decode(await request.read(), type=GivenToken).token.strip()
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise invalid(f"the body is wrong: {error}") from None
         if not access.holds(given):
@@ -58,7 +58,7 @@ def serve(application: Application, access: Access) -> None:
 
 def _told(access: Access, *, authorized: bool) -> Response:
     return Response(
-        body=msgspec.json.encode(Session(access.public, authorized)),
+        body=msgspec.json.encode(SessionStatus(access.public, authorized)),
         content_type="application/json",
         headers={"Cache-Control": "no-store"},
     )

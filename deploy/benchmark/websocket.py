@@ -32,7 +32,7 @@ from web.live.metrics import BYTES, DROPS, PUSHES
 from web.live.redis_link import RedisLink
 from web.live.socket import Sockets
 from web.live.subscriptions import Subscriptions
-from web.outside import Reloaded, Standing
+from web.ports import Reloaded, Standing
 from web.store import Store
 
 TOKENS = [str(number) for number in range(1, 6)]

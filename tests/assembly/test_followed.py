@@ -16,7 +16,7 @@ from topology.embedded import Kafka
 from topology.log.frames import Backfill
 from topology.market.history import History
 from topology.settings import Settings
-from web.outside import Reloaded
+from web.ports import Reloaded
 from web.problem import Problem
 
 

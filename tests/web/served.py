@@ -35,7 +35,7 @@ from topology.sinks.streams import StreamCommands
 from web import pages, session, views
 from web.gateway import Gateway
 from web.guard import Access, Rates, guard
-from web.outside import Info, Reloaded, Standing
+from web.ports import Info, Reloaded, Standing
 from web.problem import invalid
 from web.rest import ENDPOINTS
 from web.store import Store

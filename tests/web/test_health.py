@@ -27,7 +27,7 @@ from topology.configuration import from_settings
 from topology.embedded import Kafka, free_port, guard
 from topology.settings import LIVE, SIM, Settings
 from web import health
-from web.health import Health
+from web.health import RoleHealth
 
 PARTITIONS = 2
 WORKER = (sys.executable, "-m", "faust", "-A", "topology", "worker")
@@ -56,7 +56,7 @@ class Pages:
 @pytest.mark.parametrize(("state", "status"), [("running", 200), ("recovering", 503), ("standing still", 503)])
 async def test_a_role_that_is_not_well_says_so_with_its_status(state: str, status: int) -> None:
     pages = Pages()
-    health.add(pages, lambda: Health("pipeline", state, "log", [LINE]))  # type: ignore[arg-type]
+    health.add(pages, lambda: RoleHealth("pipeline", state, "log", [LINE]))  # type: ignore[arg-type]
     answered, told = await pages.get("/health")
     assert answered == status
     assert told == {
@@ -68,7 +68,7 @@ async def test_a_role_that_is_not_well_says_so_with_its_status(state: str, statu
 async def test_metrics_are_those_of_this_moment() -> None:
     pages = Pages()
     asked: list[str] = []
-    health.add(pages, lambda: asked.append("now") or Health("feed", "running", "log", []))  # type: ignore[arg-type, func-returns-value]
+    health.add(pages, lambda: asked.append("now") or RoleHealth("feed", "running", "log", []))  # type: ignore[arg-type, func-returns-value]
     content_type, text = await pages.get("/metrics")
     assert asked == ["now"]
     assert content_type == "text/plain"

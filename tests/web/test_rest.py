@@ -18,7 +18,7 @@ from tests.reference.brute_force import indian_ms
 from tests.web.served import CONFIGURATION, DAYS, NIFTY, NOW_MS, STOCK, TOKEN, Client, FixedLog, Stores, asked, two_days
 from topology.log.lag import TopicLag
 from topology.market.calendar import Calendar
-from web.outside import Standing
+from web.ports import Standing
 from web.rest import ENDPOINTS
 from web.rest.market import label, status_at
 

@@ -24,7 +24,7 @@ from topology.logs import logging_config
 from topology.market import CalendarError
 from topology.settings import Address, Settings
 from topology.topics import MAX_RECORD_BYTES
-from web.health import Health
+from web.health import RoleHealth
 
 logger = logging.getLogger(__name__)
 
@@ -144,13 +144,13 @@ def _end_if_failed(task: asyncio.Task[None]) -> None:
         end_process(str(error) or repr(error))
 
 
-def health_of(app: RoleApp, log: str, readers: list[Progress]) -> Health:
+def health_of(app: RoleApp, log: str, readers: list[Progress]) -> RoleHealth:
     """Return the health of a role that reads the log: not well while it recovers or a reader stands still."""
     if app.rebalancing or not log:
         state = "recovering"
     else:
         state = "standing still" if any(line.still for line in readers) else "running"
-    return Health(app.settings.role, state, log, readers)
+    return RoleHealth(app.settings.role, state, log, readers)
 
 
 def new_app(settings: Settings) -> RoleApp:

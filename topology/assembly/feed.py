@@ -192,13 +192,13 @@ class FeedRole:
         except CalendarError as error:
             logger.warning("command %d is not followed: %s", command.id, error)
 
-    def _health(self) -> health.Health:
+    def _health(self) -> health.RoleHealth:
         clock_ms = 0 if self._writer is None else self._writer.clock_ms
         running = SYSTEM.now_ms() - clock_ms < 5000
         line = Progress("feed", -1, None if self._writer is None else self._writer.frames, 0, clock_ms, not running)
         for what, count in (self._feed.counted() if self._feed is not None else {}).items():
             PACKETS.labels(what).set(count)
-        return health.Health("feed", "running" if running else "standing still", self._log, [line])
+        return health.RoleHealth("feed", "running" if running else "standing still", self._log, [line])
 
 
 def _delivered(received_ms: int) -> None:

@@ -20,14 +20,14 @@ from topology.market import CalendarError
 from topology.reload import reload
 from topology.settings import Settings
 from topology.sinks.past import ArchiveHistory
-from web.outside import Reloaded, Standing
+from web.ports import Reloaded, Standing
 from web.problem import invalid, unavailable
 
 FRESH_S = 1.0
 
 
 class FollowedLog:
-    """Implements `web.outside.LogView`. Asked often, it asks the broker and the sinks once a second."""
+    """Implements `web.ports.LogView`. Asked often, it asks the broker and the sinks once a second."""
 
     def __init__(self, settings: Settings, log: topics.Log) -> None:
         self._settings, self._log = settings, log

@@ -10,11 +10,11 @@ from pathlib import Path
 from topology.feeds import FeedError
 from topology.feeds.angel.listings import Listings
 from topology.market.instruments import Instrument, default_class
-from web.outside import Info
+from web.ports import Info
 
 
 class MasterNames:
-    """Implements `web.outside.Names` with the last good copy of the master at ``path``; a newer one is noticed."""
+    """Implements `web.ports.Names` with the last good copy of the master at ``path``; a newer one is noticed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -70,6 +70,6 @@ class PipelineRole:
             if tp.topic in self._runners:
                 self._runners[tp.topic].drop(tp.partition)
 
-    def _health(self) -> health.Health:
+    def _health(self) -> health.RoleHealth:
         readers = [line for runner in self._runners.values() for line in runner.metrics.progress()]
         return health_of(self._app, self._log, readers)

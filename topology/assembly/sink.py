@@ -85,6 +85,6 @@ class SinkRole(ABC):
         for tp in revoked:
             self._runner.drop(tp)
 
-    def _health(self) -> health.Health:
+    def _health(self) -> health.RoleHealth:
         readers = [line for metrics in self._runner.metrics.values() for line in metrics.progress()]
         return health_of(self._app, self._log, readers)

@@ -14,7 +14,7 @@ from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
 from web.gateway import Gateway
 from web.live.channel import NOWHERE, Channel, ConfirmedMessage, key
 from web.live.channel_name import MessageHeader, message_header
-from web.outside import Clock
+from web.ports import Clock
 from web.resampling import resampled_page
 
 MOST_MISSED = 5_000

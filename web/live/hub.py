@@ -16,7 +16,7 @@ from web.live.channel import Channel, ConfirmedMessage, Listener, Message, Posit
 from web.live.channel_name import MessageHeader, message_header
 from web.live.client import GOES_AWAY, Client
 from web.live.metrics import CLIENTS
-from web.outside import Clock
+from web.ports import Clock
 from web.rest.indicators import ACTIVE_KEY
 
 logger = logging.getLogger(__name__)

@@ -62,7 +62,7 @@ class MarketStatus(msgspec.Struct):
     now_ms: int
 
 
-class Ticks(msgspec.Struct):
+class TickCounts(msgspec.Struct):
     """What became of the ticks of this log, as the archive has counted them; and how many came in the last seconds.
 
     ``per_s`` is None until it is known. ``gaps`` are frames that could not be used.
@@ -82,7 +82,7 @@ class Pipeline(msgspec.Struct):
     log: str
     clock_ms: int | None
     stages: list[TopicLag]
-    ticks: Ticks
+    ticks: TickCounts
     redis: str
     sqlite: str
 
@@ -138,13 +138,13 @@ async def pipeline(gateway: Gateway) -> Pipeline:
     )
 
 
-async def _ticks(gateway: Gateway) -> Ticks:
+async def _ticks(gateway: Gateway) -> TickCounts:
     try:
         found = await asyncio.to_thread(gateway.reading.archive.counts)
     except SinkError:
         found = Counts()  # the archive's problem is told beside it
     accepted = found.accepted
-    return Ticks(gateway.rate.of(accepted), accepted, found.late, found.out_of_session, found.gaps)
+    return TickCounts(gateway.rate.of(accepted), accepted, found.late, found.out_of_session, found.gaps)
 
 
 def offered(gateway: Gateway) -> list[int]:

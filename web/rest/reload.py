@@ -8,7 +8,7 @@ import msgspec
 
 from web.endpoint import post
 from web.gateway import Gateway
-from web.outside import Reloaded
+from web.ports import Reloaded
 
 MOST = 200  # timeframes, and indicators of one of them: more than anybody can look at
 

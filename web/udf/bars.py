@@ -12,7 +12,7 @@ from topology.sinks.archived import PageQuery
 from topology.sinks.values import CandleJson, TickJson
 from web.endpoint import Text, get
 from web.gateway import Gateway
-from web.outside import Info
+from web.ports import Info
 from web.problem import Problem, unknown
 from web.resampling import page_of
 from web.rest.market import offered
@@ -66,7 +66,7 @@ class Quotes(msgspec.Struct):
     d: list[dict[str, Any]]
 
 
-class Marks(msgspec.Struct, rename={"label_font_color": "labelFontColor", "min_size": "minSize"}):
+class BarMarks(msgspec.Struct, rename={"label_font_color": "labelFontColor", "min_size": "minSize"}):
     """Marks on candles, by column."""
 
     id: list[int]
@@ -111,11 +111,11 @@ async def history(gateway: Gateway, query: BarsQuery) -> Bars:
 
 
 @get("/udf/marks", example="symbol=NSE:99926000&resolution=1&from=0&to=4000000000")
-async def marks(gateway: Gateway, query: BarsQuery) -> Marks:
+async def marks(gateway: Gateway, query: BarsQuery) -> BarMarks:
     """Return a mark for each candle that a gap of the feed has touched, or that the broker's history has corrected."""
     _, _, rows = await _bars(gateway, query)
     told = [(_time(row), mark) for row in rows if (mark := _mark(row)) is not None]
-    return Marks(
+    return BarMarks(
         id=[at for at, _ in told],
         time=[at for at, _ in told],
         color=[mark.color for _, mark in told],

@@ -12,7 +12,7 @@ from topology.market.calendar import IST, Calendar, Session, indian_day
 from topology.market.instruments import price_divisor
 from web.endpoint import get
 from web.gateway import Gateway
-from web.outside import Info
+from web.ports import Info
 from web.problem import unknown
 from web.rest.market import offered
 

@@ -21,8 +21,8 @@ from benchmark.rest import asking
 from benchmark.rig import BenchError, Rig
 from benchmark.screen import showing
 from benchmark.websocket import pushing
+from topology.clock import now_ms
 from topology.embedded import EmbeddedError
-from topology.feeds.clock import now_ms
 from topology.log.frames import Configure
 from topology.settings import SIM, Settings
 

@@ -9,10 +9,10 @@ from itertools import islice
 
 import msgspec
 
+from topology.clock import now_ms
 from topology.feeds.angel.client import SocketClient
 from topology.feeds.angel.packets import MODES, pack, parse, parse_all
 from topology.feeds.angel.translator import Translator
-from topology.feeds.clock import now_ms
 from topology.market import Calendar
 from topology.market.calendar import indian_day
 from topology.settings import SIM, Settings

@@ -16,7 +16,7 @@ from benchmark.limits import Limits, limits
 from benchmark.load import Batch, Market
 from benchmark.rig import Rig
 from topology import topics
-from topology.feeds.clock import now_ms
+from topology.clock import now_ms
 from topology.feeds.writer import TickLogWriter
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 

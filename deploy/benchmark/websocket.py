@@ -15,10 +15,10 @@ import msgspec
 from aiohttp.web import Application, AppRunner, TCPSite
 from redis.asyncio import Redis
 
+from topology.clock import SYSTEM, now_ms
 from topology.configuration import from_settings
 from topology.embedded import Valkey, free_port
 from topology.embedded.loopback import LOOPBACK
-from topology.feeds.clock import SYSTEM, now_ms
 from topology.log.frames import Configure
 from topology.settings import Settings
 from topology.sinks.archived import ArchiveReader

@@ -21,10 +21,10 @@ from tests.feeds.angel.masters import LISTED, keep
 from topology import topics
 from topology.assembly import build, feed
 from topology.assembly.feed import SUBSCRIBED_NAME, _subscriptions
+from topology.clock import Clock, now_ms
 from topology.configuration import from_settings
 from topology.feeds import FeedError
 from topology.feeds.angel.listings import FILE_NAME
-from topology.feeds.clock import Clock, now_ms
 from topology.log.frames import BACKFILL, WARMUP, Backfill, Configure, TickFrame, Warmup, encode
 from topology.log.position import partition_of
 from topology.market import Candle, SecondCandles

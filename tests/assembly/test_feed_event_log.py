@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from topology.assembly.feed_event_log import FeedEventLog
-from topology.feeds.clock import Clock
+from topology.clock import Clock
 from topology.log.frames import FeedEvent
 from topology.notifiers import Kind, Notice
 

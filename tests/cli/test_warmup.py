@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from tests.cli.conftest import CommandLine, WrittenLog
 from topology import topics
 from topology.cli import warmup
-from topology.feeds.clock import now_ms
+from topology.clock import now_ms
 from topology.log.frames import COMMANDS, FEED_EVENTS, VERSION, WARMUP, FeedEvent, Warmup, encode
 from topology.settings import Settings
 

@@ -19,6 +19,7 @@ from topology.cli.doctor import Diagnosis
 from topology.cli.main import FAILED, INTERRUPTED, PIPE_CLOSED
 from topology.cli.main import main as command_line
 from topology.cli.run import STRICT, Outcome
+from topology.clock import SYSTEM, Clock
 from topology.configuration import from_settings as configuration_of
 from topology.embedded import Kafka, Valkey, free_port
 from topology.feeds import FrameContent
@@ -26,7 +27,6 @@ from topology.feeds.angel.backfill_queue import BackfillQueue, BackfillRequest
 from topology.feeds.angel.listing import Listing
 from topology.feeds.angel.listings import write as write_listings
 from topology.feeds.angel.refusals import Refusals
-from topology.feeds.clock import SYSTEM, Clock
 from topology.feeds.writer import TickLogWriter
 from topology.log.candle_stage import CandlesCore
 from topology.log.closes_buffer import ClosesState

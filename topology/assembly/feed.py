@@ -20,6 +20,7 @@ from agents.stage_wiring import attach
 from topology import topics, upstream
 from topology.assembly.base import BackgroundTasks, RoleApp
 from topology.assembly.feed_event_log import FeedEventLog
+from topology.clock import SYSTEM, Clock
 from topology.feeds import FeedError
 from topology.feeds import subscriptions as subscribing
 from topology.feeds.angel.backfill_queue import BackfillQueue
@@ -31,7 +32,6 @@ from topology.feeds.angel.master import last_copy, update
 from topology.feeds.angel.rate_limits import RateLimits
 from topology.feeds.angel.refusals import Refusals
 from topology.feeds.angel.translator import OLD_MS
-from topology.feeds.clock import SYSTEM, Clock
 from topology.feeds.live import LiveFeed
 from topology.feeds.writer import StaleSourceError, TickLogWriter
 from topology.log.frames import COMMANDS, Backfill, Warmup

@@ -8,8 +8,8 @@ from typing import NoReturn, Unpack
 
 from prometheus_client import Counter
 
+from topology.clock import Clock
 from topology.feeds.angel.connection_group import About
-from topology.feeds.clock import Clock
 from topology.feeds.writer import TickLogWriter
 from topology.log.frames import VERSION, FeedEvent
 from topology.notifiers import Kind, Notice, Notifications

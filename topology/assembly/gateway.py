@@ -17,9 +17,9 @@ from topology.assembly.base import BackgroundTasks, RoleApp
 from topology.assembly.events import follow_events
 from topology.assembly.followed import FollowedLog
 from topology.assembly.names import MasterNames
+from topology.clock import SYSTEM, now_ms
 from topology.embedded.loopback import free_port
 from topology.feeds.angel.listings import FILE_NAME
-from topology.feeds.clock import SYSTEM, now_ms
 from topology.settings import SIM, Settings
 from topology.sinks.archived import ArchiveReader
 from topology.sinks.mirrored import MirrorReader

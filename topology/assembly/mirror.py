@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from agents.process_guard import REFUSED, end_process
 from topology import topics
 from topology.assembly.sink import SinkRole
-from topology.feeds.clock import SYSTEM
+from topology.clock import SYSTEM
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.settings import SIM
 from topology.sinks.breaker import Breaker

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from topology.feeds.clock import now_ms
+from topology.clock import now_ms
 from topology.feeds.files import scan
 from topology.market import Calendar, InstrumentError, Tick
 from topology.market.calendar import indian_day

@@ -10,9 +10,9 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from topology import standing, topics
+from topology.clock import now_ms
 from topology.feeds.angel.listings import FILE_NAME
 from topology.feeds.angel.symbols import resolve_at
-from topology.feeds.clock import now_ms
 from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent, Warmup
 from topology.market.calendar import IST
 from topology.settings import Settings

@@ -18,8 +18,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import RecordMetadata
 
 from topology import topics
+from topology.clock import now_ms
 from topology.feeds import FrameContent
-from topology.feeds.clock import now_ms
 from topology.log.frames import (
     FEED_EVENTS,
     TICK_FRAME,

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.feeds.angel.played import NSE, HandClock
+from topology.clock import Clock
 from topology.feeds.angel.backfill_queue import BackfillQueue
 from topology.feeds.angel.backfiller import Backfiller
-from topology.feeds.clock import Clock
 from topology.log.frames import Configure, Warmup
 from topology.market import Calendar, Candle, Gap, Instrument
 from topology.market.calendar import IST

@@ -16,8 +16,8 @@ from aiohttp.web import Application, AppRunner, TCPSite
 from tests.log.stage_chain import LOG, RUN
 from tests.reference.brute_force import indian_ms
 from tests.web.served import DAYS, NIFTY, STOCK, FixedLog, SomeNames
+from topology.clock import SYSTEM
 from topology.embedded.loopback import LOOPBACK, free_port
-from topology.feeds.clock import SYSTEM
 from topology.log.frames import (
     CANDLES,
     INDICATORS,

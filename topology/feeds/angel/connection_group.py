@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol, TypedDict, Unpack
 
+from topology.clock import Clock
 from topology.feeds.angel.broker_socket import RawPacket
 from topology.feeds.angel.feed_connection import DEAD, SILENT, Wanted
 from topology.feeds.angel.packets import HEAD, Fields, PacketError, parse_all
 from topology.feeds.angel.source_selector import LAG_MS, LATE, SourceSelector
 from topology.feeds.angel.suspect_spans import SuspectSpans
 from topology.feeds.angel.translator import Translator
-from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
 from topology.market.gaps import Baseline, Gap
 from topology.market.quotes import Quote

@@ -10,6 +10,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from topology.clock import Clock
 from topology.feeds.angel.answers import TokenDeadError
 from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.broker_socket import BrokerSocket
@@ -19,7 +20,6 @@ from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.angel.login import BrokerLogin
 from topology.feeds.angel.rate_limits import RateLimits
 from topology.feeds.angel.refusals import Refusals
-from topology.feeds.clock import Clock
 from topology.feeds.live import LiveFeed
 from topology.market.calendar import Calendar
 from topology.market.instrument_candles import LONG_AGO

@@ -196,7 +196,7 @@ class _Tail:
         """Read what is written from now on."""
         rig = self._rig
         async with topics.consumer(rig.bootstrap) as reader:
-            reader._fetcher._prefetch_backoff = 0  # as our own consumers have it: see topology/upstream.py
+            reader._fetcher._prefetch_backoff = 0  # as our own consumers have it: see topology/faust_fixes.py
             places = [TopicPartition(rig.log.topic(TICKS), partition) for partition in range(rig.partitions)]
             reader.assign(places)
             await reader.seek_to_end(*places)

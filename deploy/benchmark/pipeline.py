@@ -143,7 +143,7 @@ class _Clock:
         rig = self._rig
         stages = {rig.log.topic(stage): stage for stage in DERIVED}
         async with topics.consumer(rig.bootstrap) as reader:
-            reader._fetcher._prefetch_backoff = 0  # as our own consumers have it: see topology/upstream.py
+            reader._fetcher._prefetch_backoff = 0  # as our own consumers have it: see topology/faust_fixes.py
             places = [TopicPartition(topic, partition) for topic in stages for partition in range(rig.partitions)]
             reader.assign(places)
             await reader.seek_to_end(*places)

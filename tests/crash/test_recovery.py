@@ -17,9 +17,9 @@ from faust.tables.recovery import Recovery
 
 from tests.crash.cluster import Cluster, Feed, altered
 from tests.run.archived import read_archive
+from topology.faust_fixes import _stop_flow_first
 from topology.feeds import TickBatch
 from topology.feeds.writer import TickLogWriter
-from topology.upstream import _stop_flow_first
 
 CAUGHT = 99
 SEEKS_WHILE_RECORDS_FLOW = f"""
@@ -33,8 +33,8 @@ async def perform_seek(self):
 Consumer.perform_seek = perform_seek
 """
 WITHOUT_THE_FIX = """
-import topology.upstream
-topology.upstream._stop_flow_first = lambda original: original
+import topology.faust_fixes
+topology.faust_fixes._stop_flow_first = lambda original: original
 """
 
 

@@ -28,6 +28,7 @@ from topology.feeds.angel.listing import Listing
 from topology.feeds.angel.listings import write as write_listings
 from topology.feeds.angel.refusals import Refusals
 from topology.feeds.writer import TickLogWriter
+from topology.json_logging import JsonLines
 from topology.log.candle_stage import CandlesCore
 from topology.log.closes_buffer import ClosesState
 from topology.log.frames import (
@@ -49,7 +50,6 @@ from topology.log.frames import (
 from topology.log.indicator_stage import IndicatorSeriesState as ClosesOfSeries
 from topology.log.position import partition_of
 from topology.log.stage import StageState
-from topology.logs import JsonLines
 from topology.market.candle import Candle
 from topology.market.forming_candle import FormingCandle
 from topology.market.gaps import Baseline, Gap

@@ -20,7 +20,7 @@ from topology import topics
 from topology.configuration import differences, from_settings
 from topology.embedded.loopback import free_port
 from topology.feeds import FeedError
-from topology.logs import logging_config
+from topology.json_logging import logging_config
 from topology.market import CalendarError
 from topology.settings import Address, Settings
 from topology.topics import MAX_RECORD_BYTES

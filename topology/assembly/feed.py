@@ -17,7 +17,7 @@ from prometheus_client import Gauge, Histogram
 from agents.metrics import Progress
 from agents.process_guard import REFUSED, end_process
 from agents.stage_wiring import attach
-from topology import topics, upstream
+from topology import faust_fixes, topics
 from topology.assembly.base import BackgroundTasks, RoleApp
 from topology.assembly.feed_event_log import FeedEventLog
 from topology.clock import SYSTEM, Clock
@@ -70,7 +70,7 @@ class FeedRole:
         commands = topics.topic(settings.namespace, COMMANDS)
 
         attach(app, "feed", [commands], self._copy)
-        upstream.install(app, {commands: self._copied})
+        faust_fixes.install(app, {commands: self._copied})
         health.add(app, self._health)
 
     async def start(self, log: topics.Log) -> None:

@@ -10,7 +10,7 @@ from agents import pipeline
 from agents.frame_producer import FrameProducer
 from agents.stage_runner import StageRunner
 from agents.stage_wiring import StageWiring
-from topology import topics, upstream
+from topology import faust_fixes, topics
 from topology.assembly.base import BackgroundTasks, RoleApp, health_of
 from topology.log.frames import CANDLES, TICKS, TIMEFRAMES
 from topology.settings import Settings
@@ -39,7 +39,7 @@ class PipelineRole:
             worker.topic(CANDLES): pipeline.timeframes(worker),
             worker.topic(TIMEFRAMES): pipeline.indicators(worker),
         }
-        upstream.install(app, dict.fromkeys(self._runners, self._open))
+        faust_fixes.install(app, dict.fromkeys(self._runners, self._open))
         app.on_partitions_revoked.connect(self._revoked)  # type: ignore[arg-type] # its type hides the arguments
         health.add(app, self._health)
 
@@ -50,7 +50,7 @@ class PipelineRole:
             runner.log = self._log
         await self._producer.start()
         watching = (runner.watch() for runner in self._runners.values())
-        self._background.start([upstream.watch_recovery(self._app), *watching])
+        self._background.start([faust_fixes.watch_recovery(self._app), *watching])
 
     async def close(self) -> None:
         """Save every partition."""

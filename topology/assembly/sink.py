@@ -10,7 +10,7 @@ from faust.types import TP
 
 from agents.sink_runner import SinkRunner
 from agents.stage_wiring import attach, records_behind
-from topology import topics, upstream
+from topology import faust_fixes, topics
 from topology.assembly.base import BackgroundTasks, RoleApp, health_of
 from topology.settings import Settings
 from topology.sinks.cursor import SinkCursor, Source, StoredFrame
@@ -39,7 +39,7 @@ class SinkRole(ABC):
             batch_s=self.batch_s,
         )
         attach(app, self.name, map(self._topic, self.stages), self._runner.take)
-        upstream.install(app, {self._topic(stage): self._runner.open for stage in self.stages})
+        faust_fixes.install(app, {self._topic(stage): self._runner.open for stage in self.stages})
         app.on_partitions_revoked.connect(self._revoked)  # type: ignore[arg-type] # its type hides the arguments
         health.add(app, self._health)
 

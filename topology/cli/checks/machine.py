@@ -14,9 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from topology.cli.checks import CONNECT_S, Finding, bad, ok, warn
+from topology.faust_fixes import KNOWN_FAUST
 from topology.feeds.angel import KNOWN_SMARTAPI
 from topology.settings import SIM, Address, Settings
-from topology.upstream import KNOWN_FAUST
 
 DISK, PORTS, VERSIONS = "disk", "ports", "versions"
 GB = 1_000_000_000

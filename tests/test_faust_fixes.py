@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 import faust
 import pytest
 
-from topology import upstream
+from topology import faust_fixes
 
-PATIENCE_S = upstream.RECOVERY_SILENCE_S
+PATIENCE_S = faust_fixes.RECOVERY_SILENCE_S
 
 
 class Ended(Exception):
@@ -43,10 +43,10 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         def end(reason: str) -> NoReturn:
             raise Ended(reason)
 
-        monkeypatch.setattr(upstream, "asyncio", SimpleNamespace(sleep=sleep))
-        monkeypatch.setattr(upstream, "time", SimpleNamespace(monotonic=lambda: now[0]))
-        monkeypatch.setattr(upstream, "end_process", end)
-        await upstream.watch_recovery(SimpleNamespace(tables=SimpleNamespace(recovery=recovery)))  # type: ignore[arg-type]
+        monkeypatch.setattr(faust_fixes, "asyncio", SimpleNamespace(sleep=sleep))
+        monkeypatch.setattr(faust_fixes, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(faust_fixes, "end_process", end)
+        await faust_fixes.watch_recovery(SimpleNamespace(tables=SimpleNamespace(recovery=recovery)))  # type: ignore[arg-type]
 
     return watch
 
@@ -75,4 +75,4 @@ async def test_a_worker_that_is_not_recovering_is_left_alone(watched: Callable[.
 def test_a_version_of_faust_that_nobody_has_looked_at_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faust, "__version__", "0.16.0")
     with pytest.raises(RuntimeError, match=r"Faust 0\.16\.0 is not known here \(known: 0\.15\.3\): install"):
-        upstream.install(SimpleNamespace(), {})  # type: ignore[arg-type]
+        faust_fixes.install(SimpleNamespace(), {})  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ def install(app: faust.App, used: dict[str, UsedOffset]) -> None:
     if faust.__version__ not in KNOWN_FAUST:
         raise RuntimeError(
             f"Faust {faust.__version__} is not known here (known: {', '.join(sorted(KNOWN_FAUST))}): install the "
-            "version in deploy/requirements.lock, or check topology/upstream.py against the new one"
+            "version in deploy/requirements.lock, or check topology/faust_fixes.py against the new one"
         )
     app.used_offsets = used  # type: ignore[attr-defined] # the patched consumer finds it here
     _patch(Recovery, "on_recovery_completed", _stop_flow_first)

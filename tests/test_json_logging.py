@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.logs import JsonLines, logging_config
+from topology.json_logging import JsonLines, logging_config
 from topology.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ def logged(level: str, code: str) -> list[dict[str, Any]]:
     """Log from a process of its own, where Faust has nothing to say in how."""
     script = f"""
 import logging, logging.config
-from topology.logs import logging_config
+from topology.json_logging import logging_config
 from topology.settings import Settings
 logging.config.dictConfig(logging_config(Settings.from_env({{"LOG_LEVEL": {level!r}, "TOPOLOGY_ROLE": "feed"}})))
 {code}

@@ -18,10 +18,10 @@ from aiokafka import TopicPartition
 from tests.reference.brute_force import indian_ms
 from tests.reference.generated import MONDAY
 from topology import reload as reloading
-from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka
 from topology.feeds.writer import TickLogWriter
+from topology.kafka import topics
 from topology.log.candle_stage import CandleStage
 from topology.log.configuration_diff import ConfigurationError
 from topology.log.frames import (

@@ -14,7 +14,7 @@ A tick's way, file by file:
 
     topology/simulator/ the broker, played: what the feed is tested against
 
-`topology/settings.py` reads the environment, `topology/topics.py` knows the topics on the broker,
+`topology/settings.py` reads the environment, `topology/kafka/topics.py` knows the topics on the broker,
 `topology/faust_fixes.py` corrects Faust, `topology/assembly/` builds the app of a role, `topology/cli/` holds the
 commands. `topology/reload.py` changes what a log computes while everything runs.
 

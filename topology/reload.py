@@ -11,10 +11,10 @@ import msgspec
 from aiokafka import TopicPartition
 
 from tables.state import CandlesRow, changelog_of
-from topology import topics
 from topology.feeds.angel.listings import FILE_NAME, Listings
 from topology.feeds.subscriptions import named
 from topology.indicators import KEPT_CLOSES
+from topology.kafka import topics
 from topology.log.candle_stage import check_configuration
 from topology.log.configuration_diff import configuration_diff, requested_configuration
 from topology.log.frames import Backfill, Configure

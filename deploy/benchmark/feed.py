@@ -23,10 +23,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmark.pipeline import Quantiles, quantiles
 from benchmark.rig import FAUST, POLL_S, STARTS_WITHIN_S, BenchError, Process, Rig
-from topology import topics
 from topology.clock import now_ms
 from topology.configuration import from_settings
 from topology.embedded import free_port
+from topology.kafka import topics
 from topology.log.frames import TICK_FRAME, TICKS
 from topology.log.position import partition_of
 from topology.market import Calendar

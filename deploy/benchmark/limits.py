@@ -9,7 +9,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from benchmark.rig import Rig
-from topology import topics
+from topology.kafka import topics
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import CANDLE_FRAME, DEAD_LETTERS, TICK_FRAME, TICKS, TIMEFRAME_FRAME, encode
 from topology.log.indicator_stage import IndicatorStage

@@ -15,9 +15,9 @@ from aiokafka import TopicPartition
 from benchmark.limits import Limits, limits
 from benchmark.load import Batch, Market
 from benchmark.rig import Rig
-from topology import topics
 from topology.clock import now_ms
 from topology.feeds.writer import TickLogWriter
+from topology.kafka import topics
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 
 SETTLING_S = 3.0  # of a live run, before its latencies count

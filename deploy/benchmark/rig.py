@@ -16,8 +16,8 @@ from typing import Self
 
 from aiokafka import TopicPartition
 
-from topology import topics
 from topology.embedded import Kafka, free_port
+from topology.kafka import topics
 from topology.log.frames import INDICATORS, TICKS, Configure
 from topology.settings import SIM, Settings
 

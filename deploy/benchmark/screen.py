@@ -20,10 +20,10 @@ from aiokafka import TopicPartition
 from benchmark.pipeline import Quantiles, quantiles
 from benchmark.rest import until_there
 from benchmark.rig import FAUST, BenchError, Process, Rig
-from topology import topics
 from topology.clock import now_ms
 from topology.embedded import Valkey, free_port
 from topology.embedded.loopback import LOOPBACK
+from topology.kafka import topics
 from topology.log.frames import TICK_FRAME, TICKS, Configure
 from topology.market.calendar import indian_day
 from topology.settings import SIM, Settings

@@ -14,10 +14,10 @@ from typing import Self
 from aiokafka import TopicPartition
 
 from tests.crash.cluster import Process
-from topology import topics
 from topology.clock import now_ms
 from topology.configuration import from_settings
 from topology.embedded import Kafka, free_port
+from topology.kafka import topics
 from topology.log.frames import TICK_FRAME, TICKS, TickFrame
 from topology.market import Calendar
 from topology.market.calendar import indian_day

@@ -18,13 +18,13 @@ from agents.process_guard import REFUSED
 from tests.assembly.placed import ACCOUNT, ALWAYS, PARTITIONS, Place, simulated
 from tests.crash.cluster import until
 from tests.feeds.angel.masters import LISTED, keep
-from topology import topics
 from topology.assembly import build, feed
 from topology.assembly.feed import SUBSCRIBED_NAME, _subscriptions
 from topology.clock import Clock, now_ms
 from topology.configuration import from_settings
 from topology.feeds import FeedError
 from topology.feeds.angel.listings import FILE_NAME
+from topology.kafka import topics
 from topology.log.frames import BACKFILL, WARMUP, Backfill, Configure, TickFrame, Warmup, encode
 from topology.log.position import partition_of
 from topology.market import Candle, SecondCandles

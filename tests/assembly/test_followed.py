@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from topology import topics
 from topology.assembly.followed import FollowedLog
 from topology.configuration import from_settings
 from topology.embedded import Kafka
+from topology.kafka import topics
 from topology.log.frames import Backfill
 from topology.market.history import History
 from topology.settings import Settings

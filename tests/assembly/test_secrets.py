@@ -13,8 +13,8 @@ from aiokafka import TopicPartition
 
 from tests.assembly.placed import Place, simulated
 from tests.crash.cluster import PLAIN, ROOT, until
-from topology import topics
 from topology.embedded import free_port
+from topology.kafka import topics
 from topology.settings import SIM
 from topology.simulator.session import IssuedTokens, Sessions
 

@@ -14,11 +14,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from topology import topics
 from topology.cli import main as command_line
 from topology.configuration import from_settings
 from topology.embedded import Kafka, Valkey
 from topology.embedded.loopback import LOOPBACK, free_port
+from topology.kafka import topics
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import (
     CANDLES,

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from tables.state import Row, changelog_of
 from tests.cli.conftest import CommandLine, WrittenLog
-from topology import topics
 from topology.configuration import differences, from_settings, label
+from topology.kafka import topics
 from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import VERSION, Configure, TickFrame, encode
 from topology.log.position import partition_of

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import CommandLine, WrittenLog
-from topology import topics
 from topology.cli.prune import PruneLimit, limit
 from topology.embedded.valkey import Valkey
+from topology.kafka import topics
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import (
     CANDLE_FRAME,

@@ -11,9 +11,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from tests.cli.conftest import CommandLine, WrittenLog
-from topology import topics
 from topology.cli import warmup
 from topology.clock import now_ms
+from topology.kafka import topics
 from topology.log.frames import COMMANDS, FEED_EVENTS, VERSION, WARMUP, FeedEvent, Warmup, encode
 from topology.settings import Settings
 

@@ -16,13 +16,13 @@ from typing import Any, Self
 from aiokafka import TopicPartition
 
 from tests.reference.brute_force import indian_ms
-from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka, free_port
 from topology.embedded import guard as guard_script
 from topology.feeds import TickBatch
 from topology.feeds.files import scan
 from topology.feeds.writer import TickLogWriter
+from topology.kafka import topics
 from topology.log.frames import (
     CANDLE_FRAME,
     CANDLES,

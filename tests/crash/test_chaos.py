@@ -17,9 +17,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from tests.crash.cluster import PLAIN, Cluster, Feed, altered, until
 from tests.run.archived import differences, read_archive
 from tests.run.days import Recorded
-from topology import topics
 from topology.feeds import TickBatch
 from topology.feeds.writer import TickLogWriter
+from topology.kafka import topics
 from topology.log.frames import CANDLES
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3000)]

@@ -10,11 +10,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
-from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka
 from topology.feeds import FrameContent
 from topology.feeds.writer import DAY_MS, MAX_ROWS, StaleSourceError, TickLogWriter, _PartitionState
+from topology.kafka import topics
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import TICK_FRAME, TICKS, Backfill, Configure, TickFrame
 from topology.log.position import partition_of

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from agents.frame_producer import FrameProducer
 from tables.state import MAX_RECORD_BYTES, CandlesRow, IndicatorsRow, Row, StateTable, changelog_of
-from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka
 from topology.indicators import KEPT_CLOSES
+from topology.kafka import topics
 from topology.log.candle_stage import CandlesCore
 from topology.log.frames import CANDLES, VERSION, FrameError, TimeframeFrame, encode
 from topology.log.indicator_stage import IndicatorStage

@@ -22,9 +22,9 @@ import pytest
 
 from agents.metrics import Progress
 from agents.process_guard import REFUSED, RESTART
-from topology import topics
 from topology.configuration import from_settings
 from topology.embedded import Kafka, free_port, guard
+from topology.kafka import topics
 from topology.settings import LIVE, SIM, Settings
 from web import health
 from web.health import RoleHealth

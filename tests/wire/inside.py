@@ -29,6 +29,14 @@ from topology.feeds.angel.listings import write as write_listings
 from topology.feeds.angel.refusals import Refusals
 from topology.feeds.writer import TickLogWriter
 from topology.json_logging import JsonLines
+from topology.kafka.topics import Log, last_record
+from topology.kafka.topics import admin as kafka_admin
+from topology.kafka.topics import command as append_command
+from topology.kafka.topics import consumer as reading
+from topology.kafka.topics import create as create_log
+from topology.kafka.topics import ends as topic_ends
+from topology.kafka.topics import read as read_log
+from topology.kafka.topics import records as records_of
 from topology.log.candle_stage import CandlesCore
 from topology.log.closes_buffer import ClosesState
 from topology.log.frames import (
@@ -71,14 +79,6 @@ from topology.sinks.redis import Mirror, hold_channels
 from topology.sinks.redis import connect as connect_redis
 from topology.sinks.sqlite import Archive
 from topology.sinks.streams import StreamCommands, stream_lengths
-from topology.topics import Log, last_record
-from topology.topics import admin as kafka_admin
-from topology.topics import command as append_command
-from topology.topics import consumer as reading
-from topology.topics import create as create_log
-from topology.topics import ends as topic_ends
-from topology.topics import read as read_log
-from topology.topics import records as records_of
 from web.live.broadcasts import Broadcaster
 from web.live.channel_name import channel as channel_of
 from web.live.client import GOES_AWAY, TOO_SLOW

@@ -7,8 +7,8 @@ import asyncio
 from prometheus_client import Histogram
 
 from agents.process_guard import REFUSED, end_process
-from topology import topics
 from topology.assembly.sink import SinkRole
+from topology.kafka import topics
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
 from topology.sinks.cursor import SinkCursor, SinkError, Source, StoredFrame
 from topology.sinks.sqlite import Archive

@@ -16,14 +16,14 @@ from faust.types.web import Web
 
 from agents.metrics import Progress
 from agents.process_guard import REFUSED, RESTART, StallGuard, end_process
-from topology import topics
 from topology.configuration import differences, from_settings
 from topology.embedded.loopback import free_port
 from topology.feeds import FeedError
 from topology.json_logging import logging_config
+from topology.kafka import topics
+from topology.kafka.topics import MAX_RECORD_BYTES
 from topology.market import CalendarError
 from topology.settings import Address, Settings
-from topology.topics import MAX_RECORD_BYTES
 from web.health import RoleHealth
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from aiokafka import ConsumerRecord
 
-from topology import topics
-from topology.assembly.following import follow
+from topology.kafka import topics
+from topology.kafka.follow import follow
 from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent, FrameError
 from topology.settings import Settings
 

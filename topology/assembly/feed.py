@@ -17,7 +17,7 @@ from prometheus_client import Gauge, Histogram
 from agents.metrics import Progress
 from agents.process_guard import REFUSED, end_process
 from agents.stage_wiring import attach
-from topology import faust_fixes, topics
+from topology import faust_fixes
 from topology.assembly.base import BackgroundTasks, RoleApp
 from topology.assembly.feed_event_log import FeedEventLog
 from topology.clock import SYSTEM, Clock
@@ -34,6 +34,7 @@ from topology.feeds.angel.refusals import Refusals
 from topology.feeds.angel.translator import OLD_MS
 from topology.feeds.live import LiveFeed
 from topology.feeds.writer import StaleSourceError, TickLogWriter
+from topology.kafka import topics
 from topology.log.frames import COMMANDS, Backfill, Warmup
 from topology.market import Calendar, CalendarError, Instrument
 from topology.market.calendar import IST

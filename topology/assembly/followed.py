@@ -11,9 +11,9 @@ from typing import NoReturn
 from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 
-from topology import standing, topics
-from topology.assembly.following import follow
 from topology.feeds import FeedError
+from topology.kafka import lag_report, topics
+from topology.kafka.follow import follow
 from topology.log.configuration_diff import ConfigurationError
 from topology.log.frames import COMMANDS, Configure, FrameError
 from topology.market import CalendarError
@@ -68,7 +68,7 @@ class FollowedLog:
 
     async def _ask(self) -> Standing:
         async with topics.consumer(self._settings.bootstrap) as reader:
-            clock_ms, lines = await standing.lines(reader, self._log, self._settings)
+            clock_ms, lines = await lag_report.lines(reader, self._log, self._settings)
         return Standing(clock_ms, lines)
 
     async def reload(self, timeframes: Sequence[tuple[int, Sequence[str]]]) -> Reloaded:

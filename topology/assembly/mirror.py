@@ -13,9 +13,9 @@ from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
 
 from agents.process_guard import REFUSED, end_process
-from topology import topics
 from topology.assembly.sink import SinkRole
 from topology.clock import SYSTEM
+from topology.kafka import topics
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.settings import SIM
 from topology.sinks.breaker import Breaker

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from topology import topics
 from topology.configuration import differences, from_settings
+from topology.kafka import topics
 from topology.reload import apply
 from topology.settings import Settings
 from topology.sinks.past import ArchiveHistory

@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from topology import standing, topics
 from topology.cli.supervisor import RoleProcess, Supervisor
 from topology.configuration import from_settings
 from topology.embedded import Kafka, Valkey, free_port
+from topology.kafka import lag_report, topics
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.settings import LIVE, Address, Settings
 from topology.sinks.cursor import SinkCursor, Source
@@ -134,7 +134,7 @@ class PrivatePipeline:
 
     async def _mirrored(self) -> dict[Source, SinkCursor]:
         try:
-            return await standing.mirrored(self.settings, self.log)
+            return await lag_report.mirrored(self.settings, self.log)
         except MirrorAwayError:
             return {}
 

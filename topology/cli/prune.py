@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 
-from topology import standing, topics
 from topology.cli import at_least_one
+from topology.kafka import lag_report, topics
 from topology.log.frames import CANDLE_FRAME, CANDLES, DEAD_LETTERS, DERIVED, TICKS, TIMEFRAMES, DeadLetter, Decoder
 from topology.log.lag import TickRange
 from topology.settings import Settings
@@ -73,7 +73,7 @@ async def _prune(settings: Settings, *, days: int) -> None:
     log = await topics.read(settings.bootstrap, settings.namespace)
     async with topics.consumer(settings.bootstrap) as reader:
         applied = await _applied(settings, log, reader)
-        ticks = await standing.ticks(reader, log)
+        ticks = await lag_report.ticks(reader, log)
         newest_ms = max((held.newest.clock_ms for held in ticks.values() if held.newest), default=0)
         older_ms = newest_ms - days * DAY_MS
         firsts = await _firsts(reader, log, older_ms, ticks=ticks, applied=applied)
@@ -87,8 +87,8 @@ async def _prune(settings: Settings, *, days: int) -> None:
 async def _applied(settings: Settings, log: topics.Log, reader: AIOKafkaConsumer) -> dict[str, dict[Source, int]]:
     """Return the positions that each role has applied, of every partition of every topic it reads."""
     found = {
-        "mirror": (standing.MIRRORED, await standing.mirrored(settings, log)),
-        "archive": (standing.ARCHIVED, standing.archived(settings, log)),
+        "mirror": (lag_report.MIRRORED, await lag_report.mirrored(settings, log)),
+        "archive": (lag_report.ARCHIVED, lag_report.archived(settings, log)),
     }
     applied = {
         role: {

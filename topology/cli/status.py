@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from topology import standing, topics
+from topology.kafka import lag_report, topics
 from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent
 from topology.log.lag import TopicLag
 from topology.market.calendar import IST
@@ -101,7 +101,7 @@ def _clock(clock_ms: int | None) -> str:
 async def _look(settings: Settings) -> Status:
     log = await topics.read(settings.bootstrap, settings.namespace)
     async with topics.consumer(settings.bootstrap) as reader:
-        clock_ms, lines = await standing.lines(reader, log, settings)
+        clock_ms, lines = await lag_report.lines(reader, log, settings)
         events = await _events(reader, log)
     return Status(
         simulated=settings.namespace == SIM,

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from topology import topics
 from topology.cli import at_least_one
 from topology.configuration import label
 from topology.feeds.angel.listings import FILE_NAME
 from topology.feeds.angel.symbols import resolve_at
+from topology.kafka import topics
 from topology.log.frames import (
     COMMANDS,
     DEAD_LETTERS,

@@ -6,8 +6,8 @@ import argparse
 import asyncio
 from typing import Any
 
-from topology import topics
 from topology.configuration import differences, from_settings
+from topology.kafka import topics
 from topology.settings import Settings
 
 EXAMPLE = """example:

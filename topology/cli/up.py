@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from topology import topics
 from topology.cli.supervisor import Process, RoleError, RoleProcess, Supervisor
 from topology.configuration import from_settings
 from topology.embedded import EmbeddedError, Kafka, Valkey, free_port, kafka, valkey
+from topology.kafka import topics
 from topology.settings import SIM, Address, Settings, load
 from topology.simulator import MASTER_PATH, STREAM_PATH, account_or_demonstration
 from web.token import token

@@ -9,10 +9,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from topology import standing, topics
 from topology.clock import now_ms
 from topology.feeds.angel.listings import FILE_NAME
 from topology.feeds.angel.symbols import resolve_at
+from topology.kafka import lag_report, topics
 from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent, Warmup
 from topology.market.calendar import IST
 from topology.settings import Settings
@@ -73,7 +73,7 @@ async def _warm(settings: Settings, request: Warmup) -> None:
 async def _stands_still_ms(settings: Settings, log: topics.Log) -> int:
     """Return for how long no feed has written a frame."""
     async with topics.consumer(settings.bootstrap) as reader:
-        ticks = await standing.ticks(reader, log)
+        ticks = await lag_report.ticks(reader, log)
     return now_ms() - max((held.newest.clock_ms for held in ticks.values() if held.newest is not None), default=0)
 
 

@@ -17,9 +17,9 @@ import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import RecordMetadata
 
-from topology import topics
 from topology.clock import now_ms
 from topology.feeds import FrameContent
+from topology.kafka import topics
 from topology.log.frames import (
     FEED_EVENTS,
     TICK_FRAME,

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from tests.cli.checks.conftest import Serve
-from topology import topics
 from topology.cli.checks import Severity
 from topology.cli.checks.services import broker, memory_for_streams, redis
 from topology.configuration import from_settings
 from topology.embedded import Kafka, Valkey
 from topology.embedded.loopback import LOOPBACK, free_port
+from topology.kafka import topics
 from topology.settings import Address, Settings
 
 PASSWORD = "p4sSw0rd-p4sSw0rd"

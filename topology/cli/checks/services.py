@@ -11,11 +11,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
-from topology import topics
 from topology.cli.checks import CONNECT_S, Finding, bad, ok, warn
 from topology.embedded import kafka
+from topology.kafka import topics
+from topology.kafka.topics import LogError
 from topology.settings import Settings
-from topology.topics import LogError
 
 BROKER, REDIS, MEMORY = "broker", "redis", "redis memory"
 MB = 1024 * 1024

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from topology import topics
+from topology.kafka import topics
 from topology.log.frames import DERIVED, TICKS
 from topology.log.lag import FramePosition, TickRange, TopicLag, compare
 from topology.settings import Settings

@@ -10,7 +10,7 @@ from typing import NoReturn
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from topology import topics
+from topology.kafka import topics
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The log on the broker: its topics, its header and commands, following them, and how far each role is."""

@@ -9,8 +9,8 @@ from itertools import islice
 
 import msgspec
 
+from topology.angel.client import SocketClient
 from topology.clock import now_ms
-from topology.feeds.angel.client import SocketClient
 from topology.feeds.angel.packets import MODES, pack, parse, parse_all
 from topology.feeds.angel.translator import Translator
 from topology.market import Calendar

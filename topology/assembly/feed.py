@@ -18,6 +18,9 @@ from agents.metrics import Progress
 from agents.process_guard import REFUSED, end_process
 from agents.stage_wiring import attach
 from topology import faust_fixes
+from topology.angel.login import CredentialsError
+from topology.angel.rate_limits import RateLimits
+from topology.angel.refusals import Refusals
 from topology.assembly.base import BackgroundTasks, RoleApp
 from topology.assembly.feed_event_log import FeedEventLog
 from topology.clock import SYSTEM, Clock
@@ -27,10 +30,7 @@ from topology.feeds.angel.backfill_queue import BackfillQueue
 from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.feed import AngelFeed
 from topology.feeds.angel.listings import FILE_NAME, Listings
-from topology.feeds.angel.login import CredentialsError
 from topology.feeds.angel.master import last_copy, update
-from topology.feeds.angel.rate_limits import RateLimits
-from topology.feeds.angel.refusals import Refusals
 from topology.feeds.angel.translator import OLD_MS
 from topology.feeds.live import LiveFeed
 from topology.feeds.writer import StaleSourceError, TickLogWriter

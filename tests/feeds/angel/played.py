@@ -18,14 +18,14 @@ from typing import Any, NamedTuple, Self
 import pytest
 
 from tests.reference.brute_force import indian_ms
+from topology.angel.rate_limits import RateLimits
+from topology.angel.refusals import Refusals
 from topology.clock import Clock
 from topology.feeds import FrameContent
 from topology.feeds.angel.backfill_queue import BackfillQueue
 from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.broker_socket import BrokerSocket
 from topology.feeds.angel.feed import AngelFeed
-from topology.feeds.angel.rate_limits import RateLimits
-from topology.feeds.angel.refusals import Refusals
 from topology.feeds.live import LiveFeed
 from topology.feeds.subscriptions import Subscription, spread
 from topology.log.frames import Configure

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.feeds.angel.asked import MINUTE_MS, Asked, Desk, minutes, whole
 from tests.feeds.angel.played import DAY_MS
 from tests.reference.brute_force import indian_ms
-from topology.feeds.angel.answers import BrokerError, RateLimitedError, RefusedError, TokenDeadError, UnreachableError
+from topology.angel.answers import BrokerError, RateLimitedError, RefusedError, TokenDeadError, UnreachableError
 from topology.feeds.angel.backfiller import AFTER_MS
 
 DAY = date(2022, 11, 22)  # a Tuesday

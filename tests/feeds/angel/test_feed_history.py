@@ -10,8 +10,8 @@ import pytest
 
 from tests.feeds.angel.played import NSE, World
 from tests.reference.brute_force import indian_ms
+from topology.angel.login import BrokerLogin
 from topology.feeds.angel.backfill_queue import BackfillQueue
-from topology.feeds.angel.login import BrokerLogin
 from topology.feeds.angel.packets import QUOTE
 from topology.log.frames import Warmup
 from topology.market.candle import BROKER

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from topology import indicators
+from topology.angel.answers import BrokerError, RefusedError, UnreachableError
+from topology.angel.history_api import calls, read, width_s
 from topology.clock import Clock
-from topology.feeds.angel.answers import BrokerError, RefusedError, UnreachableError
 from topology.feeds.angel.backfill_queue import PAUSES_MS, BackfillQueue, BackfillRequest, Due
 from topology.feeds.angel.backfill_report import BackfillReport, named
 from topology.feeds.angel.connection_group import Events
-from topology.feeds.angel.history_api import calls, read, width_s
 from topology.log.frames import Configure, Warmup
 from topology.market import Calendar, Candle, Gap, Instrument
 from topology.market.calendar import NotCovered

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from topology.feeds.angel.client import SocketClient
-from topology.feeds.angel.login import SessionTokens
+from topology.angel.client import SocketClient
+from topology.angel.login import SessionTokens
 from topology.settings import Account
 
 

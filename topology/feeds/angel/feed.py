@@ -10,16 +10,16 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from topology.angel.answers import TokenDeadError
+from topology.angel.login import BrokerLogin
+from topology.angel.rate_limits import RateLimits
+from topology.angel.refusals import Refusals
 from topology.clock import Clock
-from topology.feeds.angel.answers import TokenDeadError
 from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.broker_socket import BrokerSocket
 from topology.feeds.angel.connection_group import ConnectionGroup, Events
 from topology.feeds.angel.feed_connection import FeedConnection, Wanted
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
-from topology.feeds.angel.login import BrokerLogin
-from topology.feeds.angel.rate_limits import RateLimits
-from topology.feeds.angel.refusals import Refusals
 from topology.feeds.live import LiveFeed
 from topology.market.calendar import Calendar
 from topology.market.instrument_candles import LONG_AGO

@@ -11,11 +11,11 @@ from typing import Protocol
 
 import msgspec
 
+from topology.angel.backoff import SOCKET_S, Backoff
+from topology.angel.login import SessionTokens
 from topology.clock import Clock
-from topology.feeds.angel.backoff import SOCKET_S, Backoff
 from topology.feeds.angel.broker_socket import BrokerSocket, RawPacket
 from topology.feeds.angel.liveness import INDEX_MS, OTHERS_MS, Liveness, LivenessMonitor
-from topology.feeds.angel.login import SessionTokens
 from topology.market.instrument_candles import LONG_AGO
 from topology.market.instruments import NUMBERS, Instrument, default_class
 

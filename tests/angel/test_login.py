@@ -13,11 +13,11 @@ from typing import Any
 import pyotp
 import pytest
 
-from topology.feeds.angel import login as module
-from topology.feeds.angel.answers import LoginRefusedError, RateLimitedError, UnreachableError
-from topology.feeds.angel.login import BrokerLogin, CredentialsError, SessionTokens
-from topology.feeds.angel.rate_limits import RateLimits
-from topology.feeds.angel.refusals import MOST, Refusals
+from topology.angel import login as module
+from topology.angel.answers import LoginRefusedError, RateLimitedError, UnreachableError
+from topology.angel.login import BrokerLogin, CredentialsError, SessionTokens
+from topology.angel.rate_limits import RateLimits
+from topology.angel.refusals import MOST, Refusals
 from topology.settings import Account, Settings
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"

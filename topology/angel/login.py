@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import pyotp
 
-from topology.feeds.angel.answers import BrokerError, LoginRefusedError, RateLimitedError, UnreachableError
-from topology.feeds.angel.backoff import LOGIN_S, Backoff
-from topology.feeds.angel.client import RestClient
-from topology.feeds.angel.rate_limits import RateLimits
-from topology.feeds.angel.refusals import MOST, Refusals
+from topology.angel.answers import BrokerError, LoginRefusedError, RateLimitedError, UnreachableError
+from topology.angel.backoff import LOGIN_S, Backoff
+from topology.angel.client import RestClient
+from topology.angel.rate_limits import RateLimits
+from topology.angel.refusals import MOST, Refusals
 from topology.settings import Account
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from topology.feeds.angel.rate_limits import is_refusal
+from topology.angel.rate_limits import is_refusal
 
 DEAD_TOKEN = {"AG8001", "AG8002", "AG8003", "AB8050", "AB8051", "AB1010", "AB1011"}
 TRANSIENT = {"AB1004", "AB2000", "AB2001"}

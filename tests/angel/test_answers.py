@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.feeds.angel.answers import (
+from topology.angel.answers import (
     LOGIN,
     BrokerError,
     LoginRefusedError,

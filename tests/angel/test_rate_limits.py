@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.feeds.angel.rate_limits import (
+from topology.angel.rate_limits import (
     HOUR,
     LIMITS,
     MARGIN_S,

@@ -2,7 +2,7 @@
 
 Observed in 1.5.5: its import asks the internet for our address; its constructors make a folder for logs wherever they
 run and write passwords and tokens into it; its socket doesn't verify TLS, comes back by itself after a deliberate close
-and gives up after one failure; an unusual answer of the broker ends in a KeyError. `tests/feeds/angel/test_client.py`
+and gives up after one failure; an unusual answer of the broker ends in a KeyError. `tests/angel/test_client.py`
 holds all of that.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 import requests
 import websocket
 
-from topology.feeds.angel.answers import BrokerError, UnreachableError, checked, scrubbed
+from topology.angel.answers import BrokerError, UnreachableError, checked, scrubbed
 from topology.settings import Account
 
 

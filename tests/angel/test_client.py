@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from topology.angel.answers import UnreachableError
+from topology.angel.client import TOKENS_A_MESSAGE, RestClient, SocketClient
 from topology.embedded import free_port
 from topology.feeds.angel import KNOWN_SMARTAPI
-from topology.feeds.angel.answers import UnreachableError
-from topology.feeds.angel.client import TOKENS_A_MESSAGE, RestClient, SocketClient
 from topology.settings import Account, Settings
 
 ROOT = Path(__file__).parents[3]
@@ -31,7 +31,7 @@ reached = []
 real = socket.getaddrinfo
 socket.getaddrinfo = lambda host, *rest, **more: (reached.append(host), real(host, *rest, **more))[1]
 from topology.feeds.angel import sdk
-from topology.feeds.angel.answers import BrokerError
+from topology.angel.answers import BrokerError
 from topology.settings import load
 assert reached == [], reached
 account = load().account

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.feeds.angel import backoff
-from topology.feeds.angel.backoff import JITTER, LOGIN_S, SOCKET_S, Backoff
+from topology.angel import backoff
+from topology.angel.backoff import JITTER, LOGIN_S, SOCKET_S, Backoff
 
 spans = pytest.mark.parametrize("span_s", [SOCKET_S, LOGIN_S])
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.reference.brute_force import indian_ms
-from topology.feeds.angel.history_api import DAY_MS, INTERVALS, HistoryCall, calls, read, width_s
+from topology.angel.history_api import DAY_MS, INTERVALS, HistoryCall, calls, read, width_s
 from topology.market import Candle, Instrument
 from topology.market.candle import BROKER
 from topology.market.history import Interval

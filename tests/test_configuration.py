@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.feeds.angel.masters import LISTED, keep
+from tests.angel.master.masters import LISTED, keep
+from topology.angel.master.listings import FILE_NAME
 from topology.configuration import differences, from_settings
-from topology.feeds.angel.listings import FILE_NAME
 from topology.settings import Settings
 
 

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from functools import lru_cache
 
 from topology import indicators
-from topology.feeds.angel.listings import FILE_NAME, Listings
+from topology.angel.master.listings import FILE_NAME, Listings
 from topology.feeds.subscriptions import named
 from topology.log.frames import Configure
 from topology.market import Calendar, CalendarError

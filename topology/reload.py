@@ -11,7 +11,7 @@ import msgspec
 from aiokafka import TopicPartition
 
 from tables.state import CandlesRow, changelog_of
-from topology.feeds.angel.listings import FILE_NAME, Listings
+from topology.angel.master.listings import FILE_NAME, Listings
 from topology.feeds.subscriptions import named
 from topology.indicators import KEPT_CLOSES
 from topology.kafka import topics

@@ -15,15 +15,16 @@ import pytest
 from msgspec.structs import replace
 
 from agents.process_guard import REFUSED
+from tests.angel.master.masters import LISTED, keep
 from tests.assembly.placed import ACCOUNT, ALWAYS, PARTITIONS, Place, simulated
 from tests.crash.cluster import until
-from tests.feeds.angel.masters import LISTED, keep
+from topology.angel.master import MasterError
+from topology.angel.master.listings import FILE_NAME
 from topology.assembly import build, feed
 from topology.assembly.feed import SUBSCRIBED_NAME, _subscriptions
 from topology.clock import Clock, now_ms
 from topology.configuration import from_settings
 from topology.feeds import FeedError
-from topology.feeds.angel.listings import FILE_NAME
 from topology.kafka import topics
 from topology.log.frames import BACKFILL, WARMUP, Backfill, Configure, TickFrame, Warmup, encode
 from topology.log.position import partition_of
@@ -105,7 +106,7 @@ def test_a_feed_that_is_started_again_after_a_contract_has_expired_does_without_
 async def test_the_master_of_the_day_is_asked_for_again_until_it_can_be_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers = iter([FeedError("it is empty"), OSError("no route"), None])
+    answers = iter([MasterError("it is empty"), OSError("no route"), None])
     slept: list[float] = []
 
     def update(*_: Any) -> None:

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.angel.master.masters import LISTED, keep
 from tests.cli.conftest import CommandLine, Done, WrittenLog
-from tests.feeds.angel.masters import LISTED, keep
+from topology.angel.master.listings import FILE_NAME
 from topology.cli.tail import of_instrument
-from topology.feeds.angel.listings import FILE_NAME
 from topology.log.frames import VERSION, CandleFrame, TickFrame
 from topology.log.position import partition_of
 from topology.market.candle import Candle

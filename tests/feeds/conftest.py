@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.feeds.angel.masters import LISTED, keep
-from topology.feeds.angel.listings import Listings
+from tests.angel.master.masters import LISTED, keep
+from topology.angel.master.listings import Listings
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ import web
 import web.live.socket
 from agents.process_guard import REFUSED, RESTART
 from tables.state import CandlesRow, IndicatorsRow, Row, TimeframesRow
+from topology.angel.master.listing import Listing
+from topology.angel.master.listings import write as write_listings
 from topology.angel.refusals import Refusals
 from topology.assembly import build
 from topology.assembly.feed import _subscriptions as subscriptions_of
@@ -25,8 +27,6 @@ from topology.configuration import from_settings as configuration_of
 from topology.embedded import Kafka, Valkey, free_port
 from topology.feeds import FrameContent
 from topology.feeds.angel.backfill_queue import BackfillQueue, BackfillRequest
-from topology.feeds.angel.listing import Listing
-from topology.feeds.angel.listings import write as write_listings
 from topology.feeds.writer import TickLogWriter
 from topology.json_logging import JsonLines
 from topology.kafka.topics import Log, last_record

@@ -16,6 +16,7 @@ from faust.types.web import Web
 
 from agents.metrics import Progress
 from agents.process_guard import REFUSED, RESTART, StallGuard, end_process
+from topology.angel.master import MasterError
 from topology.configuration import differences, from_settings
 from topology.embedded.loopback import free_port
 from topology.feeds import FeedError
@@ -131,7 +132,7 @@ def _warn_of_differences(log: topics.Log, settings: Settings) -> None:
     """Say what the environment asks for that the log, which stands, does not compute; or why that can't be told."""
     try:
         lines = differences(log.configuration, from_settings(settings))
-    except (CalendarError, FeedError, OSError) as error:
+    except (CalendarError, FeedError, MasterError, OSError) as error:
         logger.warning("the environment can't be compared with the log, which stands: %s", error)
         return
     for line in lines:

@@ -19,6 +19,9 @@ from agents.process_guard import REFUSED, end_process
 from agents.stage_wiring import attach
 from topology import faust_fixes
 from topology.angel.login import CredentialsError
+from topology.angel.master import MasterError
+from topology.angel.master.download import last_copy, update
+from topology.angel.master.listings import FILE_NAME, Listings
 from topology.angel.rate_limits import RateLimits
 from topology.angel.refusals import Refusals
 from topology.assembly.base import BackgroundTasks, RoleApp
@@ -29,8 +32,6 @@ from topology.feeds import subscriptions as subscribing
 from topology.feeds.angel.backfill_queue import BackfillQueue
 from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.feed import AngelFeed
-from topology.feeds.angel.listings import FILE_NAME, Listings
-from topology.feeds.angel.master import last_copy, update
 from topology.feeds.angel.translator import OLD_MS
 from topology.feeds.live import LiveFeed
 from topology.feeds.writer import StaleSourceError, TickLogWriter
@@ -92,7 +93,7 @@ class FeedRole:
             self._history = history = self._backfiller(log, wanted, since_ms, clock=clock, events=event_log)
             self._live = live = LiveFeed(writer, frame_ms=settings.frame_ms, now_ms=clock.now_ms, missed=history.missed)
             self._feed = self._made(log, wanted, since_ms, live=live, history=history, clock=clock, event_log=event_log)
-        except (FeedError, StaleSourceError, CalendarError, CredentialsError, SettingsError) as error:
+        except (FeedError, MasterError, StaleSourceError, CalendarError, CredentialsError, SettingsError) as error:
             end_process(str(error), code=REFUSED)
         running = self._run(self._feed, event_log)
         self._background.start([live.run(), event_log.run(), notifications.run(), running])
@@ -147,7 +148,7 @@ class FeedRole:
         while True:
             try:
                 return await asyncio.to_thread(_updated_master, self._settings, wanted)
-            except (FeedError, OSError) as error:
+            except (MasterError, OSError) as error:
                 logger.warning("the instrument master of today can't be had: %s", str(error) or type(error).__name__)
             await SYSTEM.sleep(MASTER_PAUSE_S)
 
@@ -209,7 +210,7 @@ def _delivered(received_ms: int) -> None:
 def _subscriptions(settings: Settings) -> list[subscribing.Subscription]:
     """Read what to subscribe to, and keep what its entries stand for: that of a contract is forgotten when it expires.
 
-    Raises FeedError.
+    Raises FeedError, MasterError.
     """
     kept = settings.namespace_dir / SUBSCRIBED_NAME
     try:

@@ -11,6 +11,7 @@ from typing import NoReturn
 from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 
+from topology.angel.master import MasterError
 from topology.feeds import FeedError
 from topology.kafka import lag_report, topics
 from topology.kafka.follow import follow
@@ -77,6 +78,6 @@ class FollowedLog:
             done = await reload(self._settings, timeframes, archive=partial(ArchiveHistory, self._settings.sqlite_path))
         except (ConfigurationError, FrameError, CalendarError) as error:
             raise invalid(str(error)) from None
-        except (FeedError, KafkaError, topics.LogError) as error:
+        except (FeedError, MasterError, KafkaError, topics.LogError) as error:
             raise unavailable("log", str(error)) from None
         return Reloaded("ok", *done)

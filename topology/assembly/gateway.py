@@ -12,13 +12,13 @@ from faust.types.web import Web
 from faust.web.base import BlueprintManager
 from redis.asyncio import Redis
 
+from topology.angel.master.listings import FILE_NAME
 from topology.assembly.base import BackgroundTasks, RoleApp
 from topology.assembly.events import follow_events
 from topology.assembly.followed import FollowedLog
 from topology.assembly.names import MasterNames
 from topology.clock import SYSTEM, now_ms
 from topology.embedded.loopback import free_port
-from topology.feeds.angel.listings import FILE_NAME
 from topology.kafka import topics
 from topology.settings import SIM, Settings
 from topology.sinks.archived import ArchiveReader

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from contextlib import nullcontext
 from pathlib import Path
 
-from topology.feeds import FeedError
-from topology.feeds.angel.listings import Listings
+from topology.angel.master import MasterError
+from topology.angel.master.listings import Listings
 from topology.market.instruments import Instrument, default_class
 from web.ports import Info
 
@@ -49,7 +49,7 @@ class MasterNames:
                     listing = None if listings is None else listings.get(Instrument.parse(name))
                     if listing is not None:
                         found[name] = Info(listing.symbol, listing.name, listing.instrument_class)
-        except FeedError:
+        except MasterError:
             pass  # a damaged copy: the feed says so, and makes it anew; until then tokens do
         return {name: found.get(name) or _by_token(name) for name in instruments}
 

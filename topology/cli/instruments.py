@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
+from topology.angel.master import MasterError
+from topology.angel.master.listing import Listing, rupees
+from topology.angel.master.listings import FILE_NAME, Listings
+from topology.angel.master.symbols import resolve
 from topology.cli import at_least_one
-from topology.feeds import FeedError, subscriptions
-from topology.feeds.angel.listing import Listing, rupees
-from topology.feeds.angel.listings import FILE_NAME, Listings
-from topology.feeds.angel.symbols import resolve
+from topology.feeds import subscriptions
 from topology.market.calendar import IST
 from topology.market.instruments import InstrumentError
 from topology.settings import Settings
@@ -76,7 +77,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run the command; return its exit code. Raises FeedError and InstrumentError for what can't be done."""
+    """Run the command; return its exit code. Raises MasterError, FeedError and InstrumentError for what can't be done."""
     path = settings.namespace_dir / FILE_NAME
     now = datetime.now(IST)
     if arguments.action == "update":
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         return 0
     listings = Listings.opened(path)
     if listings is None:
-        raise FeedError(f"there is no instrument master in {path.parent} yet: run `topology instruments update`")
+        raise MasterError(f"there is no instrument master in {path.parent} yet: run `topology instruments update`")
     with listings:
         if arguments.action == "show":
             return _show(listings, arguments.instrument, now)
@@ -124,7 +125,7 @@ def age(fetched_at_ms: int, now: datetime) -> str:
 
 def _update(settings: Settings, path: Path, now: datetime) -> None:
     # To fetch takes an HTTP client: every search would wait for it to be loaded.
-    from topology.feeds.angel.master import last_copy, update  # noqa: PLC0415
+    from topology.angel.master.download import last_copy, update  # noqa: PLC0415
 
     with last_copy(path) as before:
         wanted = subscriptions.named(settings.subscribe_tokens, before)

@@ -45,6 +45,7 @@ FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
 _EXPLAINED = (
     ("topology.kafka.topics", "LogError"),
     ("topology.log.frames", "FrameError"),
+    ("topology.angel.master", "MasterError"),
     ("topology.feeds", "FeedError"),
     ("topology.feeds.writer", "StaleSourceError"),
     ("topology.market.calendar", "CalendarError"),

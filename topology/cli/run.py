@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from topology.angel.master.listings import FILE_NAME
+from topology.angel.master.symbols import resolve_at
 from topology.cli.private import Ends, PrivatePipeline
 from topology.feeds import FeedError
-from topology.feeds.angel.listings import FILE_NAME
-from topology.feeds.angel.symbols import resolve_at
 from topology.feeds.fields import day_start_ms
 from topology.feeds.files import RecordedFiles, scan
 from topology.feeds.writer import TickLogWriter

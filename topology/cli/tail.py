@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from topology.angel.master.listings import FILE_NAME
+from topology.angel.master.symbols import resolve_at
 from topology.cli import at_least_one
 from topology.configuration import label
-from topology.feeds.angel.listings import FILE_NAME
-from topology.feeds.angel.symbols import resolve_at
 from topology.kafka import topics
 from topology.log.frames import (
     COMMANDS,

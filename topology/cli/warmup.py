@@ -9,9 +9,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from topology.angel.master.listings import FILE_NAME
+from topology.angel.master.symbols import resolve_at
 from topology.clock import now_ms
-from topology.feeds.angel.listings import FILE_NAME
-from topology.feeds.angel.symbols import resolve_at
 from topology.kafka import lag_report, topics
 from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent, Warmup
 from topology.market.calendar import IST

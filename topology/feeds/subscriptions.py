@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from topology.angel.master.listings import Listings
+from topology.angel.master.symbols import UnknownSymbolError, resolve
 from topology.feeds import FeedError
-from topology.feeds.angel.listings import Listings
 from topology.feeds.angel.packets import MODES, QUOTE
-from topology.feeds.angel.symbols import UnknownSymbolError, resolve
 from topology.market.instruments import EXCHANGES_BY_TEXT, Instrument, InstrumentError
 
 logger = logging.getLogger(__name__)

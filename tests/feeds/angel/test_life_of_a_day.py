@@ -10,9 +10,9 @@ import pytest
 
 from tests.feeds.angel.played import World
 from tests.reference.brute_force import indian_ms, indicator
+from topology.angel.master.download import update
+from topology.angel.master.listings import Listings
 from topology.feeds import FrameContent
-from topology.feeds.angel.listings import Listings
-from topology.feeds.angel.master import update
 from topology.feeds.angel.packets import QUOTE
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import VERSION, Configure, IndicatorFrame, TickFrame, TimeframeFrame

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+from topology.angel.master.listings import FILE_NAME
 from topology.cli.checks import Finding, bad, ok, warn
-from topology.feeds.angel.listings import FILE_NAME
 from topology.market.calendar import Calendar
 from topology.settings import Settings
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.feeds.angel.masters import LISTED, NIFTY, RELIANCE, Row, future, index, option, row
-from topology.feeds.angel.listing import Listing, ListingError, read_row
+from tests.angel.master.masters import LISTED, NIFTY, RELIANCE, Row, future, index, option, row
+from topology.angel.master.listing import Listing, ListingError, read_row
 from topology.market.instruments import Instrument, default_class
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.feeds.angel.masters import LISTED, Row
-from topology.feeds.angel.listings import Listings
-from topology.feeds.angel.search import key_of
+from tests.angel.master.masters import LISTED, Row
+from topology.angel.master.listings import Listings
+from topology.angel.master.search import key_of
 
 TYPED = [
     # An exact symbol, with or without its series; the NSE before the BSE.

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.feeds.angel.masters import LISTED, NIFTY, RELIANCE, Row, future, index, keep, option, row
-from topology.feeds import FeedError
-from topology.feeds.angel.listing import Listing, read_row
-from topology.feeds.angel.listings import Listings, write
+from tests.angel.master.masters import LISTED, NIFTY, RELIANCE, Row, future, index, keep, option, row
+from topology.angel.master import MasterError
+from topology.angel.master.listing import Listing, read_row
+from topology.angel.master.listings import Listings, write
 from topology.market.instruments import Instrument
 
 
@@ -147,7 +147,7 @@ def test_two_updates_at_once_do_not_mix(tmp_path: Path) -> None:
     path = keep(tmp_path / "instruments.db", [NIFTY])
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(FeedError, match="another process"):
+        with pytest.raises(MasterError, match="another process"):
             keep(path, [RELIANCE])
     assert Listings(keep(path, [RELIANCE])).count == 1
 
@@ -175,7 +175,7 @@ def test_a_file_that_cannot_be_read_is_one_line_that_says_what_to_do(
 ) -> None:
     path = keep(tmp_path / "instruments.db", LISTED)
     spoil(path)
-    with pytest.raises(FeedError, match="topology instruments update") as error, Listings(path) as listings:
+    with pytest.raises(MasterError, match="topology instruments update") as error, Listings(path) as listings:
         listings.search("reliance")
     assert str(path) in str(error.value)
     assert len(str(error.value).splitlines()) == 1

@@ -12,9 +12,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from topology.feeds import FeedError
-from topology.feeds.angel.listing import Listing
-from topology.feeds.angel.search import find, find_alike, key_of, order_of, words_of_listing
+from topology.angel.master import MasterError
+from topology.angel.master.listing import Listing
+from topology.angel.master.search import find, find_alike, key_of, order_of, words_of_listing
 from topology.market.instruments import Instrument
 
 FILE_NAME = "instruments.db"
@@ -56,7 +56,7 @@ class Listings:
     """The last good copy of the master, read from ``path``. ``count`` is how many listings it has.
 
     ``source`` is where they came from, ``fetched_at_ms`` when, in milliseconds since the epoch, UTC, and ``left_out``
-    counts the rows that are no listing of ours, by reason. Every method raises FeedError for a file that can't be read.
+    counts the rows that are no listing of ours, by reason. Every method raises MasterError for a file that can't be read.
     Use it in the thread that opened it. Who keeps it open keeps reading the copy that was there then.
     """
 
@@ -88,7 +88,7 @@ class Listings:
         self._database.close()
 
     def verify(self) -> None:
-        """Read the whole file, which takes about a second. Raises FeedError where a part of it is damaged."""
+        """Read the whole file, which takes about a second. Raises MasterError where a part of it is damaged."""
         with self._explained():
             (found,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
@@ -112,7 +112,7 @@ class Listings:
         return indices or found
 
     def search(self, text: str, limit: int = 20) -> list[Listing]:
-        """Return what a text finds, the best first: the rule stands in `topology.feeds.angel.search`."""
+        """Return what a text finds, the best first: the rule stands in `topology.angel.master.search`."""
         with self._explained():
             places = find(self._database, text, limit)
         return [self._at(place) for place in places]
@@ -147,7 +147,7 @@ class Listings:
         try:
             yield
         except sqlite3.Error as error:
-            raise FeedError(
+            raise MasterError(
                 f"{self.path} can't be read ({error}): `topology instruments update` makes it anew"
             ) from error
 
@@ -165,7 +165,7 @@ def write(
 
     ``left_out`` is asked when the last listing has been taken. ``accept`` is given the new copy before anybody else
     sees it, and refuses it by raising. Whatever is raised, the old copy stays as it was. The first of several listings
-    of an instrument counts. Memory doesn't grow with their number. Returns how many they are. Raises FeedError
+    of an instrument counts. Memory doesn't grow with their number. Returns how many they are. Raises MasterError
     while another copy is being made, and where it can't be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ def write(
                 database.execute("INSERT INTO origin VALUES (?, ?, ?, ?)", origin)
                 database.execute("COMMIT")
         except sqlite3.Error as error:
-            raise FeedError(f"{path} can't be written ({error}): see to it that there is room") from error
+            raise MasterError(f"{path} can't be written ({error}): see to it that there is room") from error
         with Listings(new) as copy:
             accept(copy)
         new.replace(path)
@@ -261,5 +261,5 @@ def _alone(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FeedError(f"{path} is being made anew by another process: wait until it is done") from None
+            raise MasterError(f"{path} is being made anew by another process: wait until it is done") from None
         yield

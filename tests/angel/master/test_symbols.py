@@ -7,10 +7,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.feeds.angel.masters import LISTED, Row, keep
-from topology.feeds.angel.listing import SEGMENTS
-from topology.feeds.angel.listings import Listings
-from topology.feeds.angel.symbols import resolve, resolve_at
+from tests.angel.master.masters import LISTED, Row, keep
+from topology.angel.master.listing import SEGMENTS
+from topology.angel.master.listings import Listings
+from topology.angel.master.symbols import resolve, resolve_at
 from topology.market.instruments import EXCHANGES, Instrument, InstrumentError
 
 NUMBERS = {name: number for number, name in EXCHANGES.items()}

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from datetime import date
 from functools import cache
 
-from topology.feeds.angel.listing import CASH, MONTHS, Listing, rupees
+from topology.angel.master.listing import CASH, MONTHS, Listing, rupees
 
 LONGEST_TEXT = 200
 """Characters; what follows them is not looked for."""

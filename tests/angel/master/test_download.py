@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.feeds.angel.masters import LISTED, NIFTY, RELIANCE, SMALL, Row, large, option
+from tests.angel.master.masters import LISTED, NIFTY, RELIANCE, SMALL, Row, large, option
+from topology.angel.master import MasterError, download
+from topology.angel.master.download import Update, last_copy, update
+from topology.angel.master.listings import Listings
 from topology.embedded import free_port
-from topology.feeds import FeedError
-from topology.feeds.angel import master
-from topology.feeds.angel.listings import Listings
-from topology.feeds.angel.master import Update, last_copy, update
 from topology.market.instruments import Instrument
 
 ROOT = Path(__file__).parents[3]
@@ -144,7 +143,7 @@ def test_of_a_broken_master_one_line_tells_and_the_last_copy_stays(
     fetch(broker, path)
     kept = path.read_bytes()
     broker.serves(body, status)
-    with pytest.raises(FeedError) as error:
+    with pytest.raises(MasterError) as error:
         fetch(broker, path)
     assert len(str(error.value).splitlines()) == 1
     assert broker.url in str(error.value)
@@ -158,7 +157,7 @@ def test_of_a_broken_master_one_line_tells_and_the_last_copy_stays(
 def test_a_broken_master_is_no_first_copy(broker: Broker, path: Path, name: str) -> None:
     body, status, told = BROKEN[name]
     broker.serves(body, status)
-    with pytest.raises(FeedError, match="there is no copy yet") as error:
+    with pytest.raises(MasterError, match="there is no copy yet") as error:
         fetch(broker, path)
     assert told in str(error.value)
     assert not path.exists()
@@ -166,14 +165,14 @@ def test_a_broken_master_is_no_first_copy(broker: Broker, path: Path, name: str)
 
 def test_a_connection_that_breaks_off_is_seen(broker: Broker, path: Path) -> None:
     broker.serves(whole[:500], 200, **{"Content-Length": str(len(whole))})
-    with pytest.raises(FeedError, match=r"can't be had|was cut"):
+    with pytest.raises(MasterError, match=r"can't be had|was cut"):
         fetch(broker, path)
     assert not path.exists()
 
 
 def test_a_server_that_is_not_there_is_one_line(path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}/master.json"
-    with pytest.raises(FeedError, match=r"can't be had \(Connection refused\)") as error:
+    with pytest.raises(MasterError, match=r"can't be had \(Connection refused\)") as error:
         update(url, path, before=None, wanted=[], now=NOW)
     assert len(str(error.value).splitlines()) == 1
 
@@ -181,7 +180,7 @@ def test_a_server_that_is_not_there_is_one_line(path: Path) -> None:
 def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
     broker: Broker, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(master, "SILENCE_S", 0.2)
+    monkeypatch.setattr(download, "SILENCE_S", 0.2)
     done = threading.Event()
 
     def part() -> Iterator[bytes]:
@@ -189,13 +188,13 @@ def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
         done.wait(60)
 
     broker.body = part
-    with pytest.raises(FeedError, match="can't be had"):
+    with pytest.raises(MasterError, match="can't be had"):
         fetch(broker, path)
     done.set()
 
 
 def test_a_master_without_end_is_given_up(broker: Broker, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(master, "LARGEST_BYTES", 1_000_000)
+    monkeypatch.setattr(download, "LARGEST_BYTES", 1_000_000)
     row = json.dumps(RELIANCE).encode() + b","
 
     def endless() -> Iterator[bytes]:
@@ -204,7 +203,7 @@ def test_a_master_without_end_is_given_up(broker: Broker, path: Path, monkeypatc
             yield row
 
     broker.body = endless
-    with pytest.raises(FeedError, match="more than 1,000,000 bytes"):
+    with pytest.raises(MasterError, match="more than 1,000,000 bytes"):
         fetch(broker, path)
 
 
@@ -212,7 +211,7 @@ def test_a_subscribed_instrument_that_is_gone_is_a_reason_to_keep_the_last_copy(
     broker.serves(encoded([*LISTED, EXPIRED]))
     fetch(broker, path)
     broker.serves(encoded([row for row in LISTED if row is not RELIANCE]))
-    with pytest.raises(FeedError, match=r"lacks 1 that SUBSCRIBE_TOKENS names.*NSE:2885 RELIANCE-EQ"):
+    with pytest.raises(MasterError, match=r"lacks 1 that SUBSCRIBE_TOKENS names.*NSE:2885 RELIANCE-EQ"):
         fetch(broker, path, "NSE:99926000", "NSE:2885")
     assert fetch(broker, path, "NSE:99926000").count == len(LISTED) - 1
 
@@ -228,7 +227,7 @@ def test_one_that_expires_today_must_still_be_there(broker: Broker, path: Path) 
     broker.serves(encoded(LISTED))
     fetch(broker, path)
     broker.serves(encoded([row for row in LISTED if row["token"] != "60002"]))
-    with pytest.raises(FeedError, match="NFO:60002"):
+    with pytest.raises(MasterError, match="NFO:60002"):
         fetch(broker, path, "NFO:60002")
 
 
@@ -249,7 +248,7 @@ FETCH = """
 import re, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from topology.feeds.angel.master import update
+from topology.angel.master.download import update
 done = update(sys.argv[1], Path(sys.argv[2]), before=None, wanted=[], now=datetime.now(UTC))
 peak = re.search("VmHWM:\\s*([0-9]+) kB", Path("/proc/self/status").read_text())
 print(done.count, peak[1])

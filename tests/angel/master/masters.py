@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import count, islice, product
 from pathlib import Path
 
-from topology.feeds.angel.listing import read_row
-from topology.feeds.angel.listings import write
+from topology.angel.master.listing import read_row
+from topology.angel.master.listings import write
 
 Row = dict[str, str]
 EXPIRIES = ("24NOV2026", "01DEC2026", "08DEC2026", "29DEC2026", "25JAN2027", "30MAR2027")

@@ -16,9 +16,9 @@ from pathlib import Path
 import ijson
 import requests
 
-from topology.feeds import FeedError
-from topology.feeds.angel.listing import Listing, ListingError, read_row
-from topology.feeds.angel.listings import Listings, write
+from topology.angel.master import MasterError
+from topology.angel.master.listing import Listing, ListingError, read_row
+from topology.angel.master.listings import Listings, write
 from topology.market.calendar import IST
 from topology.market.instruments import Instrument
 
@@ -53,7 +53,7 @@ def last_copy(path: Path) -> Iterator[Listings | None]:
             copy = Listings.opened(path)
             if copy is not None:
                 stack.enter_context(copy).verify()
-        except FeedError:
+        except MasterError:
             copy = None
         yield copy
 
@@ -62,7 +62,7 @@ def update(url: str, path: Path, *, before: Listings | None, wanted: Collection[
     """Fetch the master and keep it at ``path``, for `Listings` to read.
 
     ``before`` is the `last_copy`, ``wanted`` the subscribed instruments: those that the last copy has and that haven't
-    expired since must be in the new one. Raises FeedError for anything else than a good master; then the last copy
+    expired since must be in the new one. Raises MasterError for anything else than a good master; then the last copy
     stays as it was.
     """
     left_out: Counter[str] = Counter()
@@ -85,7 +85,7 @@ def update(url: str, path: Path, *, before: Listings | None, wanted: Collection[
     except (_Refused, ijson.JSONError) as error:
         reason = error if isinstance(error, _Refused) else f"is no JSON, or was cut ({_first_line(error)})"
         stays = f"the copy of {_when(before)} stays" if before else "there is no copy yet"
-        raise FeedError(f"the instrument master of {url} {reason}; {stays}, try again later") from None
+        raise MasterError(f"the instrument master of {url} {reason}; {stays}, try again later") from None
     return Update(count=count, count_before=before.count if before else None, left_out=dict(left_out))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from topology.feeds.angel.listing import Listing
-from topology.feeds.angel.listings import Listings
+from topology.angel.master.listing import Listing
+from topology.angel.master.listings import Listings
 from topology.market.instruments import EXCHANGES_BY_TEXT, Instrument, InstrumentError
 
 _SHOWN = 5

@@ -20,7 +20,7 @@ from topology.configuration import from_settings
 from topology.embedded import Kafka, free_port
 from topology.embedded import guard as guard_script
 from topology.feeds import TickBatch
-from topology.feeds.files import scan
+from topology.feeds.recorded.files import scan
 from topology.feeds.writer import TickLogWriter
 from topology.kafka import topics
 from topology.log.frames import (

@@ -23,7 +23,7 @@ from tests.run.days import Recorded, record_few
 from tests.run.mirrored import mirror_differences
 from topology.cli.private import PrivatePipeline
 from topology.feeds import TickBatch
-from topology.feeds.files import scan
+from topology.feeds.recorded.files import scan
 from topology.feeds.writer import TickLogWriter
 from topology.market import Calendar
 from topology.settings import Settings

@@ -22,8 +22,8 @@ from topology.angel.master.listings import FILE_NAME
 from topology.angel.master.symbols import resolve_at
 from topology.cli.private import Ends, PrivatePipeline
 from topology.feeds import FeedError
-from topology.feeds.fields import day_start_ms
-from topology.feeds.files import RecordedFiles, scan
+from topology.feeds.recorded.fields import day_start_ms
+from topology.feeds.recorded.files import RecordedFiles, scan
 from topology.feeds.writer import TickLogWriter
 from topology.market import Calendar
 from topology.settings import LIVE, Settings

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from topology.clock import now_ms
-from topology.feeds.files import scan
+from topology.feeds.recorded.files import scan
 from topology.market import Calendar, InstrumentError, Tick
 from topology.market.calendar import indian_day
 from topology.settings import SIM, Address, Settings, SettingsError

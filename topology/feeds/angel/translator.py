@@ -22,7 +22,7 @@ from typing import NamedTuple
 import msgspec
 
 from topology.feeds.angel.packets import DAY, HEAD, LTP, REST, SELL, SNAP_QUOTE, Fields, token_text
-from topology.feeds.fields import day_ordinal
+from topology.feeds.recorded.fields import day_ordinal
 from topology.market.gaps import Baseline
 from topology.market.instruments import EXCHANGES, default_class
 from topology.market.quotes import Quote

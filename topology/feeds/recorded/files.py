@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from topology.feeds import FeedError, TickBatch
-from topology.feeds.fields import RowError, day_ordinal
-from topology.feeds.lines import LineFile, LineStart
-from topology.feeds.rows import NOT_COVERED, RowReader, read_header
+from topology.feeds.recorded.fields import RowError, day_ordinal
+from topology.feeds.recorded.lines import LineFile, LineStart
+from topology.feeds.recorded.rows import NOT_COVERED, RowReader, read_header
 from topology.market.instruments import Instrument, InstrumentError
 from topology.market.ticks import Tick
 

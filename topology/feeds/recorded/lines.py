@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
 from topology.feeds import FeedError
-from topology.feeds.rows import LONGEST_LINE
+from topology.feeds.recorded.rows import LONGEST_LINE
 
 
 class LineStart(NamedTuple):

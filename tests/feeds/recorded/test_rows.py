@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology.feeds import FeedError
-from topology.feeds.fields import LARGEST, RowError, TimeReader, paise
-from topology.feeds.rows import LONGEST_LINE, RowReader, read_header
+from topology.feeds.recorded.fields import LARGEST, RowError, TimeReader, paise
+from topology.feeds.recorded.rows import LONGEST_LINE, RowReader, read_header
 from topology.market.ticks import Tick
 
 IST = timezone(timedelta(hours=5, minutes=30))

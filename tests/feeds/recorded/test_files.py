@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology.feeds import FeedError, TickBatch
-from topology.feeds.fields import DAY_MS, day_ordinal, day_start_ms
-from topology.feeds.files import scan
-from topology.feeds.rows import LONGEST_LINE
+from topology.feeds.recorded.fields import DAY_MS, day_ordinal, day_start_ms
+from topology.feeds.recorded.files import scan
+from topology.feeds.recorded.rows import LONGEST_LINE
 from topology.market.ticks import Tick
 
 INDEX = "NSE:99926000"

@@ -13,7 +13,16 @@ from datetime import date
 from typing import NamedTuple
 
 from topology.feeds import FeedError
-from topology.feeds.fields import DAY_MS, RowError, TimeReader, day_ordinal, day_start_ms, paise, unreadable, volume
+from topology.feeds.recorded.fields import (
+    DAY_MS,
+    RowError,
+    TimeReader,
+    day_ordinal,
+    day_start_ms,
+    paise,
+    unreadable,
+    volume,
+)
 from topology.market.instruments import Instrument, InstrumentError
 from topology.market.ticks import Tick
 

@@ -1,0 +1,1 @@
+"""Recorded days as a source: files, on their lines; rows, a line; fields, a value."""

@@ -42,9 +42,9 @@ from topology.log.timeframe_stage import TimeframeStage
 from topology.market.ticks import Tick
 from topology.reload import Reloaded, reload
 from topology.settings import Settings
+from topology.sinks.archive.archive import Archive
+from topology.sinks.archive.history import ArchiveHistory
 from topology.sinks.cursor import StoredFrame
-from topology.sinks.past import ArchiveHistory
-from topology.sinks.sqlite import Archive
 
 PARTITIONS = 2
 NIFTY, TCS = "NSE:99926000", "NSE:11536"

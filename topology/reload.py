@@ -32,7 +32,7 @@ _turn = asyncio.Lock()
 
 
 class Archive(Protocol):
-    """What is asked of the archive, in threads: :class:`topology.sinks.past.ArchiveHistory` is one."""
+    """What is asked of the archive, in threads: :class:`topology.sinks.archive.history.ArchiveHistory` is one."""
 
     def clock_ms(self, timeframe_s: int, partition: int) -> int:
         """Return the log's clock up to which the candles of a partition are there, 0 for none."""

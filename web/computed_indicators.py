@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from topology import indicators
-from topology.sinks.archived import PageQuery
+from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import IndicatorJson
 from web.gateway import Gateway
 from web.resampling import candle_of, page_of

@@ -13,7 +13,7 @@ from topology.log.frames import TIMEFRAMES
 from topology.market.calendar import Calendar, NotCovered
 from topology.market.candle import BROKER, EXTREME, PARTIAL, Candle
 from topology.market.history import Interval, candle_interval, resampled
-from topology.sinks.archived import PageQuery
+from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway
 from web.problem import unknown

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
-from topology.sinks.archived import ArchiveReader, PageQuery
+from topology.sinks.archive.reader import ArchiveReader, PageQuery
 from topology.sinks.cursor import SinkError
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson

@@ -21,7 +21,7 @@ from topology.embedded import Valkey, free_port
 from topology.embedded.loopback import LOOPBACK
 from topology.log.frames import Configure
 from topology.settings import Settings
-from topology.sinks.archived import ArchiveReader
+from topology.sinks.archive.reader import ArchiveReader
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.pubsub import connect_pubsub
 from topology.sinks.redis import connect

@@ -36,10 +36,10 @@ from topology.log.indicator_stage import IndicatorStage
 from topology.log.timeframe_stage import TimeframeStage
 from topology.market.ticks import Tick
 from topology.settings import Address, Settings
+from topology.sinks.archive.archive import Archive
 from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import StoredFrame
 from topology.sinks.redis import Mirror, connect
-from topology.sinks.sqlite import Archive
 from topology.sinks.streams import StreamCommands
 
 PARTITIONS = 2

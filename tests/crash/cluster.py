@@ -36,8 +36,8 @@ from topology.log.frames import (
 )
 from topology.market import Calendar
 from topology.settings import LIVE, Settings
+from topology.sinks.archive.archive import read_positions
 from topology.sinks.cursor import SinkCursor, Source
-from topology.sinks.sqlite import read_positions
 
 ROOT = Path(__file__).parents[2]
 SESSION_TIMEOUT_S = 4

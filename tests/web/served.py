@@ -25,12 +25,12 @@ from tests.reference.generated import Batch
 from topology.embedded.loopback import LOOPBACK, free_port
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES, Configure, TickFrame, tick_frame
 from topology.log.frames import TICKS as TICKS_STAGE
-from topology.sinks.archived import ArchiveReader
+from topology.sinks.archive.archive import Archive
+from topology.sinks.archive.reader import ArchiveReader
 from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import StoredFrame
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.redis import Mirror, connect
-from topology.sinks.sqlite import Archive
 from topology.sinks.streams import StreamCommands
 from web import pages, session, views
 from web.gateway import Gateway

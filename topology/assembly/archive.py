@@ -10,8 +10,8 @@ from agents.process_guard import REFUSED, end_process
 from topology.assembly.sink import SinkRole
 from topology.kafka import topics
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
+from topology.sinks.archive.archive import Archive
 from topology.sinks.cursor import SinkCursor, SinkError, Source, StoredFrame
-from topology.sinks.sqlite import Archive
 
 COMMIT = Histogram("mdengine_sqlite_commit_duration_seconds", "A batch into SQLite, from the call to its commit")
 

@@ -20,7 +20,7 @@ from topology.log.frames import COMMANDS, Configure, FrameError
 from topology.market import CalendarError
 from topology.reload import reload
 from topology.settings import Settings
-from topology.sinks.past import ArchiveHistory
+from topology.sinks.archive.history import ArchiveHistory
 from web.ports import Reloaded, Standing
 from web.problem import invalid, unavailable
 

@@ -21,7 +21,7 @@ from topology.clock import SYSTEM, now_ms
 from topology.embedded.loopback import free_port
 from topology.kafka import topics
 from topology.settings import SIM, Settings
-from topology.sinks.archived import ArchiveReader
+from topology.sinks.archive.reader import ArchiveReader
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.pubsub import PubSubConnection, PubSubMessage, connect_pubsub
 from topology.sinks.redis import MirrorAwayError, connect

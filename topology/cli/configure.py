@@ -13,7 +13,7 @@ from topology.configuration import differences, from_settings
 from topology.kafka import topics
 from topology.reload import apply
 from topology.settings import Settings
-from topology.sinks.past import ArchiveHistory
+from topology.sinks.archive.history import ArchiveHistory
 
 EXAMPLE = """example:
   INDICATOR_CONFIGS=SMA:20,EMA:21,RSI:14,SMMA:14 topology configure"""

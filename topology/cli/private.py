@@ -16,9 +16,9 @@ from topology.embedded import Kafka, Valkey, free_port
 from topology.kafka import lag_report, topics
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.settings import LIVE, Address, Settings
+from topology.sinks.archive.archive import read_positions
 from topology.sinks.cursor import SinkCursor, Source
 from topology.sinks.redis import MirrorAwayError
-from topology.sinks.sqlite import read_positions
 
 SESSION_TIMEOUT_S = 6  # a worker that died is replaced after this long
 POLL_S = 0.1

@@ -27,7 +27,7 @@ from topology.feeds.recorded.files import RecordedFiles, scan
 from topology.feeds.writer import TickLogWriter
 from topology.market import Calendar
 from topology.settings import LIVE, Settings
-from topology.sinks.sqlite import Summary, summary
+from topology.sinks.archive.archive import Summary, summary
 
 EXAMPLE = """example:
   topology run 2022-11-22.csv 2022-11-28.csv.gz --instrument NSE:99926000 --archive candles.db"""

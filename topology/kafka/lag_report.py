@@ -11,10 +11,10 @@ from topology.kafka import topics
 from topology.log.frames import DERIVED, TICKS
 from topology.log.lag import FramePosition, TickRange, TopicLag, compare
 from topology.settings import Settings
+from topology.sinks.archive.archive import read_positions
 from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import SinkCursor, SinkError, Source
 from topology.sinks.redis import Mirror, connect
-from topology.sinks.sqlite import read_positions
 from topology.sinks.streams import StreamCommands
 
 RUN = 0

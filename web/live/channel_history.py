@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from topology.log.frames import TIMEFRAMES
-from topology.sinks.archived import PageQuery
+from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
 from web.gateway import Gateway
 from web.live.channel import NOWHERE, Channel, ConfirmedMessage, key

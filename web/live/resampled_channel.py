@@ -10,7 +10,7 @@ import msgspec
 
 from topology.market import CalendarError
 from topology.market.history import Interval, candle_interval
-from topology.sinks.archived import PageQuery
+from topology.sinks.archive.reader import PageQuery
 from topology.sinks.cursor import SinkError
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from topology.market.history import Interval
-from topology.sinks.archived import PageQuery
+from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import GapJson
 from web.endpoint import Paged, get
 from web.flat_candles import with_flat_candles

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from topology import indicators
-from topology.sinks.archived import PageQuery
+from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import IndicatorJson
 from web.computed_indicators import computed
 from web.endpoint import Paged, get, post

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from topology.sinks.archived import PageQuery
+from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import IndicatorJson, TickJson, split
 from web.endpoint import get
 from web.gateway import Gateway

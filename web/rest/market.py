@@ -10,8 +10,8 @@ import msgspec
 from topology import indicators
 from topology.log.lag import TopicLag
 from topology.market.calendar import IST, Calendar, NotCovered, indian_day
+from topology.sinks.archive.rows import Counts
 from topology.sinks.cursor import SinkError
-from topology.sinks.rows import Counts
 from web.endpoint import get
 from web.gateway import Gateway
 from web.rest.queries import Exchange

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from topology.market.instruments import price_divisor
-from topology.sinks.archived import PageQuery
+from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import CandleJson, TickJson
 from web.endpoint import Text, get
 from web.gateway import Gateway

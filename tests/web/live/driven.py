@@ -33,13 +33,13 @@ from topology.log.frames import (
 from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
-from topology.sinks.archived import ArchiveReader
+from topology.sinks.archive.archive import Archive
+from topology.sinks.archive.reader import ArchiveReader
 from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import StoredFrame
 from topology.sinks.mirrored import MirrorReader
 from topology.sinks.pubsub import connect_pubsub
 from topology.sinks.redis import Mirror, connect
-from topology.sinks.sqlite import Archive
 from topology.sinks.streams import StreamCommands
 from web.gateway import Gateway
 from web.live.broadcasts import Broadcaster

@@ -13,8 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from topology.sinks.archive.rows import SELECT_POSITIONS, Counts, RowBatch
 from topology.sinks.cursor import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, Written, is_mine, unapplied
-from topology.sinks.rows import SELECT_POSITIONS, Counts, RowBatch
 
 SCHEMA_VERSION = 3
 TAKEN_OVER = 2  # the version before only lacks a table

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from topology.feeds.angel.suspect_spans import SuspectSpans
 from topology.log.frames import CANDLES, CandleFrame
 from topology.market.gaps import Gap
+from topology.sinks.archive.archive import Archive
 from topology.sinks.cursor import PositionError, StoredFrame, Written
-from topology.sinks.sqlite import Archive
 
 ONE, TWO = INSTRUMENTS = ("NSE:1", "BSE:2")
 

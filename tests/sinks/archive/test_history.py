@@ -8,9 +8,9 @@ import pytest
 
 from topology.log.frames import CANDLES, TIMEFRAMES, VERSION, CandleFrame, TimeframeFrame
 from topology.market.candle import PARTIAL, Candle
+from topology.sinks.archive.archive import Archive, ArchiveError
+from topology.sinks.archive.history import ArchiveHistory
 from topology.sinks.cursor import ForeignLogError, StoredFrame
-from topology.sinks.past import ArchiveHistory
-from topology.sinks.sqlite import Archive, ArchiveError
 
 START_MS = 1_669_088_700_000
 

@@ -8,8 +8,8 @@ from typing import Self
 
 from topology.log.frames import CANDLES, TIMEFRAMES
 from topology.market.candle import Candle
+from topology.sinks.archive.archive import explained, read_only, read_positions
 from topology.sinks.cursor import NO_CURSOR
-from topology.sinks.sqlite import explained, read_only, read_positions
 from topology.sinks.values import split
 
 _TIMEFRAME = """

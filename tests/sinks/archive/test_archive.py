@@ -32,8 +32,7 @@ from topology.market.candle import BROKER, PARTIAL, Candle
 from topology.market.gaps import Gap
 from topology.market.history import History
 from topology.market.second_candles import LateTick
-from topology.sinks.cursor import AnyFrame, ForeignLogError, PositionError, SinkCursor, Source, StoredFrame, Written
-from topology.sinks.sqlite import (
+from topology.sinks.archive.archive import (
     SCHEMA_VERSION,
     Archive,
     ArchiveError,
@@ -43,6 +42,7 @@ from topology.sinks.sqlite import (
     read_positions,
     summary,
 )
+from topology.sinks.cursor import AnyFrame, ForeignLogError, PositionError, SinkCursor, Source, StoredFrame, Written
 
 DAY_MS = 1_669_088_700_000
 
@@ -368,7 +368,7 @@ def test_there_are_no_positions_where_there_is_no_file(path: Path) -> None:
 
 
 def test_there_are_no_positions_while_the_tables_are_being_made(path: Path) -> None:
-    schema = resources.files("topology.sinks").joinpath("schema.sql").read_text()
+    schema = resources.files("topology.sinks.archive").joinpath("schema.sql").read_text()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in schema.split(";\n"):
             assert read_positions(path, log="log", run=1) == {}

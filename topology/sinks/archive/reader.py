@@ -12,8 +12,8 @@ import msgspec
 
 from topology.market.candle import BROKER, EXTREME, PARTIAL
 from topology.market.history import Interval
-from topology.sinks.rows import Counts
-from topology.sinks.sqlite import explained, read_only
+from topology.sinks.archive.archive import explained, read_only
+from topology.sinks.archive.rows import Counts
 from topology.sinks.values import CandleJson, GapJson, IndicatorJson, SecondCandleJson, split
 
 _CANDLE = "open, high, low, close, volume"

@@ -11,7 +11,7 @@ import msgspec
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
 from topology.sinks.archive.reader import ArchiveReader, PageQuery
 from topology.sinks.cursor import SinkError
-from topology.sinks.mirrored import MirrorReader
+from topology.sinks.mirror.reader import MirrorReader
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
 from web.problem import unavailable
 

@@ -31,10 +31,10 @@ from topology.log.frames import (
 from topology.log.position import partition_of
 from topology.market import Candle, Tick
 from topology.settings import Settings
-from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import StoredFrame
-from topology.sinks.redis import Mirror, connect, query_listened_channels
-from topology.sinks.streams import StreamCommands
+from topology.sinks.mirror.breaker import Breaker
+from topology.sinks.mirror.mirror import Mirror, connect, query_listened_channels
+from topology.sinks.mirror.streams import StreamCommands
 
 INSTRUMENTS, PARTITIONS = 3_000, 4
 SECONDS = 5

@@ -22,7 +22,7 @@ from topology.embedded import Valkey, free_port
 from topology.embedded.loopback import LOOPBACK
 from topology.settings import SIM, Settings
 from topology.sinks.archive.archive import Archive
-from topology.sinks.redis import connect
+from topology.sinks.mirror.mirror import connect
 from topology.sinks.values import SecondCandleJson, TickJson
 
 PAGE, REQUESTS, AT_ONCE = 500, 1_000, 4

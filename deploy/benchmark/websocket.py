@@ -22,9 +22,9 @@ from topology.embedded.loopback import LOOPBACK
 from topology.log.frames import Configure
 from topology.settings import Settings
 from topology.sinks.archive.reader import ArchiveReader
-from topology.sinks.mirrored import MirrorReader
-from topology.sinks.pubsub import connect_pubsub
-from topology.sinks.redis import connect
+from topology.sinks.mirror.mirror import connect
+from topology.sinks.mirror.pubsub import connect_pubsub
+from topology.sinks.mirror.reader import MirrorReader
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway
 from web.live.hub import Hub

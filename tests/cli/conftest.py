@@ -37,10 +37,10 @@ from topology.log.timeframe_stage import TimeframeStage
 from topology.market.ticks import Tick
 from topology.settings import Address, Settings
 from topology.sinks.archive.archive import Archive
-from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import StoredFrame
-from topology.sinks.redis import Mirror, connect
-from topology.sinks.streams import StreamCommands
+from topology.sinks.mirror.breaker import Breaker
+from topology.sinks.mirror.mirror import Mirror, connect
+from topology.sinks.mirror.streams import StreamCommands
 
 PARTITIONS = 2
 

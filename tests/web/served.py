@@ -27,11 +27,11 @@ from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES, Configure, Tick
 from topology.log.frames import TICKS as TICKS_STAGE
 from topology.sinks.archive.archive import Archive
 from topology.sinks.archive.reader import ArchiveReader
-from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import StoredFrame
-from topology.sinks.mirrored import MirrorReader
-from topology.sinks.redis import Mirror, connect
-from topology.sinks.streams import StreamCommands
+from topology.sinks.mirror.breaker import Breaker
+from topology.sinks.mirror.mirror import Mirror, connect
+from topology.sinks.mirror.reader import MirrorReader
+from topology.sinks.mirror.streams import StreamCommands
 from web import pages, session, views
 from web.gateway import Gateway
 from web.guard import Access, Rates, guard

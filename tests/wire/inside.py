@@ -73,12 +73,12 @@ from topology.notifiers.telegram import Telegram
 from topology.notifiers.webhook import Webhook
 from topology.settings import LIVE, SIM, Settings, SettingsError
 from topology.sinks.archive.archive import Archive
-from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import StoredFrame
-from topology.sinks.mirrored import MirrorReader
-from topology.sinks.redis import Mirror, hold_channels
-from topology.sinks.redis import connect as connect_redis
-from topology.sinks.streams import StreamCommands, stream_lengths
+from topology.sinks.mirror.breaker import Breaker
+from topology.sinks.mirror.mirror import Mirror, hold_channels
+from topology.sinks.mirror.mirror import connect as connect_redis
+from topology.sinks.mirror.reader import MirrorReader
+from topology.sinks.mirror.streams import StreamCommands, stream_lengths
 from web.live.broadcasts import Broadcaster
 from web.live.channel_name import channel as channel_of
 from web.live.client import GOES_AWAY, TOO_SLOW

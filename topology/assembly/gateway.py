@@ -22,9 +22,9 @@ from topology.embedded.loopback import free_port
 from topology.kafka import topics
 from topology.settings import SIM, Settings
 from topology.sinks.archive.reader import ArchiveReader
-from topology.sinks.mirrored import MirrorReader
-from topology.sinks.pubsub import PubSubConnection, PubSubMessage, connect_pubsub
-from topology.sinks.redis import MirrorAwayError, connect
+from topology.sinks.mirror.mirror import MirrorAwayError, connect
+from topology.sinks.mirror.pubsub import PubSubConnection, PubSubMessage, connect_pubsub
+from topology.sinks.mirror.reader import MirrorReader
 from web import health, pages, session, views
 from web.gateway import Gateway
 from web.guard import LOOPBACK, Access, Rates, guard

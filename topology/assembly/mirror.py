@@ -18,9 +18,9 @@ from topology.clock import SYSTEM
 from topology.kafka import topics
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.settings import SIM
-from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import ForeignLogError, PositionError, SinkCursor, Source, StoredFrame
-from topology.sinks.redis import (
+from topology.sinks.mirror.breaker import Breaker
+from topology.sinks.mirror.mirror import (
     Mirror,
     MirrorAwayError,
     MirrorEmptiedError,
@@ -29,7 +29,7 @@ from topology.sinks.redis import (
     hold_channels,
     query_listened_channels,
 )
-from topology.sinks.streams import ListenedChannels, StreamCommands
+from topology.sinks.mirror.streams import ListenedChannels, StreamCommands
 
 logger = logging.getLogger(__name__)
 

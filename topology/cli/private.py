@@ -18,7 +18,7 @@ from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 from topology.settings import LIVE, Address, Settings
 from topology.sinks.archive.archive import read_positions
 from topology.sinks.cursor import SinkCursor, Source
-from topology.sinks.redis import MirrorAwayError
+from topology.sinks.mirror.mirror import MirrorAwayError
 
 SESSION_TIMEOUT_S = 6  # a worker that died is replaced after this long
 POLL_S = 0.1

@@ -12,10 +12,10 @@ from topology.log.frames import DERIVED, TICKS
 from topology.log.lag import FramePosition, TickRange, TopicLag, compare
 from topology.settings import Settings
 from topology.sinks.archive.archive import read_positions
-from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import SinkCursor, SinkError, Source
-from topology.sinks.redis import Mirror, connect
-from topology.sinks.streams import StreamCommands
+from topology.sinks.mirror.breaker import Breaker
+from topology.sinks.mirror.mirror import Mirror, connect
+from topology.sinks.mirror.streams import StreamCommands
 
 RUN = 0
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from topology.sinks.pubsub import PubSubConnection, PubSubMessage
+from topology.sinks.mirror.pubsub import PubSubConnection, PubSubMessage
 from web.gateway import Gateway, Replay
 from web.live import channel_name
 from web.live.channel import Channel, ConfirmedMessage, Listener, Message, PositionGroup, key, position_groups

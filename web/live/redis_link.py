@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from topology.market import CalendarError
 from topology.sinks.cursor import SinkError
-from topology.sinks.pubsub import PubSubConnection, PubSubMessage
+from topology.sinks.mirror.pubsub import PubSubConnection, PubSubMessage
 from web.live.channel import Channel
 from web.live.channel_history import ChannelHistory, laid_over
 from web.live.channel_name import ChannelName

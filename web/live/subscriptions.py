@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from topology.market import CalendarError
 from topology.sinks.cursor import SinkError
-from topology.sinks.redis import MirrorAwayError
+from topology.sinks.mirror.mirror import MirrorAwayError
 from web.live import channel_name
 from web.live.channel import NOWHERE, Channel, ConfirmedMessage, PositionGroup, key, position_groups
 from web.live.channel_history import MissedMessages, Rows, laid_over

@@ -35,12 +35,12 @@ from topology.market.history import History
 from topology.market.ticks import Tick
 from topology.sinks.archive.archive import Archive
 from topology.sinks.archive.reader import ArchiveReader
-from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import StoredFrame
-from topology.sinks.mirrored import MirrorReader
-from topology.sinks.pubsub import connect_pubsub
-from topology.sinks.redis import Mirror, connect
-from topology.sinks.streams import StreamCommands
+from topology.sinks.mirror.breaker import Breaker
+from topology.sinks.mirror.mirror import Mirror, connect
+from topology.sinks.mirror.pubsub import connect_pubsub
+from topology.sinks.mirror.reader import MirrorReader
+from topology.sinks.mirror.streams import StreamCommands
 from web.gateway import Gateway
 from web.live.broadcasts import Broadcaster
 from web.live.hub import Hub

@@ -11,7 +11,7 @@ import pytest
 from tests.web.live.driven import CANDLES_60, SECONDS, SMA, TICK, Listening, Market, Served, confirmed, served, until
 from tests.web.served import NIFTY
 from topology.embedded import Valkey, free_port
-from topology.sinks.redis import MirrorAwayError, MirrorEmptiedError
+from topology.sinks.mirror.mirror import MirrorAwayError, MirrorEmptiedError
 from web.live import channel_history
 
 PATIENCE_S = 20

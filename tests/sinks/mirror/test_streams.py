@@ -23,7 +23,7 @@ from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
 from topology.sinks.cursor import StoredFrame
-from topology.sinks.streams import (
+from topology.sinks.mirror.streams import (
     ENTRIES_PER_MB,
     HISTORY_SAID,
     Command,

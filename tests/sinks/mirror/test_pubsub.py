@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 
 from topology.embedded import Valkey, free_port
 from topology.embedded.loopback import LOOPBACK
-from topology.sinks import pubsub as heard_module
-from topology.sinks.pubsub import PubSubConnection, PubSubMessage, command, connect_pubsub, replies
-from topology.sinks.redis import MirrorAwayError, connect
+from topology.sinks.mirror import pubsub as heard_module
+from topology.sinks.mirror.mirror import MirrorAwayError, connect
+from topology.sinks.mirror.pubsub import PubSubConnection, PubSubMessage, command, connect_pubsub, replies
 
 SCRIPT = "for i = 1, tonumber(ARGV[1]) do redis.call('PUBLISH', 'pub:' .. (i % 2), i .. string.rep('x', 400)) end"
 

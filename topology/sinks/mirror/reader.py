@@ -9,7 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from topology.sinks.redis import POSITIONS, MirrorAwayError
+from topology.sinks.mirror.mirror import POSITIONS, MirrorAwayError
 
 LATEST_TICK = "tick:latest:"
 SCANNED = 5_000  # keys that one call looks at: a millisecond or two

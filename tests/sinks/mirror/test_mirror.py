@@ -28,11 +28,18 @@ from topology.log.frames import (
 from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
-from topology.sinks import redis as sink
-from topology.sinks.breaker import Breaker, Circuit
 from topology.sinks.cursor import ForeignLogError, PositionError, SinkCursor, StoredFrame
-from topology.sinks.redis import Mirror, MirrorAwayError, Mirrored, MirrorEmptiedError, connect, query_listened_channels
-from topology.sinks.streams import StreamCommands
+from topology.sinks.mirror import mirror as sink
+from topology.sinks.mirror.breaker import Breaker, Circuit
+from topology.sinks.mirror.mirror import (
+    Mirror,
+    MirrorAwayError,
+    Mirrored,
+    MirrorEmptiedError,
+    connect,
+    query_listened_channels,
+)
+from topology.sinks.mirror.streams import StreamCommands
 
 NIFTY = "NSE:99926000"
 OPEN_MS = 1_669_088_700_000

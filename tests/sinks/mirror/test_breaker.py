@@ -2,7 +2,7 @@
 
 import pytest
 
-from topology.sinks.breaker import Breaker, Circuit
+from topology.sinks.mirror.breaker import Breaker, Circuit
 
 
 class Clock:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
-from topology.sinks.redis import MirrorAwayError
+from topology.sinks.mirror.mirror import MirrorAwayError
 
 ANSWERS_WITHIN_S = 5.0
 EVERYTHING = "pub:*"

@@ -13,9 +13,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from topology.sinks.breaker import Breaker
 from topology.sinks.cursor import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, is_mine, run_of, unapplied
-from topology.sinks.streams import Command, ListenedChannels, StreamCommands, listened_channels
+from topology.sinks.mirror.breaker import Breaker
+from topology.sinks.mirror.streams import Command, ListenedChannels, StreamCommands, listened_channels
 
 POSITIONS = "mirror:positions"
 PUBLISHING = "mirror:publishing"

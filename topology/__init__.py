@@ -16,7 +16,7 @@ A tick's way, file by file:
 
 `topology/settings.py` reads the environment, `topology/kafka/topics.py` knows the topics on the broker,
 `topology/faust_fixes.py` corrects Faust, `topology/assembly/` builds the app of a role, `topology/cli/` holds the
-commands. `topology/reload.py` changes what a log computes while everything runs.
+commands. `topology/configuration/apply.py` changes what a log computes while everything runs.
 
 ``faust -A topology worker`` takes ``app`` from here. It is made when it is first asked for, so that the pure rooms can
 be imported without Faust.

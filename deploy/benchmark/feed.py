@@ -24,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmark.pipeline import Quantiles, quantiles
 from benchmark.rig import FAUST, POLL_S, STARTS_WITHIN_S, BenchError, Process, Rig
 from topology.clock import now_ms
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import free_port
 from topology.kafka import topics
 from topology.log.frames import TICK_FRAME, TICKS

@@ -17,7 +17,7 @@ from redis.typing import EncodableT, FieldT
 
 from benchmark.pipeline import Quantiles, quantiles
 from benchmark.rig import FAUST, POLL_S, STARTS_WITHIN_S, BenchError, Process, Rig
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import Valkey, free_port
 from topology.embedded.loopback import LOOPBACK
 from topology.settings import SIM, Settings

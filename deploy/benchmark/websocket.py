@@ -16,7 +16,7 @@ from aiohttp.web import Application, AppRunner, TCPSite
 from redis.asyncio import Redis
 
 from topology.clock import SYSTEM, now_ms
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import Valkey, free_port
 from topology.embedded.loopback import LOOPBACK
 from topology.log.frames import Configure

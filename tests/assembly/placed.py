@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 
 from tests.crash.cluster import Process
 from topology.clock import now_ms
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, free_port
 from topology.kafka import topics
 from topology.log.frames import TICK_FRAME, TICKS, TickFrame

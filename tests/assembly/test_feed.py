@@ -23,7 +23,7 @@ from topology.angel.master.listings import FILE_NAME
 from topology.assembly import build, feed
 from topology.assembly.feed import SUBSCRIBED_NAME, _subscriptions
 from topology.clock import Clock, now_ms
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.feeds import FeedError
 from topology.kafka import topics
 from topology.log.frames import BACKFILL, WARMUP, Backfill, Configure, TickFrame, Warmup, encode

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from topology.assembly.followed import FollowedLog
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import Kafka
 from topology.kafka import topics
 from topology.log.frames import Backfill

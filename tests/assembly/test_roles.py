@@ -17,7 +17,7 @@ from agents.metrics import Progress
 from agents.process_guard import REFUSED, RESTART
 from topology.assembly import ROLES, base, build
 from topology.assembly.base import RoleApp, health_of
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import free_port
 from topology.settings import ROLES as NAMED
 from topology.settings import Settings

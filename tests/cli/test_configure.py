@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tables.state import Row, changelog_of
 from tests.cli.conftest import CommandLine, WrittenLog
-from topology.configuration import differences, from_settings, label
+from topology.configuration.environment import differences, from_settings, label
 from topology.kafka import topics
 from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import VERSION, Configure, TickFrame, encode

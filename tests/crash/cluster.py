@@ -16,7 +16,7 @@ from typing import Any, Self
 from aiokafka import TopicPartition
 
 from tests.reference.brute_force import indian_ms
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, free_port
 from topology.embedded import guard as guard_script
 from topology.feeds import TickBatch

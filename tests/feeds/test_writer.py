@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import Kafka
 from topology.feeds import FrameContent
 from topology.feeds.writer import DAY_MS, MAX_ROWS, StaleSourceError, TickLogWriter, _PartitionState

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from agents.frame_producer import FrameProducer
 from tables.state import MAX_RECORD_BYTES, CandlesRow, IndicatorsRow, Row, StateTable, changelog_of
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import Kafka
 from topology.indicators import KEPT_CLOSES
 from topology.kafka import topics

@@ -22,7 +22,7 @@ import pytest
 
 from agents.metrics import Progress
 from agents.process_guard import REFUSED, RESTART
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, free_port, guard
 from topology.kafka import topics
 from topology.settings import LIVE, SIM, Settings

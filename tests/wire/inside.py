@@ -23,7 +23,7 @@ from topology.cli.main import FAILED, INTERRUPTED, PIPE_CLOSED
 from topology.cli.main import main as command_line
 from topology.cli.run import STRICT, Outcome
 from topology.clock import SYSTEM, Clock
-from topology.configuration import from_settings as configuration_of
+from topology.configuration.environment import from_settings as configuration_of
 from topology.embedded import Kafka, Valkey, free_port
 from topology.feeds import FrameContent
 from topology.feeds.angel.backfill_queue import BackfillQueue, BackfillRequest

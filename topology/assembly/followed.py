@@ -12,13 +12,13 @@ from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from topology.angel.master import MasterError
+from topology.configuration.apply import reload
 from topology.feeds import FeedError
 from topology.kafka import lag_report, topics
 from topology.kafka.follow import follow
 from topology.log.configuration_diff import ConfigurationError
 from topology.log.frames import COMMANDS, Configure, FrameError
 from topology.market import CalendarError
-from topology.reload import reload
 from topology.settings import Settings
 from topology.sinks.archive.history import ArchiveHistory
 from web.ports import Reloaded, Standing

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from topology.configuration import differences, from_settings
+from topology.configuration.apply import apply
+from topology.configuration.environment import differences, from_settings
 from topology.kafka import topics
-from topology.reload import apply
 from topology.settings import Settings
 from topology.sinks.archive.history import ArchiveHistory
 

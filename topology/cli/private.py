@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from topology.cli.supervisor import RoleProcess, Supervisor
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, Valkey, free_port
 from topology.kafka import lag_report, topics
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES

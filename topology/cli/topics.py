@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from typing import Any
 
-from topology.configuration import differences, from_settings
+from topology.configuration.environment import differences, from_settings
 from topology.kafka import topics
 from topology.settings import Settings
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from topology.cli.supervisor import Process, RoleError, RoleProcess, Supervisor
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import EmbeddedError, Kafka, Valkey, free_port, kafka, valkey
 from topology.kafka import topics
 from topology.settings import SIM, Address, Settings, load

@@ -15,7 +15,7 @@ import topology.market
 from tests.cli.checks.conftest import Serve
 from topology.cli import doctor
 from topology.cli.main import main
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, Valkey, free_port
 from topology.embedded.loopback import LOOPBACK
 from topology.kafka import topics

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.checks.conftest import Serve
 from topology.cli.checks import Severity
 from topology.cli.checks.services import broker, memory_for_streams, redis
-from topology.configuration import from_settings
+from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, Valkey
 from topology.embedded.loopback import LOOPBACK, free_port
 from topology.kafka import topics

@@ -9,7 +9,7 @@ import pytest
 
 from tests.angel.master.masters import LISTED, keep
 from topology.angel.master.listings import FILE_NAME
-from topology.configuration import differences, from_settings
+from topology.configuration.environment import differences, from_settings
 from topology.settings import Settings
 
 

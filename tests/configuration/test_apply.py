@@ -17,8 +17,9 @@ from aiokafka import TopicPartition
 
 from tests.reference.brute_force import indian_ms
 from tests.reference.generated import MONDAY
-from topology import reload as reloading
-from topology.configuration import from_settings
+from topology.configuration import apply as reloading
+from topology.configuration.apply import Reloaded, reload
+from topology.configuration.environment import from_settings
 from topology.embedded import Kafka
 from topology.feeds.writer import TickLogWriter
 from topology.kafka import topics
@@ -40,7 +41,6 @@ from topology.log.frames import (
 from topology.log.indicator_stage import IndicatorStage
 from topology.log.timeframe_stage import TimeframeStage
 from topology.market.ticks import Tick
-from topology.reload import Reloaded, reload
 from topology.settings import Settings
 from topology.sinks.archive.archive import Archive
 from topology.sinks.archive.history import ArchiveHistory

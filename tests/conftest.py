@@ -11,7 +11,7 @@ import pytest
 from tests.run.days import Recorded, record_two_hundred
 from topology.embedded import Kafka, Valkey, free_port
 
-LONGEST = ("crash/", "run/", "assembly/", "cli/test_up.py", "feeds/angel/test_life_of_a_day.py", "wire/test_state.py")
+LONGEST = ("crash/", "run/", "roles/", "cli/test_up.py", "feeds/angel/test_life_of_a_day.py", "wire/test_state.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ A tick's way, file by file:
     topology/simulator/ the broker, played: what the feed is tested against
 
 `topology/settings.py` reads the environment, `topology/kafka/topics.py` knows the topics on the broker,
-`topology/faust_fixes.py` corrects Faust, `topology/assembly/` builds the app of a role, `topology/cli/` holds the
+`topology/faust_fixes.py` corrects Faust, `topology/roles/` builds the app of a role, `topology/cli/` holds the
 commands. `topology/configuration/apply.py` changes what a log computes while everything runs.
 
 ``faust -A topology worker`` takes ``app`` from here. It is made when it is first asked for, so that the pure rooms can
@@ -30,7 +30,7 @@ from typing import Any
 def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from topology.assembly import app_of_role  # noqa: PLC0415 - see above
+    from topology.roles import app_of_role  # noqa: PLC0415 - see above
 
     globals()["app"] = app = app_of_role()
     return app

@@ -8,7 +8,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 import agents
 import tables
 import topology
-import topology.assembly
+import topology.roles
 import web
 import web.live.socket
 from agents.process_guard import REFUSED, RESTART
@@ -16,8 +16,6 @@ from tables.state import CandlesRow, IndicatorsRow, Row, TimeframesRow
 from topology.angel.master.listing import Listing
 from topology.angel.master.listings import write as write_listings
 from topology.angel.refusals import Refusals
-from topology.assembly import build
-from topology.assembly.feed import _subscriptions as subscriptions_of
 from topology.cli.doctor import Diagnosis
 from topology.cli.main import FAILED, INTERRUPTED, PIPE_CLOSED
 from topology.cli.main import main as command_line
@@ -71,6 +69,8 @@ from topology.market.timeframe_candles import Arrival, TimeframeCandlesState
 from topology.notifiers.notice import Kind, Notice
 from topology.notifiers.telegram import Telegram
 from topology.notifiers.webhook import Webhook
+from topology.roles import build
+from topology.roles.feed.role import _subscriptions as subscriptions_of
 from topology.settings import LIVE, SIM, Settings, SettingsError
 from topology.sinks.archive.archive import Archive
 from topology.sinks.cursor import StoredFrame

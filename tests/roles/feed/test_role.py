@@ -16,12 +16,10 @@ from msgspec.structs import replace
 
 from agents.process_guard import REFUSED
 from tests.angel.master.masters import LISTED, keep
-from tests.assembly.placed import ACCOUNT, ALWAYS, PARTITIONS, Place, simulated
 from tests.crash.cluster import until
+from tests.roles.placed import ACCOUNT, ALWAYS, PARTITIONS, Place, simulated
 from topology.angel.master import MasterError
 from topology.angel.master.listings import FILE_NAME
-from topology.assembly import build, feed
-from topology.assembly.feed import SUBSCRIBED_NAME, _subscriptions
 from topology.clock import Clock, now_ms
 from topology.configuration.environment import from_settings
 from topology.feeds import FeedError
@@ -33,6 +31,9 @@ from topology.market.calendar import indian_day
 from topology.market.gaps import Baseline
 from topology.market.history import History
 from topology.market.ticks import Tick
+from topology.roles import build
+from topology.roles.feed import role as feed_role
+from topology.roles.feed.role import SUBSCRIBED_NAME, _subscriptions
 from topology.settings import LIVE, SIM, Settings
 from topology.simulator import DEMONSTRATION
 
@@ -116,12 +117,12 @@ async def test_the_master_of_the_day_is_asked_for_again_until_it_can_be_had(
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr(feed, "_updated_master", update)
-    monkeypatch.setattr(feed, "SYSTEM", Clock(now_ms, sleep))
+    monkeypatch.setattr(feed_role, "_updated_master", update)
+    monkeypatch.setattr(feed_role, "SYSTEM", Clock(now_ms, sleep))
     role: Any = build(Settings.from_env({"TOPOLOGY_ROLE": "feed", "DATA_DIR": str(tmp_path)})).role
     await role._fetch_master([])
     assert next(answers, "all asked for") == "all asked for"
-    assert slept == [feed.MASTER_PAUSE_S] * 2
+    assert slept == [feed_role.MASTER_PAUSE_S] * 2
     assert "it is empty" in caplog.text
     assert "no route" in caplog.text
 

@@ -11,9 +11,9 @@ from agents.frame_producer import FrameProducer
 from agents.stage_runner import StageRunner
 from agents.stage_wiring import StageWiring
 from topology import faust_fixes
-from topology.assembly.base import BackgroundTasks, RoleApp, health_of
 from topology.kafka import topics
 from topology.log.frames import CANDLES, TICKS, TIMEFRAMES
+from topology.roles.base import BackgroundTasks, RoleApp, health_of
 from topology.settings import Settings
 from web import health
 

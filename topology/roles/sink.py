@@ -11,8 +11,8 @@ from faust.types import TP
 from agents.sink_runner import SinkRunner
 from agents.stage_wiring import attach, records_behind
 from topology import faust_fixes
-from topology.assembly.base import BackgroundTasks, RoleApp, health_of
 from topology.kafka import topics
+from topology.roles.base import BackgroundTasks, RoleApp, health_of
 from topology.settings import Settings
 from topology.sinks.cursor import SinkCursor, Source, StoredFrame
 from web import health

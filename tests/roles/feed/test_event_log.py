@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from topology.assembly.feed_event_log import FeedEventLog
 from topology.clock import Clock
 from topology.log.frames import FeedEvent
 from topology.notifiers import Kind, Notice
+from topology.roles.feed.event_log import FeedEventLog
 
 NOW_MS = 1_669_088_700_000
 

@@ -7,9 +7,9 @@ import asyncio
 from prometheus_client import Histogram
 
 from agents.process_guard import REFUSED, end_process
-from topology.assembly.sink import SinkRole
 from topology.kafka import topics
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
+from topology.roles.sink import SinkRole
 from topology.sinks.archive.archive import Archive
 from topology.sinks.cursor import SinkCursor, SinkError, Source, StoredFrame
 

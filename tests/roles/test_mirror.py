@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import pytest
 from redis.asyncio import Redis
 
-from topology.assembly import build, mirror
-from topology.assembly.mirror import MirrorRole
 from topology.embedded import Valkey, free_port
 from topology.log.frames import TICKS, TickFrame
 from topology.market import Tick
+from topology.roles import build, mirror
+from topology.roles.mirror import MirrorRole
 from topology.settings import Settings
 from topology.sinks.cursor import StoredFrame
 

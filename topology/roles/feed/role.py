@@ -24,8 +24,6 @@ from topology.angel.master.download import last_copy, update
 from topology.angel.master.listings import FILE_NAME, Listings
 from topology.angel.rate_limits import RateLimits
 from topology.angel.refusals import Refusals
-from topology.assembly.base import BackgroundTasks, RoleApp
-from topology.assembly.feed_event_log import FeedEventLog
 from topology.clock import SYSTEM, Clock
 from topology.feeds import FeedError
 from topology.feeds import subscriptions as subscribing
@@ -40,6 +38,8 @@ from topology.log.frames import COMMANDS, Backfill, Warmup
 from topology.market import Calendar, CalendarError, Instrument
 from topology.market.calendar import IST
 from topology.notifiers import Notifications, channels_of
+from topology.roles.base import BackgroundTasks, RoleApp
+from topology.roles.feed.event_log import FeedEventLog
 from topology.settings import SIM, Account, Settings, SettingsError
 from web import health
 

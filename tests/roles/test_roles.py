@@ -15,10 +15,10 @@ import pytest
 
 from agents.metrics import Progress
 from agents.process_guard import REFUSED, RESTART
-from topology.assembly import ROLES, base, build
-from topology.assembly.base import RoleApp, health_of
 from topology.configuration.environment import from_settings
 from topology.embedded import free_port
+from topology.roles import ROLES, base, build
+from topology.roles.base import RoleApp, health_of
 from topology.settings import ROLES as NAMED
 from topology.settings import Settings
 
@@ -83,7 +83,7 @@ def test_a_second_worker_in_the_same_folder_takes_another_one(built: Callable[..
 
 def test_the_folder_of_a_worker_that_has_died_is_used_again(tmp_path: Path) -> None:
     script = f"""
-from topology.assembly import build
+from topology.roles import build
 from topology.settings import Settings
 print(build(Settings.from_env({{"DATA_DIR": {str(tmp_path)!r}}})).conf.datadir)
 """

@@ -13,10 +13,10 @@ from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
 
 from agents.process_guard import REFUSED, end_process
-from topology.assembly.sink import SinkRole
 from topology.clock import SYSTEM
 from topology.kafka import topics
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
+from topology.roles.sink import SinkRole
 from topology.settings import SIM
 from topology.sinks.cursor import ForeignLogError, PositionError, SinkCursor, Source, StoredFrame
 from topology.sinks.mirror.breaker import Breaker

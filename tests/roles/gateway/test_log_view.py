@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from topology.assembly.followed import FollowedLog
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka
 from topology.kafka import topics
 from topology.log.frames import Backfill
 from topology.market.history import History
+from topology.roles.gateway.log_view import FollowedLog
 from topology.settings import Settings
 from web.ports import Reloaded
 from web.problem import Problem

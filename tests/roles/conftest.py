@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.assembly.placed import Place
+from tests.roles.placed import Place
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from agents.process_guard import REFUSED, end_process
-from topology.assembly import archive, feed, gateway, mirror, pipeline
-from topology.assembly.base import Role, RoleApp, new_app
+from topology.roles.archive import ArchiveRole
+from topology.roles.base import Role, RoleApp, new_app
+from topology.roles.feed.role import FeedRole
+from topology.roles.gateway.role import GatewayRole
+from topology.roles.mirror import MirrorRole
+from topology.roles.pipeline import PipelineRole
 from topology.settings import Settings, SettingsError, load
 
 ROLES: dict[str, type[Role]] = {
-    "pipeline": pipeline.PipelineRole,
-    "feed": feed.FeedRole,
-    "mirror": mirror.MirrorRole,
-    "archive": archive.ArchiveRole,
-    "gateway": gateway.GatewayRole,
+    "pipeline": PipelineRole,
+    "feed": FeedRole,
+    "mirror": MirrorRole,
+    "archive": ArchiveRole,
+    "gateway": GatewayRole,
 }
 
 

@@ -13,13 +13,13 @@ from faust.web.base import BlueprintManager
 from redis.asyncio import Redis
 
 from topology.angel.master.listings import FILE_NAME
-from topology.assembly.base import BackgroundTasks, RoleApp
-from topology.assembly.events import follow_events
-from topology.assembly.followed import FollowedLog
-from topology.assembly.names import MasterNames
 from topology.clock import SYSTEM, now_ms
 from topology.embedded.loopback import free_port
 from topology.kafka import topics
+from topology.roles.base import BackgroundTasks, RoleApp
+from topology.roles.gateway.feed_events import follow_events
+from topology.roles.gateway.instrument_names import MasterNames
+from topology.roles.gateway.log_view import FollowedLog
 from topology.settings import SIM, Settings
 from topology.sinks.archive.reader import ArchiveReader
 from topology.sinks.mirror.mirror import MirrorAwayError, connect

@@ -1,0 +1,1 @@
+"""The role `gateway`: REST, WebSocket and pages, and what they ask of the log and of the master."""

@@ -85,7 +85,7 @@ SPEAKERS = (
     "topology.feeds",
     "agents.stage_runner",
     "tables.state",
-    "web.health",
+    "web.http.health",
     "aiokafka",
     "faust.app",
     "mode",

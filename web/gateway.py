@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 from topology.market.calendar import Calendar
 from topology.market.instruments import Instrument, InstrumentError, default_class
 from topology.sinks.cursor import SinkError
+from web.http.problem import invalid, unavailable, unknown
 from web.ports import LogView, Names
-from web.problem import invalid, unavailable, unknown
 from web.store import Store
 
 KNOWN_FOR_MS, LOOKED_UP_MS = 5_000, 500

@@ -16,7 +16,7 @@ from topology.market.history import Interval, candle_interval, resampled
 from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway
-from web.problem import unknown
+from web.http.problem import unknown
 from web.store import AnyCandle, Store
 
 BLOCK = 20_000

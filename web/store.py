@@ -13,7 +13,7 @@ from topology.sinks.archive.reader import ArchiveReader, PageQuery
 from topology.sinks.cursor import SinkError
 from topology.sinks.mirror.reader import MirrorReader
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
-from web.problem import unavailable
+from web.http.problem import unavailable
 
 AnyCandle = CandleJson | SecondCandleJson
 Row = TypeVar("Row", CandleJson, SecondCandleJson, AnyCandle, IndicatorJson)

@@ -32,11 +32,11 @@ from topology.sinks.mirror.breaker import Breaker
 from topology.sinks.mirror.mirror import Mirror, connect
 from topology.sinks.mirror.reader import MirrorReader
 from topology.sinks.mirror.streams import StreamCommands
-from web import pages, session, views
 from web.gateway import Gateway
-from web.guard import Access, Rates, guard
+from web.http import pages, session, views
+from web.http.guard import Access, Rates, guard
+from web.http.problem import invalid
 from web.ports import Info, Reloaded, Standing
-from web.problem import invalid
 from web.rest import ENDPOINTS
 from web.store import Store
 

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from topology.settings import Settings
-from web.token import rotate, token
+from web.http.token import rotate, token
 
 EXAMPLE = """example:
   curl -H "Authorization: Bearer $(topology gateway token)" -d '[{"TF":60,"Indicators":[]}]' localhost:8080/reload"""

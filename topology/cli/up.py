@@ -21,7 +21,7 @@ from topology.embedded import EmbeddedError, Kafka, Valkey, free_port, kafka, va
 from topology.kafka import topics
 from topology.settings import SIM, Address, Settings, load
 from topology.simulator import MASTER_PATH, STREAM_PATH, account_or_demonstration
-from web.token import token
+from web.http.token import token
 
 EXAMPLE = """example:
   topology up --workers 2      # then, in another terminal:  topology status"""

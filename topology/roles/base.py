@@ -25,7 +25,7 @@ from topology.kafka import topics
 from topology.kafka.topics import MAX_RECORD_BYTES
 from topology.market import CalendarError
 from topology.settings import Address, Settings
-from web.health import RoleHealth
+from web.http.health import RoleHealth
 
 logger = logging.getLogger(__name__)
 

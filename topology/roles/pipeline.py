@@ -15,7 +15,7 @@ from topology.kafka import topics
 from topology.log.frames import CANDLES, TICKS, TIMEFRAMES
 from topology.roles.base import BackgroundTasks, RoleApp, health_of
 from topology.settings import Settings
-from web import health
+from web.http import health
 
 
 class PipelineRole:

@@ -15,7 +15,7 @@ from topology.kafka import topics
 from topology.roles.base import BackgroundTasks, RoleApp, health_of
 from topology.settings import Settings
 from topology.sinks.cursor import SinkCursor, Source, StoredFrame
-from web import health
+from web.http import health
 
 
 class SinkRole(ABC):

@@ -10,8 +10,8 @@ import msgspec
 from topology.log.frames import FeedEvent
 from topology.market import CalendarError
 from web.gateway import Gateway
+from web.http.problem import Problem
 from web.live.hub import Hub
-from web.problem import Problem
 from web.rest.indicators import Active
 from web.rest.market import MarketStatus, config, status_at
 from web.rest.system import measured

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from topology.market.instruments import Instrument, InstrumentError
 from web.gateway import Gateway
+from web.http.problem import unknown
 from web.live import channel_name
 from web.live.channel_name import ChannelName
 from web.live.requests import MOST_CANDLES, Request, indicator
-from web.problem import unknown
 from web.resampling import part_of
 from web.rest.indicators import is_computed
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 from topology import indicators
 from topology.sinks.cursor import SinkError
+from web.http.problem import Problem, invalid
 from web.live import channel_name
 from web.live.channel import PositionGroup
 from web.live.client import MOST_WAITING, TOO_SLOW, Client
 from web.live.redis_link import RedisLink
-from web.problem import Problem, invalid
 
 logger = logging.getLogger(__name__)
 

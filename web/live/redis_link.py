@@ -11,6 +11,7 @@ from typing import NoReturn
 from topology.market import CalendarError
 from topology.sinks.cursor import SinkError
 from topology.sinks.mirror.pubsub import PubSubConnection, PubSubMessage
+from web.http.problem import Problem
 from web.live.channel import Channel
 from web.live.channel_history import ChannelHistory, laid_over
 from web.live.channel_name import ChannelName
@@ -18,7 +19,6 @@ from web.live.client import Client, ClientSubscriptions
 from web.live.hub import ACTIVE_CHANNEL, Hub, source
 from web.live.metrics import LINES
 from web.live.resampled_channel import ResampledChannel, base_of
-from web.problem import Problem
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from topology import indicators
-from web.problem import Problem, invalid
+from web.http.problem import Problem, invalid
 from web.rest.queries import Timeframe
 
 LONGEST = 4096  # bytes of a message

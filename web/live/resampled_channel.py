@@ -14,10 +14,10 @@ from topology.sinks.archive.reader import PageQuery
 from topology.sinks.cursor import SinkError
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway
+from web.http.problem import Problem
 from web.live import channel_name
 from web.live.channel import Channel, ConfirmedMessage, PositionGroup
 from web.live.channel_name import ChannelName
-from web.problem import Problem
 from web.resampling import resample, stored_for
 
 logger = logging.getLogger(__name__)

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from web.http.problem import Problem, unavailable
 from web.live import requests
 from web.live.bucket import Bucket
 from web.live.client import Client, End
 from web.live.firehose import since
 from web.live.requests import LONGEST, Request
 from web.live.subscriptions import Subscriptions, refuse
-from web.problem import Problem, unavailable
 
 MOST_CLIENTS = 5_000
 UNDECIDED_S = 0.5

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from topology.market import CalendarError
 from topology.sinks.cursor import SinkError
 from topology.sinks.mirror.mirror import MirrorAwayError
+from web.http.problem import Problem, unavailable
 from web.live import channel_name
 from web.live.channel import NOWHERE, Channel, ConfirmedMessage, PositionGroup, key, position_groups
 from web.live.channel_history import MissedMessages, Rows, laid_over
@@ -22,7 +23,6 @@ from web.live.client import Client, ClientSubscription, ClientSubscriptions
 from web.live.firehose import Firehose
 from web.live.redis_link import RedisLink
 from web.live.requests import MOST_CHANNELS, Request, Resume
-from web.problem import Problem, unavailable
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from web.endpoint import Endpoint
+from web.http.endpoint import Endpoint
 from web.rest import candles, indicators, instruments, market, missed, reload, system
 from web.rest.docs import docs
 from web.udf import bars, symbols

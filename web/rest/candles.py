@@ -10,9 +10,9 @@ import msgspec
 from topology.market.history import Interval
 from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import GapJson
-from web.endpoint import Paged, get
 from web.flat_candles import with_flat_candles
 from web.gateway import Gateway
+from web.http.endpoint import Paged, get
 from web.resampling import Page, page_of
 from web.rest.queries import FAR_S, Exchange, Limit, Time, Timeframe, Token, seconds
 from web.store import AnyCandle

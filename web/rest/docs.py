@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from web.endpoint import Endpoint, get
 from web.gateway import Gateway
-from web.openapi import document
+from web.http.endpoint import Endpoint, get
+from web.http.openapi import document
 
 
 def docs(endpoints: tuple[Endpoint, ...]) -> Endpoint:

@@ -12,8 +12,8 @@ from topology.log.lag import TopicLag
 from topology.market.calendar import IST, Calendar, NotCovered, indian_day
 from topology.sinks.archive.rows import Counts
 from topology.sinks.cursor import SinkError
-from web.endpoint import get
 from web.gateway import Gateway
+from web.http.endpoint import get
 from web.rest.queries import Exchange
 
 LABELS = ((86_400, "D"), (3_600, "h"), (60, "m"), (1, "s"))

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import msgspec
 
-from web.endpoint import get
 from web.gateway import Gateway
-from web.problem import invalid
+from web.http.endpoint import get
+from web.http.problem import invalid
 
 Number = Annotated[int, msgspec.Meta(ge=0, description="a channel_seq")]
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from topology.market.calendar import IST
-from web.problem import invalid
+from web.http.problem import invalid
 
 LONGEST_PAGE = 5_000
 _PLUS = re.compile(r"(?<=:\d\d) (?=\d\d:\d\d\Z)")  # the plus of a time zone, as it comes out of a query string

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import msgspec
 
-from web.endpoint import post
 from web.gateway import Gateway
+from web.http.endpoint import post
 from web.ports import Reloaded
 
 MOST = 200  # timeframes, and indicators of one of them: more than anybody can look at

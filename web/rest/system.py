@@ -8,8 +8,8 @@ import time
 
 import msgspec
 
-from web.endpoint import get
 from web.gateway import Gateway
+from web.http.endpoint import get
 
 _STARTED_S = time.monotonic()
 

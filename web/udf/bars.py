@@ -10,10 +10,10 @@ import msgspec
 from topology.market.instruments import price_divisor
 from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import CandleJson, TickJson
-from web.endpoint import Text, get
 from web.gateway import Gateway
+from web.http.endpoint import Text, get
+from web.http.problem import Problem, unknown
 from web.ports import Info
-from web.problem import Problem, unknown
 from web.resampling import page_of
 from web.rest.market import offered
 from web.rest.queries import FAR_S

@@ -10,10 +10,10 @@ import msgspec
 
 from topology.market.calendar import IST, Calendar, Session, indian_day
 from topology.market.instruments import price_divisor
-from web.endpoint import get
 from web.gateway import Gateway
+from web.http.endpoint import get
+from web.http.problem import unknown
 from web.ports import Info
-from web.problem import unknown
 from web.rest.market import offered
 
 MOST_FOUND = 100

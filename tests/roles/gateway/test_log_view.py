@@ -16,8 +16,8 @@ from topology.log.frames import Backfill
 from topology.market.history import History
 from topology.roles.gateway.log_view import FollowedLog
 from topology.settings import Settings
+from web.http.problem import Problem
 from web.ports import Reloaded
-from web.problem import Problem
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from web import pages
-from web.guard import LOGO_STYLE, Access, Rates, guard
+from web.http import pages
+from web.http.guard import LOGO_STYLE, Access, Rates, guard
 
 ASSETS = pages.assets()
 HELD = ASSETS.files

@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from web import session
-from web.guard import COOKIE, Access, Rates, guard
+from web.http import session
+from web.http.guard import COOKIE, Access, Rates, guard
 
 TOKEN = "a-token"
 

@@ -41,7 +41,7 @@ from topology.notifiers import Notifications, channels_of
 from topology.roles.base import BackgroundTasks, RoleApp
 from topology.roles.feed.event_log import FeedEventLog
 from topology.settings import SIM, Account, Settings, SettingsError
-from web import health
+from web.http import health
 
 logger = logging.getLogger(__name__)
 

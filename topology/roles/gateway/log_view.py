@@ -21,8 +21,8 @@ from topology.log.frames import COMMANDS, Configure, FrameError
 from topology.market import CalendarError
 from topology.settings import Settings
 from topology.sinks.archive.history import ArchiveHistory
+from web.http.problem import invalid, unavailable
 from web.ports import Reloaded, Standing
-from web.problem import invalid, unavailable
 
 FRESH_S = 1.0
 

@@ -25,9 +25,10 @@ from topology.sinks.archive.reader import ArchiveReader
 from topology.sinks.mirror.mirror import MirrorAwayError, connect
 from topology.sinks.mirror.pubsub import PubSubConnection, PubSubMessage, connect_pubsub
 from topology.sinks.mirror.reader import MirrorReader
-from web import health, pages, session, views
 from web.gateway import Gateway
-from web.guard import LOOPBACK, Access, Rates, guard
+from web.http import health, pages, session, views
+from web.http.guard import LOOPBACK, Access, Rates, guard
+from web.http.token import token
 from web.live.broadcasts import Broadcaster
 from web.live.hub import Hub
 from web.live.redis_link import RedisLink
@@ -35,7 +36,6 @@ from web.live.socket import Sockets
 from web.live.subscriptions import Subscriptions
 from web.rest import ENDPOINTS
 from web.store import Store
-from web.token import token
 
 logger = logging.getLogger(__name__)
 

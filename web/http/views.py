@@ -12,9 +12,9 @@ from faust.web import Request, Response, View
 
 from topology.market import CalendarError
 from topology.sinks.cursor import SinkError
-from web.endpoint import Endpoint, Paged, Text
 from web.gateway import Gateway
-from web.problem import unavailable
+from web.http.endpoint import Endpoint, Paged, Text
+from web.http.problem import unavailable
 
 Handler = Callable[[View, Request], Awaitable[Response]]
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 import msgspec
 
 from web.gateway import Gateway
-from web.problem import invalid
+from web.http.problem import invalid
 
 Row = TypeVar("Row")
 Call = Callable[..., Awaitable[Any]]

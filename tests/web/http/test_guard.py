@@ -8,7 +8,7 @@ import pytest
 
 from tests.web.served import NIFTY, TOKEN, Client, Stores, asked
 from topology.embedded.loopback import free_port
-from web.guard import BURST, RATE_PER_S
+from web.http.guard import BURST, RATE_PER_S
 
 BODY = b'[{"TF":60}]'
 RIGHT: dict[str, Any] = {"Authorization": f"Bearer {TOKEN}"}

@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from web.token import rotate, token
+from web.http.token import rotate, token
 
 
 def test_it_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
@@ -29,7 +29,9 @@ def test_a_new_one_replaces_it(tmp_path: Path) -> None:
 
 
 def test_gateways_that_start_together_make_the_same_one(tmp_path: Path) -> None:
-    script = f"from pathlib import Path; from web.token import token; print(token(Path({str(tmp_path / 'token')!r})))"
+    script = (
+        f"from pathlib import Path; from web.http.token import token; print(token(Path({str(tmp_path / 'token')!r})))"
+    )
 
     def made(_: int) -> str:
         ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from web.endpoint import Endpoint, Paged, Text
+from web.http.endpoint import Endpoint, Paged, Text
 
 TITLE = "topology: market data and indicators"
 OVERVIEW = (

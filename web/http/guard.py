@@ -18,7 +18,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from web.problem import Problem
+from web.http.problem import Problem
 
 logger = logging.getLogger(__name__)
 

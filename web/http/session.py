@@ -1,6 +1,6 @@
 """`/api/session`: how a page gets in. The token, given once, becomes a cookie that no script can read.
 
-Whether a request holds the token is decided by `web.guard`.
+Whether a request holds the token is decided by `web.http.guard`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import msgspec
 from aiohttp.web import Application, Request, Response
 
-from web.guard import COOKIE, Access, token_of
-from web.problem import Problem, invalid
+from web.http.guard import COOKIE, Access, token_of
+from web.http.problem import Problem, invalid
 
 KEPT_S = 30 * 86_400
 

@@ -26,8 +26,8 @@ from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, free_port, guard
 from topology.kafka import topics
 from topology.settings import LIVE, SIM, Settings
-from web import health
-from web.health import RoleHealth
+from web.http import health
+from web.http.health import RoleHealth
 
 PARTITIONS = 2
 WORKER = (sys.executable, "-m", "faust", "-A", "topology", "worker")

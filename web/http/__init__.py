@@ -1,0 +1,1 @@
+"""What every endpoint and page needs: endpoints and their document, who may ask, sessions, problems, health."""

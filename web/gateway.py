@@ -14,7 +14,7 @@ from topology.market.instruments import Instrument, InstrumentError, default_cla
 from topology.sinks.cursor import SinkError
 from web.http.problem import invalid, unavailable, unknown
 from web.ports import LogView, Names
-from web.store import Store
+from web.queries.store import Store
 
 KNOWN_FOR_MS, LOOKED_UP_MS = 5_000, 500
 """How old what is known of instruments may be, also where one is asked for that isn't known."""

@@ -33,7 +33,7 @@ from web.live.redis_link import RedisLink
 from web.live.socket import Sockets
 from web.live.subscriptions import Subscriptions
 from web.ports import Reloaded, Standing
-from web.store import Store
+from web.queries.store import Store
 
 TOKENS = [str(number) for number in range(1, 6)]
 CHANNELS = [f"pub:candle:60s:NSE:{token}" for token in TOKENS]

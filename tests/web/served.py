@@ -37,8 +37,8 @@ from web.http import pages, session, views
 from web.http.guard import Access, Rates, guard
 from web.http.problem import invalid
 from web.ports import Info, Reloaded, Standing
+from web.queries.store import Store
 from web.rest import ENDPOINTS
-from web.store import Store
 
 NIFTY, STOCK = "NSE:99926000", "BSE:500325"
 DAYS = (date(2022, 11, 21), date(2022, 11, 22))  # a Monday and a Tuesday

@@ -15,7 +15,7 @@ from web.gateway import Gateway
 from web.live.channel import NOWHERE, Channel, ConfirmedMessage, key
 from web.live.channel_name import MessageHeader, message_header
 from web.ports import Clock
-from web.resampling import resampled_page
+from web.queries.resampling import resampled_page
 
 MOST_MISSED = 5_000
 """Messages of a channel that a client may have missed."""

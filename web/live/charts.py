@@ -11,7 +11,7 @@ from web.http.problem import unknown
 from web.live import channel_name
 from web.live.channel_name import ChannelName
 from web.live.requests import MOST_CANDLES, Request, indicator
-from web.resampling import part_of
+from web.queries.resampling import part_of
 from web.rest.indicators import is_computed
 
 

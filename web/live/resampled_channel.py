@@ -18,7 +18,7 @@ from web.http.problem import Problem
 from web.live import channel_name
 from web.live.channel import Channel, ConfirmedMessage, PositionGroup
 from web.live.channel_name import ChannelName
-from web.resampling import resample, stored_for
+from web.queries.resampling import resample, stored_for
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ import msgspec
 from topology.market.history import Interval
 from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import GapJson
-from web.flat_candles import with_flat_candles
 from web.gateway import Gateway
 from web.http.endpoint import Paged, get
-from web.resampling import Page, page_of
+from web.queries.flat_candles import with_flat_candles
+from web.queries.resampling import Page, page_of
+from web.queries.store import AnyCandle
 from web.rest.queries import FAR_S, Exchange, Limit, Time, Timeframe, Token, seconds
-from web.store import AnyCandle
 
 _FAR_MS = FAR_S * 1000
 

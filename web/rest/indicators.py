@@ -9,10 +9,10 @@ import msgspec
 from topology import indicators
 from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import IndicatorJson
-from web.computed_indicators import computed
 from web.gateway import Gateway
 from web.http.endpoint import Paged, get, post
 from web.http.problem import invalid, unknown
+from web.queries.computed_indicators import computed
 from web.rest.queries import FAR_S, Exchange, Limit, Time, Timeframe, Token, seconds
 
 ACTIVE_KEY = "gateway:active_config"

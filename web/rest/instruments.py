@@ -10,10 +10,10 @@ from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import IndicatorJson, TickJson, split
 from web.gateway import Gateway
 from web.http.endpoint import get
-from web.resampling import page_of
+from web.queries.resampling import page_of
+from web.queries.store import AnyCandle
 from web.rest.indicators import Name, known_name, require_computed
 from web.rest.queries import FAR_S, Exchange, Limit, Time, Timeframe, Token, seconds
-from web.store import AnyCandle
 
 _TICK = msgspec.json.Decoder(TickJson).decode
 

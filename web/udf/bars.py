@@ -14,10 +14,10 @@ from web.gateway import Gateway
 from web.http.endpoint import Text, get
 from web.http.problem import Problem, unknown
 from web.ports import Info
-from web.resampling import page_of
+from web.queries.resampling import page_of
+from web.queries.store import AnyCandle
 from web.rest.market import offered
 from web.rest.queries import FAR_S
-from web.store import AnyCandle
 from web.udf.symbols import Symbol, resolution, resolutions, resolved
 
 DAY_S, INDIA_S = 86_400, 19_800  # how far Indian time is ahead

@@ -122,7 +122,7 @@ async def test_a_defect_is_told_without_a_traceback_and_harms_nobody(
     async with asked(filled) as client:
         await client.get("/api/candles", token=NIFTY)
         with monkeypatch.context() as broken:
-            broken.setattr("web.store.Store.candles", _broken)
+            broken.setattr("web.queries.store.Store.candles", _broken)
             problem = await client.get("/api/candles", token=NIFTY, status=500)
         assert problem["error"] == "internal"
         assert "secret" not in str(problem)

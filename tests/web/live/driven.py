@@ -47,7 +47,7 @@ from web.live.hub import Hub
 from web.live.redis_link import RedisLink
 from web.live.socket import Sockets
 from web.live.subscriptions import Subscriptions
-from web.store import Store
+from web.queries.store import Store
 
 OPEN_MS = indian_ms(DAYS[0], "09:15:00")
 CANDLES_60 = f"pub:candle:60s:{NIFTY}"

@@ -34,8 +34,8 @@ from web.live.hub import Hub
 from web.live.redis_link import RedisLink
 from web.live.socket import Sockets
 from web.live.subscriptions import Subscriptions
+from web.queries.store import Store
 from web.rest import ENDPOINTS
-from web.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway
 from web.http.problem import unknown
-from web.store import AnyCandle, Store
+from web.queries.store import AnyCandle, Store
 
 BLOCK = 20_000
 """Shorter candles that are read at a time: more than any candle can have of 5 s."""

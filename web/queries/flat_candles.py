@@ -8,7 +8,7 @@ from itertools import islice
 from topology.market.calendar import Calendar
 from topology.market.history import Interval, candle_starts
 from topology.sinks.values import CandleJson
-from web.store import AnyCandle
+from web.queries.store import AnyCandle
 
 
 def with_flat_candles(

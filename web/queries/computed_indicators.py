@@ -11,8 +11,8 @@ from topology import indicators
 from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import IndicatorJson
 from web.gateway import Gateway
-from web.resampling import candle_of, page_of
-from web.store import AnyCandle
+from web.queries.resampling import candle_of, page_of
+from web.queries.store import AnyCandle
 
 SETTLED = 20  # periods after which what an average began with counts for less than a millionth
 MOST_BEFORE = 10_000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.days import Recorded, record_two_hundred
+from tests.support.days import Recorded, record_two_hundred
 from topology.embedded import Kafka, Valkey, free_port
 
 LONGEST = ("crash/", "run/", "roles/", "cli/test_up.py", "feeds/angel/test_life_of_a_day.py", "wire/test_state.py")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.angel.master.masters import LISTED, RELIANCE, SMALL
+from tests.support.masters import LISTED, RELIANCE, SMALL
 from topology.cli.instruments import age
 from topology.cli.main import main
 from topology.market.calendar import IST

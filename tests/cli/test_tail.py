@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.angel.master.masters import LISTED, keep
 from tests.cli.conftest import CommandLine, Done, WrittenLog
+from tests.support.masters import LISTED, keep
 from topology.angel.master.listings import FILE_NAME
 from topology.cli.tail import of_instrument
 from topology.log.frames import VERSION, CandleFrame, TickFrame

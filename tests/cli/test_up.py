@@ -20,7 +20,7 @@ import pytest
 from aiokafka import TopicPartition
 from redis import Redis
 
-from tests.crash.cluster import child_of
+from tests.support.cluster import child_of
 from topology.embedded import free_port, guard
 from topology.kafka import topics
 from topology.log.frames import CANDLE_FRAME, CANDLES, TICK_FRAME, TICKS, CandleFrame, TickFrame

@@ -16,7 +16,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from tests.reference.brute_force import indian_ms
-from tests.reference.generated import MONDAY
+from tests.support.generated import MONDAY
 from topology.configuration import apply as reloading
 from topology.configuration.apply import Reloaded, reload
 from topology.configuration.environment import from_settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.angel.master.masters import LISTED, keep
+from tests.support.masters import LISTED, keep
 from topology.angel.master.listings import FILE_NAME
 from topology.configuration.environment import differences, from_settings
 from topology.settings import Settings

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.cluster import Cluster, batches_of
-from tests.run.days import Recorded
+from tests.support.cluster import Cluster, batches_of
+from tests.support.days import Recorded
 from topology.feeds import TickBatch
 from topology.settings import Settings
 

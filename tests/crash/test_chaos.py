@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from tests.crash.cluster import PLAIN, Cluster, Feed, altered, until
-from tests.run.archived import differences, read_archive
-from tests.run.days import Recorded
+from tests.support.archived_rows import differences, read_archive
+from tests.support.cluster import PLAIN, Cluster, Feed, altered, until
+from tests.support.days import Recorded
 from topology.feeds import TickBatch
 from topology.feeds.writer import TickLogWriter
 from topology.kafka import topics

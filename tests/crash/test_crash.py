@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.crash.cluster import DERIVED, ROOT, Cluster, Feed, until
-from tests.run.archived import differences, read_archive
-from tests.run.days import Recorded
+from tests.support.archived_rows import differences, read_archive
+from tests.support.cluster import DERIVED, ROOT, Cluster, Feed, until
+from tests.support.days import Recorded
 from topology.feeds import TickBatch
 from topology.feeds.writer import TickLogWriter
 from topology.log.frames import CANDLES, INDICATORS, TICKS

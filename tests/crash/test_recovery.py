@@ -15,8 +15,8 @@ from unittest.mock import AsyncMock
 import pytest
 from faust.tables.recovery import Recovery
 
-from tests.crash.cluster import Cluster, Feed, altered
-from tests.run.archived import read_archive
+from tests.support.archived_rows import read_archive
+from tests.support.cluster import Cluster, Feed, altered
 from topology.faust_fixes import _stop_flow_first
 from topology.feeds import TickBatch
 from topology.feeds.writer import TickLogWriter

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.angel.master.masters import LISTED, keep
+from tests.support.masters import LISTED, keep
 from topology.angel.master.listings import Listings
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.angel.master.masters import LISTED, keep
+from tests.support.masters import LISTED, keep
 from topology.angel.master.listings import Listings
 from topology.feeds.angel.packets import LTP, MODES, QUOTE, SNAP_QUOTE
 from topology.feeds.subscriptions import MOST, SOCKET_SIZE, Subscription, SubscriptionError, named, read, spread

@@ -9,9 +9,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.log.stage_chain import NSE, Chain, Made, frame, named, records
 from tests.reference.brute_force import Row, indian_ms
-from tests.reference.generated import END_MS, INSTRUMENTS, MONDAY, Batch, live_batches, recordings
+from tests.support.generated import END_MS, INSTRUMENTS, MONDAY, Batch, live_batches, recordings
+from tests.support.stage_chain import NSE, Chain, Made, frame, named, records
 from topology.log.frames import Configure, IndicatorValue, encode
 from topology.market import Calendar, Candle, Tick
 from topology.market.candle import PARTIAL

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.log.stage_chain import CONFIGURATION, NIFTY, NSE, SPECS, Chain, Made, by_series, frame, records, values_of
 from tests.reference.brute_force import indian_ms, indicator, trading_hours
-from tests.reference.generated import (
+from tests.support.generated import (
     END_MS,
     HOLIDAY,
     INSTRUMENTS,
@@ -25,6 +24,18 @@ from tests.reference.generated import (
     batches,
     live_batches,
     recordings,
+)
+from tests.support.stage_chain import (
+    CONFIGURATION,
+    NIFTY,
+    NSE,
+    SPECS,
+    Chain,
+    Made,
+    by_series,
+    frame,
+    records,
+    values_of,
 )
 from topology.indicators import KEPT_CLOSES
 from topology.log.frames import Configure, TimeframeFrame, encode

@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.log.stage_chain import (
+from tests.reference.brute_force import expected, indian_ms, indicator, recorded, trading_hours
+from tests.support.generated import (
+    ALL_HOURS,
+    END_MS,
+    INSTRUMENTS,
+    MOMENTS,
+    NSE_HOURS,
+    Batch,
+    batches,
+    live_batches,
+    recordings,
+)
+from tests.support.stage_chain import (
     ALWAYS_OPEN,
     CONFIGURATION,
     LOG,
@@ -27,18 +39,6 @@ from tests.log.stage_chain import (
     rows_of,
     ticks,
     values_of,
-)
-from tests.reference.brute_force import expected, indian_ms, indicator, recorded, trading_hours
-from tests.reference.generated import (
-    ALL_HOURS,
-    END_MS,
-    INSTRUMENTS,
-    MOMENTS,
-    NSE_HOURS,
-    Batch,
-    batches,
-    live_batches,
-    recordings,
 )
 from topology.indicators import KEPT_CLOSES
 from topology.log.candle_stage import CandleStage

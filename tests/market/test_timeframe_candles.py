@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import topology.market
 from tests.reference.brute_force import Ohlc, Row, SessionTimes, expected, indian_ms
-from tests.reference.generated import (
+from tests.support.generated import (
     ALL_HOURS,
     END_MS,
     INSTRUMENTS,

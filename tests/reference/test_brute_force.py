@@ -11,7 +11,7 @@ from hypothesis import given
 
 from tests.reference import brute_force
 from tests.reference.brute_force import Ohlc, Row, ema, expected, indian_ms, recorded, rsi, sma, smma, trading_hours
-from tests.reference.generated import FRIDAY, INSTRUMENTS, MONDAY, NSE_HOURS, WEDNESDAY, recordings
+from tests.support.generated import FRIDAY, INSTRUMENTS, MONDAY, NSE_HOURS, WEDNESDAY, recordings
 
 NIFTY = INSTRUMENTS[0]
 SPECS = ["SMA:9", "SMA:20", "SMA:50", "SMA:200", "EMA:9", "EMA:21", "RSI:14", "SMMA:14"]

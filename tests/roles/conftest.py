@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.roles.placed import Place
+from tests.support.feed_cluster import Place
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from urllib.request import urlopen
 import pytest
 from aiokafka import TopicPartition
 
-from tests.crash.cluster import PLAIN, ROOT, until
-from tests.roles.placed import Place, simulated
+from tests.support.cluster import PLAIN, ROOT, until
+from tests.support.feed_cluster import Place, simulated
 from topology.embedded import free_port
 from topology.kafka import topics
 from topology.settings import SIM

@@ -18,9 +18,9 @@ import pytest
 from redis import Redis
 
 from tests.reference.brute_force import indian_ms
-from tests.run.archived import differences, read_archive
-from tests.run.days import Recorded, record_few
-from tests.run.mirrored import mirror_differences
+from tests.support.archived_rows import differences, read_archive
+from tests.support.days import Recorded, record_few
+from tests.support.mirrored_values import mirror_differences
 from topology.cli.private import PrivatePipeline
 from topology.feeds import TickBatch
 from topology.feeds.recorded.files import scan

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.reference.brute_force import Expected, expected, indian_ms, trading_hours
-from tests.run.archived import Archived, differences, read_archive
 from tests.run.conftest import Run
-from tests.run.days import NIFTY_50, read_rows
+from tests.support.archived_rows import Archived, differences, read_archive
+from tests.support.days import NIFTY_50, read_rows
 
 TIMEFRAMES_S = (60, 120, 180, 300)
 SPECS = ("SMA:9", "SMA:20", "SMA:50", "SMA:200", "EMA:9", "EMA:21", "RSI:14", "SMMA:14")

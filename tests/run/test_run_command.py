@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.reference.brute_force import expected, indian_ms, trading_hours
-from tests.run.archived import differences, read_archive
 from tests.run.conftest import Ran, Run
-from tests.run.days import NIFTY_50, read_rows, write_csv
+from tests.support.archived_rows import differences, read_archive
+from tests.support.days import NIFTY_50, read_rows, write_csv
 
 MONDAY = date(2022, 11, 28)
 HOURS = trading_hours(MONDAY, MONDAY)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.archived import Archived, differences, read_archive
 from tests.run.conftest import Run
-from tests.run.days import Recorded
+from tests.support.archived_rows import Archived, differences, read_archive
+from tests.support.days import Recorded
 from topology.log.position import partition_of
 
 

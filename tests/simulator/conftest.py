@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import aiohttp
 import pytest
 
-from tests.simulator.client import NOBODY, NSE, OPEN_MS, Client, Clock
+from tests.support.simulator_client import NOBODY, NSE, OPEN_MS, Client, Clock
 from topology.market.calendar import indian_day
 from topology.simulator import Simulator, Walk, catalogue
 from topology.simulator.source import Source

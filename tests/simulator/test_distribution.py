@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from tests.simulator.client import NSE, OPEN_MS
+from tests.support.simulator_client import NSE, OPEN_MS
 from topology.feeds.angel.packets import parse
 from topology.simulator import Walk, catalogue
 from topology.simulator.distribution import MOST_SUBSCRIPTIONS, Distribution

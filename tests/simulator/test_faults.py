@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.simulator.client import OPEN_MS, at
+from tests.support.simulator_client import OPEN_MS, at
 from topology.simulator.faults import KINDS, FaultError, Faults, read, read_fields
 
 

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from tests.simulator.client import NSE, OPEN_MS, at
+from tests.support.simulator_client import NSE, OPEN_MS, at
 from topology.simulator import Walk, catalogue
 from topology.simulator.history import INTERVALS, HistoryError, rows
 from topology.simulator.source import MINUTE_MS

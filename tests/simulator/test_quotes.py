@@ -6,8 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.feeds.angel.levels import levels
-from tests.simulator.client import OPEN_MS, at
+from tests.support.depth_levels import levels
+from tests.support.simulator_client import OPEN_MS, at
 from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE, LtpPacket, QuotePacket, SnapQuotePacket
 from topology.simulator import catalogue
 from topology.simulator.quotes import InstrumentDay

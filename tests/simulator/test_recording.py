@@ -5,7 +5,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.simulator.client import ALWAYS, NSE, OPEN_MS, at
+from tests.support.simulator_client import ALWAYS, NSE, OPEN_MS, at
 from topology.market import SecondCandles, Tick, TimeframeCandles
 from topology.simulator import Recording
 from topology.simulator.quotes import InstrumentDay

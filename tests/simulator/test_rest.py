@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from tests.simulator.client import AUTH, OPEN_MS, SECURE, at
 from tests.simulator.conftest import Open
 from tests.simulator.test_orders import WANTED
+from tests.support.simulator_client import AUTH, OPEN_MS, SECURE, at
 from topology.simulator import DEMONSTRATION
 
 CANDLES = {

@@ -12,9 +12,9 @@ import pyotp
 import pytest
 import websocket
 
-from tests.feeds.angel.levels import levels
-from tests.simulator.client import OPEN_MS, Client
 from tests.simulator.conftest import Open
+from tests.support.depth_levels import levels
+from tests.support.simulator_client import OPEN_MS, Client
 from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE, SnapQuotePacket
 from topology.simulator import DEMONSTRATION
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from tests.simulator.client import NSE, OPEN_MS, at, heard, quote, subscribed
 from tests.simulator.conftest import Open
+from tests.support.simulator_client import NSE, OPEN_MS, at, heard, quote, subscribed
 from topology.feeds.angel.packets import parse
 from topology.market import Tick
 from topology.simulator import FaultError, Recording

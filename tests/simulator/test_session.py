@@ -5,7 +5,7 @@ from dataclasses import replace
 import pyotp
 import pytest
 
-from tests.simulator.client import NOBODY, OPEN_MS, at
+from tests.support.simulator_client import NOBODY, OPEN_MS, at
 from topology.settings import SettingsError
 from topology.simulator.session import (
     DEMONSTRATION,

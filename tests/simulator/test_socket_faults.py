@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.simulator.client import NSE, OPEN_MS, quote
+from tests.support.simulator_client import NSE, OPEN_MS, quote
 from topology.feeds.angel.packets import PacketError, parse, token_text
 from topology.simulator import Walk, catalogue
 from topology.simulator.distribution import Distribution

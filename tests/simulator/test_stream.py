@@ -6,8 +6,8 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from tests.simulator.client import OPEN_MS, at, heard, subscribed, subscription
 from tests.simulator.conftest import Open
+from tests.support.simulator_client import OPEN_MS, at, heard, subscribed, subscription
 from topology.feeds.angel.packets import SIZES, SnapQuotePacket, parse
 
 

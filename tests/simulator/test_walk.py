@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.simulator.client import ALWAYS, NSE, OPEN_MS, at
+from tests.support.simulator_client import ALWAYS, NSE, OPEN_MS, at
 from topology.market import SecondCandles, Tick, TimeframeCandles
 from topology.simulator import Walk, catalogue
 from topology.simulator.quotes import InstrumentDay

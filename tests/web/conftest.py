@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.served import Client, Stores, asked, stored, two_days, write
+from tests.support.gateway_fixture import Client, Stores, asked, stored, two_days, write
 from topology.embedded import Valkey
 
 RECENT = 720  # frames of 10 s

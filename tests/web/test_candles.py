@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from yarl import URL
 
-from tests.log.stage_chain import NSE
 from tests.reference.brute_force import indian_ms
-from tests.web.served import DAYS, NIFTY, STOCK, Client, FixedLog, Stores, asked, stored, two_days
+from tests.support.gateway_fixture import DAYS, NIFTY, STOCK, Client, FixedLog, Stores, asked, stored, two_days
+from tests.support.stage_chain import NSE
 from topology.market import Candle, Gap
 from topology.market.calendar import Calendar
 from topology.market.timeframe_candles import TimeframeCandles

@@ -13,9 +13,21 @@ import msgspec
 import pytest
 from yarl import URL
 
-from tests.log.stage_chain import NSE, values_of
 from tests.reference.brute_force import indian_ms
-from tests.web.served import CONFIGURATION, DAYS, NIFTY, NOW_MS, STOCK, TOKEN, Client, FixedLog, Stores, asked, two_days
+from tests.support.gateway_fixture import (
+    CONFIGURATION,
+    DAYS,
+    NIFTY,
+    NOW_MS,
+    STOCK,
+    TOKEN,
+    Client,
+    FixedLog,
+    Stores,
+    asked,
+    two_days,
+)
+from tests.support.stage_chain import NSE, values_of
 from topology.log.lag import TopicLag
 from topology.market.calendar import Calendar
 from web.ports import Standing

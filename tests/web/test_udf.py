@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.log.stage_chain import NSE, Chain, records
 from tests.reference.brute_force import Row, indian_ms
-from tests.reference.generated import Batch
-from tests.run.days import NIFTY_50, read_rows
-from tests.web.served import CONFIGURATION, DAYS, NIFTY, Client, Stores, asked, stored
+from tests.support.days import NIFTY_50, read_rows
+from tests.support.gateway_fixture import CONFIGURATION, DAYS, NIFTY, Client, Stores, asked, stored
+from tests.support.generated import Batch
+from tests.support.stage_chain import NSE, Chain, records
 from tests.web.test_candles import candles
 from topology.market.calendar import Calendar
 from web.udf.symbols import hours

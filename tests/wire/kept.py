@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from redis import Redis
 
-from tests.crash.cluster import PLAIN, Process
+from tests.support.cluster import PLAIN, Process
 from tests.wire.inside import (
     LIVE,
     FrameContent,

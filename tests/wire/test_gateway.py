@@ -11,8 +11,20 @@ import aiohttp
 import msgspec
 import pytest
 
-from tests.web.live.driven import CANDLES_60, SMA, TICK, Listening, Market, served
-from tests.web.served import NIFTY, NOW_MS, STOCK, TOKEN, Client, Served, Stores, asked, stored, two_days, write
+from tests.support.gateway_fixture import (
+    NIFTY,
+    NOW_MS,
+    STOCK,
+    TOKEN,
+    Client,
+    Served,
+    Stores,
+    asked,
+    stored,
+    two_days,
+    write,
+)
+from tests.support.ws_market import CANDLES_60, SMA, TICK, Listening, Market, served
 from tests.wire.inside import (
     GOES_AWAY,
     GONE,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.angel.master.masters import LISTED, NIFTY, RELIANCE, SMALL, Row, large, option
+from tests.support.masters import LISTED, NIFTY, RELIANCE, SMALL, Row, large, option
 from topology.angel.master import MasterError, download
 from topology.angel.master.download import Update, last_copy, update
 from topology.angel.master.listings import Listings

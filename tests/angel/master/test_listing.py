@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.angel.master.masters import LISTED, NIFTY, RELIANCE, Row, future, index, option, row
+from tests.support.masters import LISTED, NIFTY, RELIANCE, Row, future, index, option, row
 from topology.angel.master.listing import Listing, ListingError, read_row
 from topology.market.instruments import Instrument, default_class
 

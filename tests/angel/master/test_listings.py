@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.angel.master.masters import LISTED, NIFTY, RELIANCE, Row, future, index, keep, option, row
+from tests.support.masters import LISTED, NIFTY, RELIANCE, Row, future, index, keep, option, row
 from topology.angel.master import MasterError
 from topology.angel.master.listing import Listing, read_row
 from topology.angel.master.listings import Listings, write

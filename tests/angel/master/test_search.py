@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.angel.master.masters import LISTED, Row
+from tests.support.masters import LISTED, Row
 from topology.angel.master.listings import Listings
 from topology.angel.master.search import key_of
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.angel.master.masters import LISTED, Row, keep
+from tests.support.masters import LISTED, Row, keep
 from topology.angel.master.listing import SEGMENTS
 from topology.angel.master.listings import Listings
 from topology.angel.master.symbols import resolve, resolve_at

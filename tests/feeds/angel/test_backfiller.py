@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.feeds.angel.asked import MINUTE_MS, Asked, Desk, minutes, whole
-from tests.feeds.angel.played import DAY_MS
 from tests.reference.brute_force import indian_ms
+from tests.support.backfill_rig import MINUTE_MS, Asked, Desk, minutes, whole
+from tests.support.played_day import DAY_MS
 from topology.angel.answers import BrokerError, RateLimitedError, RefusedError, TokenDeadError, UnreachableError
 from topology.feeds.angel.backfiller import AFTER_MS
 

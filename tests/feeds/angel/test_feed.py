@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.feeds.angel.played import (
+from tests.reference.brute_force import indian_ms
+from tests.support.played_day import (
     DAY,
     FAULTS,
     NSE,
@@ -22,7 +23,6 @@ from tests.feeds.angel.played import (
     walk,
     what_was_traded,
 )
-from tests.reference.brute_force import indian_ms
 from topology.feeds.angel.packets import QUOTE, SNAP_QUOTE
 from topology.market import CalendarError
 from topology.market.candle import PARTIAL

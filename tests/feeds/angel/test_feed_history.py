@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.feeds.angel.played import NSE, World
 from tests.reference.brute_force import indian_ms
+from tests.support.played_day import NSE, World
 from topology.angel.login import BrokerLogin
 from topology.feeds.angel.backfill_queue import BackfillQueue
 from topology.feeds.angel.packets import QUOTE

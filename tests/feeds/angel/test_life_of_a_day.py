@@ -8,8 +8,8 @@ from datetime import date, datetime
 import msgspec
 import pytest
 
-from tests.feeds.angel.played import World
 from tests.reference.brute_force import indian_ms, indicator
+from tests.support.played_day import World
 from topology.angel.master.download import update
 from topology.angel.master.listings import Listings
 from topology.feeds import FrameContent

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.feeds.angel.levels import levels
+from tests.support.depth_levels import levels
 from topology.feeds.angel.packets import (
     LTP,
     QUOTE,

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.feeds.angel.played import (
+from tests.support.played_day import (
     FAULTS,
     OPEN_MS,
     Noted,

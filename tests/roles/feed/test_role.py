@@ -15,9 +15,9 @@ import pytest
 from msgspec.structs import replace
 
 from agents.process_guard import REFUSED
-from tests.angel.master.masters import LISTED, keep
-from tests.crash.cluster import until
-from tests.roles.placed import ACCOUNT, ALWAYS, PARTITIONS, Place, simulated
+from tests.support.cluster import until
+from tests.support.feed_cluster import ACCOUNT, ALWAYS, PARTITIONS, Place, simulated
+from tests.support.masters import LISTED, keep
 from topology.angel.master import MasterError
 from topology.angel.master.listings import FILE_NAME
 from topology.clock import Clock, now_ms

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.served import NIFTY, TOKEN, Client, Stores, asked
+from tests.support.gateway_fixture import NIFTY, TOKEN, Client, Stores, asked
 from topology.embedded.loopback import free_port
 from web.http.guard import BURST, RATE_PER_S
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.live.driven import Listening, Market, Served, served
+from tests.support.ws_market import Listening, Market, Served, served
 from topology.embedded import Valkey
 from web.live import socket
 

@@ -8,8 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.web.live.driven import CANDLES_60, OPEN_MS, SECONDS, TICK, Listening, Market, Served, confirmed, until
-from tests.web.served import CONFIGURATION, NIFTY, STOCK
+from tests.support.gateway_fixture import CONFIGURATION, NIFTY, STOCK
+from tests.support.ws_market import CANDLES_60, OPEN_MS, SECONDS, TICK, Listening, Market, Served, confirmed, until
 from topology.log.frames import FeedEvent
 from web.live.broadcasts import Broadcaster
 from web.rest.indicators import ACTIVE_KEY

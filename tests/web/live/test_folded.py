@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.web.live.driven import CANDLES_60, OPEN_MS, Listening, Market, Served, confirmed, served
-from tests.web.served import NIFTY
+from tests.support.gateway_fixture import NIFTY
+from tests.support.ws_market import CANDLES_60, OPEN_MS, Listening, Market, Served, confirmed, served
 
 FOLDED = f"pub:candle:180s:{NIFTY}"
 OPEN_S = OPEN_MS // 1000

@@ -9,8 +9,8 @@ import aiohttp
 import msgspec
 import pytest
 
-from tests.web.live.driven import CANDLES_60, SECONDS, TICK, Listening, Market, Served, confirmed, served, until
-from tests.web.served import NIFTY
+from tests.support.gateway_fixture import NIFTY
+from tests.support.ws_market import CANDLES_60, SECONDS, TICK, Listening, Market, Served, confirmed, served, until
 from web.live import client as client_module
 from web.live import socket as socket_module
 from web.live import subscriptions

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.live.driven import CANDLES_60, SECONDS, SMA, TICK, Listening, Market, Served, confirmed, served, until
-from tests.web.served import NIFTY
+from tests.support.gateway_fixture import NIFTY
+from tests.support.ws_market import CANDLES_60, SECONDS, SMA, TICK, Listening, Market, Served, confirmed, served, until
 from topology.embedded import Valkey, free_port
 from topology.sinks.mirror.mirror import MirrorAwayError, MirrorEmptiedError
 from web.live import channel_history

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.web.live.driven import CANDLES_60, SECONDS, SMA, TICK, Listening, Market, Served, served
-from tests.web.served import NIFTY
+from tests.support.gateway_fixture import NIFTY
+from tests.support.ws_market import CANDLES_60, SECONDS, SMA, TICK, Listening, Market, Served, served
 from web.live import channel_history
 
 INDICATOR = {"id": "sma", "params": {"length": 3}}

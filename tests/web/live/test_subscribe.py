@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.web.live.driven import CANDLES_60, SECONDS, SMA, TICK, Listening, Market, Served, positions
-from tests.web.served import NIFTY
+from tests.support.gateway_fixture import NIFTY
+from tests.support.ws_market import CANDLES_60, SECONDS, SMA, TICK, Listening, Market, Served, positions
 
 INDICATOR = {"id": "sma", "source": "close", "params": {"length": 3}, "tf": 60}
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.cli.test_up import Up
-from tests.web.pages.browsing import CHART, DESKTOP, DRAWN, HELD, PATIENCE_S, PHONE, Seen, browsing, chromium
+from tests.support.browser import CHART, DESKTOP, DRAWN, HELD, PATIENCE_S, PHONE, Seen, browsing, chromium
 from topology.embedded import Valkey, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

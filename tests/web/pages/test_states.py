@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Route, WebSocketRoute
 
-from tests.web.pages.browsing import DESKTOP, Seen, browsing
-from tests.web.served import NIFTY, TOKEN, Stores, asked
+from tests.support.browser import DESKTOP, Seen, browsing
+from tests.support.gateway_fixture import NIFTY, TOKEN, Stores, asked
 
 CHART_PAGE = f"/chart?symbol={NIFTY}&tf=60"
 

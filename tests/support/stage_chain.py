@@ -8,7 +8,7 @@ import msgspec
 
 import topology.market
 from tests.reference.brute_force import Ohlc, Row
-from tests.reference.generated import INSTRUMENTS, Batch
+from tests.support.generated import INSTRUMENTS, Batch
 from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import (
     CANDLE_FRAME,

@@ -19,9 +19,9 @@ import faust
 from aiohttp.web import AppRunner, TCPSite
 from faust.web.base import BlueprintManager
 
-from tests.log.stage_chain import LOG, NSE, RUN, Chain, Made, records
 from tests.reference.brute_force import Row, indian_ms
-from tests.reference.generated import Batch
+from tests.support.generated import Batch
+from tests.support.stage_chain import LOG, NSE, RUN, Chain, Made, records
 from topology.embedded.loopback import LOOPBACK, free_port
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES, Configure, TickFrame, tick_frame
 from topology.log.frames import TICKS as TICKS_STAGE

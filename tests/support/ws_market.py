@@ -13,9 +13,9 @@ import aiohttp
 import msgspec
 from aiohttp.web import Application, AppRunner, TCPSite
 
-from tests.log.stage_chain import LOG, RUN
 from tests.reference.brute_force import indian_ms
-from tests.web.served import DAYS, NIFTY, STOCK, FixedLog, SomeNames
+from tests.support.gateway_fixture import DAYS, NIFTY, STOCK, FixedLog, SomeNames
+from tests.support.stage_chain import LOG, RUN
 from topology.clock import SYSTEM
 from topology.embedded.loopback import LOOPBACK, free_port
 from topology.log.frames import (

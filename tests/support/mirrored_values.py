@@ -10,7 +10,7 @@ import msgspec
 from redis import Redis
 
 from tests.reference.brute_force import Row
-from tests.run.archived import Archived
+from tests.support.archived_rows import Archived
 
 
 def length(seconds: int) -> int:

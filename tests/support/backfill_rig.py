@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.feeds.angel.played import NSE, HandClock
+from tests.support.played_day import NSE, HandClock
 from topology.clock import Clock
 from topology.feeds.angel.backfill_queue import BackfillQueue
 from topology.feeds.angel.backfiller import Backfiller

@@ -13,7 +13,7 @@ from typing import Self
 
 from aiokafka import TopicPartition
 
-from tests.crash.cluster import Process
+from tests.support.cluster import Process
 from topology.clock import now_ms
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, free_port

@@ -30,7 +30,8 @@ from topology.kafka import topics
 from topology.log.frames import TICK_FRAME, TICKS
 from topology.log.position import partition_of
 from topology.market import Calendar
-from topology.market.calendar import IST, indian_day
+from topology.market.calendar import indian_day
+from topology.market.times import IST
 from topology.settings import SIM, Settings
 from topology.simulator import DEMONSTRATION, MASTER_PATH, STREAM_PATH, Walk, catalogue
 from topology.simulator.listings import SimulatedListing

@@ -12,8 +12,8 @@ from tests.reference.brute_force import indian_ms
 from topology.angel.history_api import DAY_MS, INTERVALS, HistoryCall, calls, read, width_s
 from topology.market import Candle, Instrument
 from topology.market.candle import BROKER
-from topology.market.history import Interval
 from topology.market.ticks import LARGEST
+from topology.market.times import Interval
 
 DAY = date(2022, 11, 22)
 OPEN_MS = indian_ms(DAY, "09:15")

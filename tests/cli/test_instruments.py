@@ -14,7 +14,7 @@ import pytest
 from tests.support.masters import LISTED, RELIANCE, SMALL
 from topology.cli.instruments import age
 from topology.cli.main import main
-from topology.market.calendar import IST
+from topology.market.times import IST
 
 Shown = Callable[..., tuple[int, list[str], list[str]]]
 

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaTimeoutError
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka
 from topology.feeds import FrameContent
-from topology.feeds.writer import DAY_MS, MAX_ROWS, StaleSourceError, TickLogWriter, _PartitionState
+from topology.feeds.writer import MAX_ROWS, StaleSourceError, TickLogWriter, _PartitionState
 from topology.kafka import topics
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import TICK_FRAME, TICKS, Backfill, Configure, TickFrame
@@ -21,6 +21,7 @@ from topology.log.position import partition_of
 from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
+from topology.market.times import DAY_MS
 from topology.settings import Settings
 
 PARTITIONS = 2

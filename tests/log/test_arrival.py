@@ -15,8 +15,9 @@ from tests.support.stage_chain import NSE, Chain, Made, frame, named, records
 from topology.log.frames import Configure, IndicatorValue, encode
 from topology.market import Calendar, Candle, Tick
 from topology.market.candle import PARTIAL
-from topology.market.history import History, Interval, resampled_history
+from topology.market.history import History, resampled_history
 from topology.market.instruments import default_class
+from topology.market.times import Interval
 
 LATENESS_MS = 1000
 SPECS = ["SMA:2", "EMA:2", "RSI:1", "SMMA:2"]

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import topology.market
-from topology.market.calendar import IST, Calendar, CalendarError, NotCovered, Session, Span, indian_day
+from topology.market.calendar import Calendar, CalendarError, NotCovered, Session, Span, indian_day
+from topology.market.times import IST
 
 FILES = Path(topology.market.__path__[0]) / "calendars"
 NSE = Calendar.parse((FILES / "nse.json").read_text())

@@ -12,7 +12,8 @@ from tests.reference.brute_force import Row, SessionTimes, expected, indian_ms
 from topology.market import Calendar, Candle, Gap
 from topology.market.calendar import NotCovered, indian_day
 from topology.market.candle import BROKER, PARTIAL
-from topology.market.history import Interval, candle_interval, resampled, traded_until, warmup_start, widened_to_candles
+from topology.market.history import candle_interval, resampled, traded_until, warmup_start, widened_to_candles
+from topology.market.times import Interval
 
 FILES = Path(topology.market.__path__[0]) / "calendars"
 NSE = Calendar.parse((FILES / "nse.json").read_text())

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from tests.support.simulator_client import ALWAYS, NSE, OPEN_MS, at
 from topology.market import SecondCandles, Tick, TimeframeCandles
+from topology.market.times import last_midnight_ms
 from topology.simulator import Walk, catalogue
 from topology.simulator.quotes import InstrumentDay
-from topology.simulator.source import MINUTE_MS, Print, day_start_ms, minute_candles
+from topology.simulator.source import MINUTE_MS, Print, minute_candles
 
 LISTINGS = catalogue(date(2022, 11, 22))
 CLOSE_MS = at("2022-11-22 15:30")
@@ -40,7 +41,7 @@ def test_candles_are_those_of_the_prints(walk: Walk, place: int, from_ms: int) -
 def test_candles_are_those_that_the_pipeline_makes_of_the_prints() -> None:
     walk = Walk(LISTINGS[:3], seed=3, rate=2, calendar=NSE)
     ticks, volumes = [], dict[int, int]()
-    for time_ms, place, price, quantity, *_ in played(walk, day_start_ms(OPEN_MS), OPEN_MS + 20 * MINUTE_MS - 1):
+    for time_ms, place, price, quantity, *_ in played(walk, last_midnight_ms(OPEN_MS), OPEN_MS + 20 * MINUTE_MS - 1):
         volumes[place] = volumes.get(place, 0) + quantity
         ticks.append(Tick(LISTINGS[place].instrument, price, time_ms, volumes[place] if place else None))
     clock_ms = OPEN_MS + 20 * MINUTE_MS + 2_000
@@ -98,7 +99,7 @@ def test_the_rate_is_that_of_all_together() -> None:
 
 def test_prints_outside_of_the_session_are_few_and_trade_nothing() -> None:
     walk = Walk(LISTINGS[:2], seed=1, rate=4, calendar=NSE)
-    quiet = [p for p in played(walk, day_start_ms(OPEN_MS), CLOSE_MS + 6 * 3_600_000) if not p.trading]
+    quiet = [p for p in played(walk, last_midnight_ms(OPEN_MS), CLOSE_MS + 6 * 3_600_000) if not p.trading]
     assert {p.quantity for p in quiet} == {0}
     assert {p.time_ms // MINUTE_MS - OPEN_MS // MINUTE_MS for p in quiet} == {*range(-15, 0), *range(375, 385)}
     assert len(quiet) == 2 * 25

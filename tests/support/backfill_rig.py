@@ -14,10 +14,10 @@ from topology.feeds.angel.backfill_queue import BackfillQueue
 from topology.feeds.angel.backfiller import Backfiller
 from topology.log.frames import Configure, Warmup
 from topology.market import Calendar, Candle, Gap, Instrument
-from topology.market.calendar import IST
 from topology.market.candle import BROKER
 from topology.market.history import History
 from topology.market.instruments import default_class
+from topology.market.times import IST
 
 MINUTE_MS = 60_000
 Row = list[Any]

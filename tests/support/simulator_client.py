@@ -12,7 +12,7 @@ import pytest
 
 from topology.feeds.angel.packets import Packet, QuotePacket, parse
 from topology.market import Calendar
-from topology.market.calendar import IST
+from topology.market.times import IST
 from topology.settings import Account, Settings
 from topology.simulator import DEMONSTRATION, Simulator
 

@@ -59,13 +59,14 @@ from topology.log.stage import StageState
 from topology.market.candle import Candle
 from topology.market.forming_candle import FormingCandle
 from topology.market.gaps import Baseline, Gap
-from topology.market.history import History, Interval
+from topology.market.history import History
 from topology.market.instrument_candles import InstrumentState, OpenCandle
 from topology.market.instruments import Instrument
 from topology.market.quotes import Quote
 from topology.market.second_candles import LateTick, SecondCandlesState
 from topology.market.ticks import Tick
 from topology.market.timeframe_candles import Arrival, TimeframeCandlesState
+from topology.market.times import Interval
 from topology.notifiers.notice import Kind, Notice
 from topology.notifiers.telegram import Telegram
 from topology.notifiers.webhook import Webhook

@@ -13,11 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from topology.market import Candle
-from topology.market.calendar import IST
 from topology.market.candle import BROKER
-from topology.market.history import Interval
 from topology.market.instruments import Instrument, price_divisor
 from topology.market.ticks import LARGEST
+from topology.market.times import IST, Interval
 
 MINUTE_S, DAY_MS = 60, 86_400_000
 INTERVALS = {

@@ -6,7 +6,8 @@ import argparse
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from topology.market.calendar import IST, Calendar
+from topology.market.calendar import Calendar
+from topology.market.times import IST
 from topology.settings import Settings
 
 EXAMPLE = """example:

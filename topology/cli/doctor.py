@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from topology.cli.checks import Finding, Severity, account, bad, channels, machine, market, services
-from topology.market.calendar import IST
+from topology.market.times import IST
 from topology.settings import SIM, Settings
 
 EXAMPLE = """example:

@@ -16,8 +16,8 @@ from topology.angel.master.listings import FILE_NAME, Listings
 from topology.angel.master.symbols import resolve
 from topology.cli import at_least_one
 from topology.feeds import subscriptions
-from topology.market.calendar import IST
 from topology.market.instruments import InstrumentError
+from topology.market.times import IST
 from topology.settings import Settings
 
 UPDATE_EXAMPLE = """example:
@@ -77,7 +77,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run the command; return its exit code. Raises MasterError, FeedError and InstrumentError for what can't be done."""
+    """Run the command; return its exit code. Raises MasterError, FeedError, InstrumentError."""
     path = settings.namespace_dir / FILE_NAME
     now = datetime.now(IST)
     if arguments.action == "update":

@@ -14,12 +14,12 @@ from topology.cli import at_least_one
 from topology.kafka import lag_report, topics
 from topology.log.frames import CANDLE_FRAME, CANDLES, DEAD_LETTERS, DERIVED, TICKS, TIMEFRAMES, DeadLetter, Decoder
 from topology.log.lag import TickRange
+from topology.market.times import DAY_MS
 from topology.settings import Settings
 from topology.sinks.cursor import Source
 
 EXAMPLE = """example:
   topology prune --days 7"""
-DAY_MS = 86_400_000
 PIPELINE = "pipeline"
 
 _DEAD_LETTER = Decoder(DeadLetter)

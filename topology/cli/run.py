@@ -22,17 +22,16 @@ from topology.angel.master.listings import FILE_NAME
 from topology.angel.master.symbols import resolve_at
 from topology.cli.private import Ends, PrivatePipeline
 from topology.feeds import FeedError
-from topology.feeds.recorded.fields import day_start_ms
 from topology.feeds.recorded.files import RecordedFiles, scan
 from topology.feeds.writer import TickLogWriter
 from topology.market import Calendar
+from topology.market.times import DAY_MS, midnight_ms
 from topology.settings import LIVE, Settings
 from topology.sinks.archive.archive import Summary, summary
 
 EXAMPLE = """example:
   topology run 2022-11-22.csv 2022-11-28.csv.gz --instrument NSE:99926000 --archive candles.db"""
 STRICT = 3  # the exit code of --strict when something was not as it should be
-DAY_MS = 86_400_000
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -128,7 +127,7 @@ async def _feed(recording: RecordedFiles, calendar: Calendar, pipeline: PrivateP
 
     def day_end_ms(day: date) -> int:
         close_ms = calendar.day_close_ms(day)
-        return close_ms + margin_ms if close_ms is not None else day_start_ms(day.toordinal()) + DAY_MS
+        return close_ms + margin_ms if close_ms is not None else midnight_ms(day) + DAY_MS
 
     async with TickLogWriter(pipeline.settings.bootstrap, pipeline.log) as writer:
         # The first frames hold the configuration. When they have arrived, every role is at work.

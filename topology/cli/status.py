@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from topology.kafka import lag_report, topics
 from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent
 from topology.log.lag import TopicLag
-from topology.market.calendar import IST
+from topology.market.times import IST
 from topology.settings import SIM, Settings
 
 EXAMPLE = """example:

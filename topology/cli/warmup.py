@@ -14,7 +14,7 @@ from topology.angel.master.symbols import resolve_at
 from topology.clock import now_ms
 from topology.kafka import lag_report, topics
 from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent, Warmup
-from topology.market.calendar import IST
+from topology.market.times import IST
 from topology.settings import Settings
 
 EXAMPLE = """examples:

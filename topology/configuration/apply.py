@@ -20,8 +20,9 @@ from topology.log.configuration_diff import configuration_diff, requested_config
 from topology.log.frames import Backfill, Configure
 from topology.log.position import partition_of
 from topology.market import Calendar, CalendarError, Candle
-from topology.market.history import History, Interval, resampled_history
+from topology.market.history import History, resampled_history
 from topology.market.instruments import default_class
+from topology.market.times import Interval
 from topology.settings import Settings
 from topology.sinks.cursor import SinkError
 
@@ -60,7 +61,7 @@ class Reloaded(NamedTuple):
 
 
 async def reload(settings: Settings, asked: Iterable[tuple[int, Sequence[str]]], *, archive: OpenArchive) -> Reloaded:
-    """Make the log compute these timeframes with their indicators, see `topology.log.configuration_diff.requested_configuration`, and no others.
+    """Make the log compute these timeframes with their indicators, see `requested_configuration`, and no others.
 
     Reloads of one process take turns. The command is in the log when this comes back: it is followed from the next
     frame of the feed on. Raises ChangeError for what can't be computed, FrameError for what the stages would refuse,

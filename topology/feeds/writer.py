@@ -33,9 +33,9 @@ from topology.log.frames import (
 )
 from topology.log.position import partition_of
 from topology.market.ticks import Tick
+from topology.market.times import DAY_MS
 
 MAX_ROWS = 1000  # ticks in a frame
-DAY_MS = 86_400_000
 EVENTS = -1  # stands for the partition of the events where deliveries are kept by partition
 
 

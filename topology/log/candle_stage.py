@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import timedelta
 
 import msgspec
 
 from topology import indicators
 from topology.log.frames import VERSION, CandleFrame, Configure, FrameError, Poison, TickFrame
 from topology.log.stage import PartitionConfiguration, StageState, stage_state
-from topology.market.calendar import IST, Calendar, CalendarError
+from topology.market.calendar import Calendar, CalendarError
 from topology.market.candle import Candle
 from topology.market.gaps import Baseline
 from topology.market.history import History
-from topology.market.instrument_candles import LONG_AGO
 from topology.market.instruments import Instrument, InstrumentError, default_class
 from topology.market.second_candles import SecondCandles, SecondCandlesState
 from topology.market.ticks import LARGEST, Tick
+from topology.market.times import LONG_AGO, midnight_ms
 
 
 class CandlesCore(msgspec.Struct, array_like=True, frozen=True):
@@ -92,7 +92,7 @@ class CandleStage:
             check_configuration(configuration, calendar, known)
         for history in frame.history:
             _check_history(history, configuration, calendar)
-        first_ms, end_ms = _midnight_ms(calendar.first_day), _midnight_ms(calendar.last_day + timedelta(days=1))
+        first_ms, end_ms = midnight_ms(calendar.first_day), midnight_ms(calendar.last_day + timedelta(days=1))
         everything: Sequence[Tick | Baseline] = [*frame.ticks, *frame.baselines] if frame.baselines else frame.ticks
         for told in everything:
             if not first_ms <= told.time_ms < end_ms:
@@ -188,7 +188,3 @@ def _can_be(candle: Candle) -> bool:
     prices = candle.open, candle.close
     within = 0 < candle.low <= min(prices) and max(prices) <= candle.high <= LARGEST
     return within and 0 <= candle.volume <= LARGEST and 0 <= candle.count <= LARGEST
-
-
-def _midnight_ms(day: date) -> int:
-    return int(datetime.combine(day, time(), IST).timestamp()) * 1000

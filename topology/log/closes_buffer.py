@@ -12,7 +12,7 @@ from topology.market.candle import Candle
 
 
 class ClosesState(msgspec.Struct, array_like=True, frozen=True):
-    """Closes (paise, packed as machine integers of ``typecode``), and the starts of their candles, see `ClosesBuffer`."""
+    """Closes in paise, packed in machine integers of ``typecode``, and their candles' starts: see `ClosesBuffer`."""
 
     typecode: str
     closes: bytes

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime
 from typing import Literal, NamedTuple
 
 import msgspec
 
-IST = timezone(timedelta(hours=5, minutes=30), "IST")  # India has no daylight saving time
+from topology.market.times import DAY_MS, IST, MINUTE_MS, midnight_ms
 
-_MINUTE_MS, _DAY_MS = 60_000, 86_400_000
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _HOURS = re.compile(r"([0-2][0-9]):([0-5][0-9])-([0-2][0-9]):([0-5][0-9])")
 
@@ -134,8 +133,8 @@ class Calendar:
             return ()
         else:
             name, hours = "regular", regular
-        midnight_ms = _midnight_ms(day)
-        return tuple(Session(midnight_ms + o * _MINUTE_MS, midnight_ms + c * _MINUTE_MS, name) for o, c in hours)
+        start_ms = midnight_ms(day)
+        return tuple(Session(start_ms + o * MINUTE_MS, start_ms + c * MINUTE_MS, name) for o, c in hours)
 
     def span(self, instrument_class: str, time_ms: int) -> Span:
         """Return the session around a time, or the closed interval; closed intervals end with the Indian day.
@@ -144,14 +143,14 @@ class Calendar:
         NotCovered.
         """
         day = indian_day(time_ms)
-        from_ms = _midnight_ms(day)
+        from_ms = midnight_ms(day)
         for session in self.sessions(instrument_class, day):
             if time_ms < session.open_ms:
                 return Span(from_ms, session.open_ms, None)
             if time_ms < session.close_ms:
                 return Span(session.open_ms, session.close_ms, session)
             from_ms = session.close_ms
-        return Span(from_ms, _midnight_ms(day) + _DAY_MS, None)
+        return Span(from_ms, midnight_ms(day) + DAY_MS, None)
 
     def day_close_ms(self, day: date) -> int | None:
         """Return the latest close of any class, None on a day without a session. Raises NotCovered."""
@@ -195,10 +194,6 @@ def indian_day(time_ms: int) -> date:
         return datetime.fromtimestamp(time_ms // 1000, IST).date()
     except (ValueError, OverflowError, OSError) as error:
         raise NotCovered(f"no calendar covers the time {time_ms} ms") from error
-
-
-def _midnight_ms(day: date) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=IST).timestamp()) * 1000
 
 
 def _regular(document: _Document) -> dict[str, list[tuple[date, _Hours]]]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from topology.market.ticks import Quantity
-
-FAR = 1 << 62
+from topology.market.times import FAR
 
 
 class Gap(msgspec.Struct, array_like=True, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import msgspec
 
@@ -12,8 +12,7 @@ from topology.market.calendar import Calendar, NotCovered, Span, indian_day
 from topology.market.candle import Candle
 from topology.market.forming_candle import candle_start
 from topology.market.timeframe_candles import TimeframeCandles
-
-_END_OF_TIME_MS = 1 << 62
+from topology.market.times import FAR, Interval
 
 
 class History(msgspec.Struct, array_like=True, frozen=True):
@@ -34,13 +33,6 @@ class History(msgspec.Struct, array_like=True, frozen=True):
     reset: bool = False
     begun: list[Candle] = []
     until_ms: int = 0
-
-
-class Interval(NamedTuple):
-    """An interval of time ``[from_ms, to_ms)``, in milliseconds since the epoch."""
-
-    from_ms: int
-    to_ms: int
 
 
 def candle_interval(calendar: Calendar, instrument_class: str, timeframe_s: int, time_ms: int) -> Interval | None:
@@ -105,7 +97,7 @@ def resampled(
         if span.session is not None:
             parts.append(one)
     classes = {one.instrument: instrument_class for one in parts[:1]}
-    made = TimeframeCandles(calendar, [timeframe_s], classes=classes, lateness_ms=0).apply(parts, _END_OF_TIME_MS)
+    made = TimeframeCandles(calendar, [timeframe_s], classes=classes, lateness_ms=0).apply(parts, FAR)
 
     def ends_in_time(candle: Candle) -> bool:
         if candle.start_ms + timeframe_s * 1000 <= interval.to_ms:

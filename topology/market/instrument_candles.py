@@ -10,9 +10,7 @@ from topology.market.calendar import Session, Span
 from topology.market.candle import EXTREME, PARTIAL, Candle
 from topology.market.gaps import Gap
 from topology.market.ticks import Tick
-
-SECOND_MS = 1000
-LONG_AGO = -(1 << 62)
+from topology.market.times import LONG_AGO, SECOND_MS
 
 
 class OpenCandle(msgspec.Struct, array_like=True, gc=False):

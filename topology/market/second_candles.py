@@ -16,9 +16,10 @@ import msgspec
 from topology.market.calendar import Calendar, Span
 from topology.market.candle import Candle
 from topology.market.gaps import Baseline, Gap
-from topology.market.instrument_candles import LONG_AGO, SECOND_MS, InstrumentCandles, InstrumentState, OpenCandle
+from topology.market.instrument_candles import InstrumentCandles, InstrumentState, OpenCandle
 from topology.market.instruments import default_class
 from topology.market.ticks import Tick
+from topology.market.times import LONG_AGO, SECOND_MS
 
 
 class LateTick(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -18,8 +18,8 @@ from topology.market.calendar import Calendar, NotCovered, Span
 from topology.market.candle import PARTIAL, Candle
 from topology.market.forming_candle import FormingCandle, Part, begin_candle, candle_start
 from topology.market.gaps import Gap
-from topology.market.instrument_candles import LONG_AGO, SECOND_MS
 from topology.market.instruments import default_class
+from topology.market.times import LONG_AGO, SECOND_MS
 
 
 class Arrival(NamedTuple):

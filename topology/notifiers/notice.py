@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 import msgspec
 
-from topology.market.calendar import IST
+from topology.market.times import IST
 from topology.settings import Settings
 
 TIMEOUT_S = 10.0

@@ -17,12 +17,10 @@ from typing import NamedTuple
 import msgspec
 
 from topology.market import Instrument, InstrumentError
-from topology.market.calendar import IST
+from topology.market.times import DAY_MS, IST, last_midnight_ms
 from topology.simulator.curve import mixed
-from topology.simulator.source import day_start_ms
 
-_DAY_MS = 86_400_000
-_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": _DAY_MS}
+_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 _DURATION = re.compile(r"(-?)(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)")
 _CHANCE = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)%")
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
@@ -118,7 +116,7 @@ def read(text: str, *, now_ms: int, number: int = 0) -> Fault:
         raise FaultError(f"fault {name} does not know {', '.join(sorted(unknown))}: it takes {allowed}")
     values = {**kind.keys, **given}
     from_ms = _when_ms(when.strip(), now_ms) if when else now_ms
-    until_ms = day_start_ms(from_ms) + _DAY_MS if not values.get("for", "0s") else from_ms + _length_ms(values)
+    until_ms = last_midnight_ms(from_ms) + DAY_MS if not values.get("for", "0s") else from_ms + _length_ms(values)
     return Fault(
         number, name, text, from_ms, until_ms,
         chance=_chance(values.get("chance", "100%")),
@@ -256,8 +254,8 @@ def _when_ms(text: str, now_ms: int) -> int:
         return now_ms + _duration_ms(text[1:])
     if match := _CLOCK.fullmatch(text):
         hour, minute, second = (int(part or 0) for part in match.groups())
-        at_ms = day_start_ms(now_ms) + ((hour * 60 + minute) * 60 + second) * 1_000
-        return at_ms if at_ms >= now_ms else at_ms + _DAY_MS
+        at_ms = last_midnight_ms(now_ms) + ((hour * 60 + minute) * 60 + second) * 1_000
+        return at_ms if at_ms >= now_ms else at_ms + DAY_MS
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from topology.market import Calendar, Candle
-from topology.market.calendar import IST
 from topology.market.instruments import default_class
-from topology.simulator.source import Source, candles_until, day_start_ms
-
-_MINUTE_MS, _DAY_MS = 60_000, 86_400_000
+from topology.market.times import DAY_MS, IST, MINUTE_MS, last_midnight_ms
+from topology.simulator.source import Source, candles_until
 
 INTERVALS = {
     "ONE_MINUTE": (1, 30), "THREE_MINUTE": (3, 60), "FIVE_MINUTE": (5, 100), "TEN_MINUTE": (10, 100),
@@ -36,11 +34,11 @@ def rows(source: Source, index: int, *, interval: str, from_text: str, to_text: 
     from_ms, to_ms = _time_ms(from_text), _time_ms(to_text)
     if to_ms < from_ms:
         raise HistoryError("todate is before fromdate")
-    if to_ms - from_ms > days * _DAY_MS:
+    if to_ms - from_ms > days * DAY_MS:
         raise HistoryError(f"{interval} is given for at most {days} days in one request")
-    wide_ms = minutes * _MINUTE_MS
+    wide_ms = minutes * MINUTE_MS
     instrument_class = default_class(source.listings[index].instrument)
-    early_ms = day_start_ms(from_ms) if minutes > 1 else from_ms
+    early_ms = last_midnight_ms(from_ms) if minutes > 1 else from_ms
     late_ms = min(to_ms + wide_ms, now_ms + 1)
     made = _wider(candles_until(source, index, early_ms, late_ms), wide_ms, source.calendar, instrument_class)
     return [_row(candle) for candle in made if from_ms <= candle.start_ms <= to_ms]
@@ -81,12 +79,12 @@ def _wider(minutes: Iterable[Candle], wide_ms: int, calendar: Calendar, instrume
 
 
 def _start_ms(time_ms: int, wide_ms: int, calendar: Calendar, instrument_class: str) -> int:
-    if wide_ms == _MINUTE_MS:
+    if wide_ms == MINUTE_MS:
         return time_ms
-    if wide_ms == _DAY_MS:
-        return day_start_ms(time_ms)
+    if wide_ms == DAY_MS:
+        return last_midnight_ms(time_ms)
     session = calendar.span(instrument_class, time_ms).session
-    open_ms = session.open_ms if session is not None else day_start_ms(time_ms)
+    open_ms = session.open_ms if session is not None else last_midnight_ms(time_ms)
     return open_ms + (time_ms - open_ms) // wide_ms * wide_ms
 
 

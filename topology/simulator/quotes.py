@@ -16,10 +16,10 @@ from topology.feeds.angel.packets import (
     depth_of,
 )
 from topology.market.instruments import NUMBERS
+from topology.market.times import DAY_MS, last_midnight_ms
 from topology.simulator.listings import SimulatedListing
-from topology.simulator.source import Print, Source, candles_until, day_start_ms
+from topology.simulator.source import Print, Source, candles_until
 
-_DAY_MS = 86_400_000
 _PRICE_STEP = 5
 _CIRCUIT_PERCENT = 10
 _YEAR_PERCENT = 30
@@ -50,8 +50,8 @@ class InstrumentDay:
     def at(cls, source: Source, index: int, time_ms: int) -> InstrumentDay:
         """Give the state of an instrument after all that was printed up to a time, this included."""
         made = cls(source.listings[index])
-        start_ms = day_start_ms(time_ms)
-        made._day_end_ms = start_ms + _DAY_MS
+        start_ms = last_midnight_ms(time_ms)
+        made._day_end_ms = start_ms + DAY_MS
         if (before := source.last(index, start_ms)) is not None:
             made.time_ms = before.time_ms
             made.price = made.close = before.price
@@ -71,7 +71,7 @@ class InstrumentDay:
         """Take the next print; ``sequence`` is the number of the exchange's packets so far, which an index lacks."""
         time_ms, _, price, quantity, trading, outside = print_
         if time_ms >= self._day_end_ms:
-            self._day_end_ms = day_start_ms(time_ms) + _DAY_MS
+            self._day_end_ms = last_midnight_ms(time_ms) + DAY_MS
             self.close = self.price
             self.day_volume = self.open = self.high = self.low = 0
         self.time_ms, self.price, self.quantity = time_ms, price, quantity

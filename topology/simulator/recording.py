@@ -10,8 +10,9 @@ from operator import attrgetter
 from topology.market import Calendar, Candle, Tick
 from topology.market.calendar import Session, indian_day
 from topology.market.instruments import default_class
+from topology.market.times import midnight_ms
 from topology.simulator.listings import SimulatedListing, catalogue, made_up
-from topology.simulator.source import Print, midnight_ms, minute_candles
+from topology.simulator.source import Print, minute_candles
 
 
 class Recording:

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from topology.market.calendar import IST
 from topology.market.instruments import NUMBERS
+from topology.market.times import IST
 from topology.settings import Account
 from topology.simulator import history
 from topology.simulator.distribution import Distribution

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import msgspec
 import pyotp
 
+from topology.market.times import DAY_MS, last_midnight_ms
 from topology.settings import Account, SettingsError
-from topology.simulator.source import day_start_ms
 
 DEMONSTRATION = {
     "api_key": "SIMULATED",
@@ -23,7 +23,6 @@ DEMONSTRATION = {
 }
 """The account that stands in where ``ANGEL_*`` names none."""
 
-_DAY_MS = 86_400_000
 _TOTP_WINDOW = 1  # codes of 30 s that are taken before and after the current one
 
 PER_SECOND, PER_MINUTE, PER_HOUR = 1_000, 60_000, 3_600_000
@@ -127,7 +126,7 @@ class Sessions:
             known.clear()
 
     def _new(self, now_ms: int) -> IssuedTokens:
-        dies_ms = day_start_ms(now_ms) + _DAY_MS
+        dies_ms = last_midnight_ms(now_ms) + DAY_MS
         tokens = IssuedTokens(
             _jwt(self._account.client_code, dies_ms), _jwt("refresh", dies_ms), secrets.token_urlsafe(24)
         )

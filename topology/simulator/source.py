@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime
 from typing import NamedTuple, Protocol
 
 from topology.market import Calendar, Candle
-from topology.market.calendar import IST, indian_day
 from topology.simulator.listings import SimulatedListing
 
 MINUTE_MS = 60_000
@@ -87,13 +85,3 @@ def candles_until(source: Source, index: int, from_ms: int, until_ms: int) -> li
     made = source.candles(index, from_ms, whole_ms) if from_ms < whole_ms else []
     rest = source.prints(index, max(from_ms, whole_ms), until_ms)
     return made + minute_candles(source.listings[index].instrument, rest)
-
-
-def day_start_ms(time_ms: int) -> int:
-    """Give midnight in India at the start of the day of a time."""
-    return midnight_ms(indian_day(time_ms))
-
-
-def midnight_ms(day: date) -> int:
-    """Give midnight in India at the start of a day."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=IST).timestamp()) * 1000

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from topology.market import CalendarError
-from topology.market.history import Interval, candle_interval
+from topology.market.history import candle_interval
+from topology.market.times import Interval
 from topology.sinks.archive.reader import PageQuery
 from topology.sinks.cursor import SinkError
 from topology.sinks.values import CandleJson

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import islice
 
 from topology.market.calendar import Calendar
-from topology.market.history import Interval, candle_starts
+from topology.market.history import candle_starts
+from topology.market.times import Interval
 from topology.sinks.values import CandleJson
 from web.queries.store import AnyCandle
 

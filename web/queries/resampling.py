@@ -12,7 +12,8 @@ import msgspec
 from topology.log.frames import TIMEFRAMES
 from topology.market.calendar import Calendar, NotCovered
 from topology.market.candle import BROKER, EXTREME, PARTIAL, Candle
-from topology.market.history import Interval, candle_interval, resampled
+from topology.market.history import candle_interval, resampled
+from topology.market.times import Interval
 from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from topology.market.history import Interval
+from topology.market.times import Interval
 from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import GapJson
 from web.gateway import Gateway

@@ -9,7 +9,8 @@ import msgspec
 
 from topology import indicators
 from topology.log.lag import TopicLag
-from topology.market.calendar import IST, Calendar, NotCovered, indian_day
+from topology.market.calendar import Calendar, NotCovered, indian_day
+from topology.market.times import IST
 from topology.sinks.archive.rows import Counts
 from topology.sinks.cursor import SinkError
 from web.gateway import Gateway

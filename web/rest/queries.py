@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from topology.market.calendar import IST
+from topology.market.times import IST
 from web.http.problem import invalid
 
 LONGEST_PAGE = 5_000

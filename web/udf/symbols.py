@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from topology.market.calendar import IST, Calendar, Session, indian_day
+from topology.market.calendar import Calendar, Session, indian_day
 from topology.market.instruments import price_divisor
+from topology.market.times import IST
 from web.gateway import Gateway
 from web.http.endpoint import get
 from web.http.problem import unknown

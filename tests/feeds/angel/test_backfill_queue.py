@@ -19,7 +19,7 @@ from topology.feeds.angel.backfill_queue import (
     BackfillRequest,
     Due,
 )
-from topology.market.history import Interval
+from topology.market.times import Interval
 
 NOW_MS = 1_669_088_700_000
 ONE, TWO = "NSE:3045", "NSE:2885"

@@ -19,8 +19,8 @@ from topology.log.frames import VERSION, Configure, IndicatorFrame, TickFrame, T
 from topology.log.indicator_stage import IndicatorStage
 from topology.log.timeframe_stage import TimeframeStage
 from topology.market import Calendar, Candle
-from topology.market.calendar import IST
 from topology.market.candle import BROKER, PARTIAL
+from topology.market.times import IST
 from topology.simulator import Walk, catalogue
 
 DAY = date(2022, 11, 22)

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology.feeds import FeedError, TickBatch
-from topology.feeds.recorded.fields import DAY_MS, day_ordinal, day_start_ms
 from topology.feeds.recorded.files import scan
 from topology.feeds.recorded.rows import LONGEST_LINE
 from topology.market.ticks import Tick
+from topology.market.times import DAY_MS, day_ordinal, midnight_ms
 
 INDEX = "NSE:99926000"
 CLOSE_MS = (15 * 60 + 30) * 60_000
@@ -48,7 +48,7 @@ def covered(day: date) -> bool:
 
 
 def past_the_close_ms(day: date) -> int:
-    return day_start_ms(day.toordinal()) + CLOSE_MS + LATENESS_MS
+    return midnight_ms(day) + CLOSE_MS + LATENESS_MS
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def text_of(rows: list[Row]) -> bytes:
 
 
 def ticks_of(rows: list[Row]) -> list[Tick]:
-    start_ms = day_start_ms(DAY.toordinal())
+    start_ms = midnight_ms(DAY)
     return [Tick(instrument, price, start_ms + day * DAY_MS + day_ms) for day, instrument, day_ms, price in rows]
 
 
@@ -164,16 +164,16 @@ def test_equal_lines_are_two_ticks_and_a_time_that_goes_back_is_kept(write: Writ
 def test_rows_past_the_close_keep_the_clock_of_the_day_end_from_going_back(write: Write) -> None:
     content = b"timestamp,price\n2022-11-22 15:40:00,1\n2022-11-22 15:41:00,1\n"
     *_, end = scan([write(content)], INDEX, covered=covered, block_rows=1).batches(past_the_close_ms)
-    assert end.clock_ms == day_start_ms(DAY.toordinal()) + (15 * 60 + 41) * 60_000
+    assert end.clock_ms == midnight_ms(DAY) + (15 * 60 + 41) * 60_000
 
 
 def test_a_day_end_after_midnight_makes_no_row_of_the_next_day_late(write: Write) -> None:
     content = b"timestamp,price\n2022-11-22 23:59:59,1\n2022-11-23 00:00:00,1\n"
     recording = scan([write(content)], INDEX, covered=covered)
-    made = list(recording.batches(lambda day: day_start_ms(day.toordinal()) + DAY_MS + LATENESS_MS))
+    made = list(recording.batches(lambda day: midnight_ms(day) + DAY_MS + LATENESS_MS))
     ends = [batch.clock_ms for batch in made if batch.day_end]
-    midnight_ms = day_start_ms(DAY.toordinal()) + DAY_MS
-    assert ends == [midnight_ms, midnight_ms + DAY_MS + LATENESS_MS]
+    next_ms = midnight_ms(DAY) + DAY_MS
+    assert ends == [next_ms, next_ms + DAY_MS + LATENESS_MS]
 
 
 def test_a_line_without_end_is_one_rejected_row_and_the_next_line_is_read(write: Write) -> None:

@@ -19,8 +19,8 @@ import requests
 from topology.angel.master import MasterError
 from topology.angel.master.listing import Listing, ListingError, read_row
 from topology.angel.master.listings import Listings, write
-from topology.market.calendar import IST
 from topology.market.instruments import Instrument
+from topology.market.times import IST
 
 SMALLEST_PART = 0.5
 """Of the instruments of the last good copy: a master with fewer is a broken one."""

@@ -56,7 +56,7 @@ class Listings:
     """The last good copy of the master, read from ``path``. ``count`` is how many listings it has.
 
     ``source`` is where they came from, ``fetched_at_ms`` when, in milliseconds since the epoch, UTC, and ``left_out``
-    counts the rows that are no listing of ours, by reason. Every method raises MasterError for a file that can't be read.
+    counts the rows that are no listing of ours, by reason. Methods raise MasterError for a file that can't be read.
     Use it in the thread that opened it. Who keeps it open keeps reading the copy that was there then.
     """
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from topology.market.history import Interval
+from topology.market.times import Interval
 
 logger = logging.getLogger(__name__)
 

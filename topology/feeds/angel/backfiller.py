@@ -16,17 +16,9 @@ from topology.feeds.angel.connection_group import Events
 from topology.log.frames import Configure, Warmup
 from topology.market import Calendar, Candle, Gap, Instrument
 from topology.market.calendar import NotCovered
-from topology.market.gaps import FAR
-from topology.market.history import (
-    History,
-    Interval,
-    candle_interval,
-    resampled,
-    traded_until,
-    warmup_start,
-    widened_to_candles,
-)
+from topology.market.history import History, candle_interval, resampled, traded_until, warmup_start, widened_to_candles
 from topology.market.instruments import default_class
+from topology.market.times import FAR, Interval
 
 logger = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from topology.feeds.angel.feed_connection import FeedConnection, Wanted
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.live import LiveFeed
 from topology.market.calendar import Calendar
-from topology.market.instrument_candles import LONG_AGO
 from topology.market.instruments import default_class
+from topology.market.times import LONG_AGO
 from topology.settings import Account
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from topology.angel.login import SessionTokens
 from topology.clock import Clock
 from topology.feeds.angel.broker_socket import BrokerSocket, RawPacket
 from topology.feeds.angel.liveness import INDEX_MS, OTHERS_MS, Liveness, LivenessMonitor
-from topology.market.instrument_candles import LONG_AGO
 from topology.market.instruments import NUMBERS, Instrument, default_class
+from topology.market.times import LONG_AGO
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from topology.feeds.angel.translator import AHEAD_MS, OLD_MS
-from topology.market.instrument_candles import LONG_AGO
+from topology.market.times import LONG_AGO
 
 SILENT_MS = 1500
 LAG_MS = 1000

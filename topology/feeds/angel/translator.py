@@ -22,11 +22,11 @@ from typing import NamedTuple
 import msgspec
 
 from topology.feeds.angel.packets import DAY, HEAD, LTP, REST, SELL, SNAP_QUOTE, Fields, token_text
-from topology.feeds.recorded.fields import day_ordinal
 from topology.market.gaps import Baseline
 from topology.market.instruments import EXCHANGES, default_class
 from topology.market.quotes import Quote
 from topology.market.ticks import LARGEST, Tick
+from topology.market.times import day_ordinal
 
 OLD_MS = 5000  # an exchange time further than this from the time of receipt is old, or wrong
 AHEAD_MS = 1000  # and so is one that is further than this in the future

@@ -9,14 +9,11 @@ import re
 from datetime import date
 from fractions import Fraction
 
-LARGEST = 2**63 - 1
-DAY_MS = 86_400_000
-IST_MS = 19_800_000
-"""Indian time is UTC plus five and a half hours, all year round."""
+from topology.market.times import IST_MS, midnight_ms
 
+LARGEST = 2**63 - 1
 _REMEMBERED = 100_000
 _LONGEST_NUMBER = 64
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 _TIME = re.compile(rb"([12]\d{3})-(\d\d)-(\d\d)[T ]([01]\d|2[0-3]):([0-5]\d)(:[0-5]\d)(.*)", re.DOTALL)
 _SUFFIX = re.compile(rb"(?:\.(\d{1,9}))? ?(?:(Z)|([+-])(0\d|1[0-4])(?::?([0-5]\d))?)?")
@@ -44,16 +41,6 @@ def unreadable(reason: str, name: str, text: bytes) -> RowError:
     except UnicodeDecodeError:
         return RowError("encoding", f"the {name} is not UTF-8 text")
     return RowError(reason, f"the {name} {shown[:40]!r} cannot be used ({reason})")
-
-
-def day_ordinal(time_ms: int) -> int:
-    """The day in India at ``time_ms``, as `datetime.date.toordinal` numbers it: `indian_day` for every row."""
-    return (time_ms + IST_MS) // DAY_MS + _EPOCH_DAY
-
-
-def day_start_ms(day: int) -> int:
-    """Midnight in India at the start of the day with this ordinal, in milliseconds since the epoch."""
-    return (day - _EPOCH_DAY) * DAY_MS - IST_MS
 
 
 class TimeReader:
@@ -85,10 +72,10 @@ class TimeReader:
             raise unreadable("time_invalid", "time", text)
         year, month, day, hour, minute = map(int, parts.groups()[:5])
         try:
-            midnight_ms = day_start_ms(date(year, month, day).toordinal())
+            start_ms = midnight_ms(date(year, month, day))
         except ValueError:
             raise unreadable("time_invalid", "time", text) from None
-        minute_ms = midnight_ms + (hour * 60 + minute) * 60_000
+        minute_ms = start_ms + (hour * 60 + minute) * 60_000
         suffix_ms = _suffix_ms(suffix)
         _remember(self._minutes, text[:16], minute_ms)
         _remember(self._suffixes, text[19:], suffix_ms)

@@ -1,7 +1,7 @@
 """Recorded files as a feed: read once to know them and refuse what cannot be used, then once more to feed them.
 
-The first pass (`scan`) finds the days and counts what it rejects; the second (`RecordedFiles.batches`) yields the rows of
-one day of all files before those of the next, each day file after file and in each file in its order.
+The first pass (`scan`) finds the days and counts what it rejects; the second (`RecordedFiles.batches`) yields the rows
+of one day of all files before those of the next, each day file after file and in each file in its order.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from topology.feeds import FeedError, TickBatch
-from topology.feeds.recorded.fields import RowError, day_ordinal
+from topology.feeds.recorded.fields import RowError
 from topology.feeds.recorded.lines import LineFile, LineStart
 from topology.feeds.recorded.rows import NOT_COVERED, RowReader, read_header
 from topology.market.instruments import Instrument, InstrumentError
 from topology.market.ticks import Tick
+from topology.market.times import day_ordinal
 
 BLOCK_ROWS = 4_000
 

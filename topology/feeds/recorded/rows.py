@@ -13,18 +13,10 @@ from datetime import date
 from typing import NamedTuple
 
 from topology.feeds import FeedError
-from topology.feeds.recorded.fields import (
-    DAY_MS,
-    RowError,
-    TimeReader,
-    day_ordinal,
-    day_start_ms,
-    paise,
-    unreadable,
-    volume,
-)
+from topology.feeds.recorded.fields import RowError, TimeReader, paise, unreadable, volume
 from topology.market.instruments import Instrument, InstrumentError
 from topology.market.ticks import Tick
+from topology.market.times import DAY_MS, day_ordinal, midnight_ms
 
 LONGEST_LINE = 4096
 """Bytes; a longer line is no row of a recorded file, and is not kept in memory."""
@@ -114,7 +106,7 @@ class RowReader:
                 NOT_COVERED,
                 f"{day} is not covered by the calendar: name one that has the year {day.year} in CALENDAR_FILE",
             )
-        self._day_start_ms = day_start_ms(ordinal)
+        self._day_start_ms = midnight_ms(day)
         self._day_end_ms = self._day_start_ms + DAY_MS
 
     def _named(self, text: bytes) -> str:

@@ -36,7 +36,7 @@ from topology.feeds.writer import StaleSourceError, TickLogWriter
 from topology.kafka import topics
 from topology.log.frames import COMMANDS, Backfill, Warmup
 from topology.market import Calendar, CalendarError, Instrument
-from topology.market.calendar import IST
+from topology.market.times import IST
 from topology.notifiers import Notifications, channels_of
 from topology.roles.base import BackgroundTasks, RoleApp
 from topology.roles.feed.event_log import FeedEventLog

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from topology.market.candle import BROKER, EXTREME, PARTIAL
-from topology.market.history import Interval
+from topology.market.times import Interval
 from topology.sinks.archive.archive import explained, read_only
 from topology.sinks.archive.rows import Counts
 from topology.sinks.values import CandleJson, GapJson, IndicatorJson, SecondCandleJson, split

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.days import Recorded, record_two_hundred
+from tests.support.masters import LISTED, keep
+from topology.angel.master.listings import Listings
 from topology.embedded import Kafka, Valkey, free_port
 
 LONGEST = ("crash/", "run/", "roles/", "cli/test_up.py", "feeds/angel/test_life_of_a_day.py", "wire/test_state.py")
@@ -55,3 +57,10 @@ def market_data() -> Path:
 def two_hundred(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """200 instruments on all partitions, made out of the real days, or of generated ones where those are absent."""
     return record_two_hundred(tmp_path_factory.mktemp("days"))
+
+
+@pytest.fixture(scope="session")
+def listings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listings]:
+    """The small instrument master, opened."""
+    with Listings(keep(tmp_path_factory.mktemp("master") / "instruments.db", LISTED)) as opened:
+        yield opened

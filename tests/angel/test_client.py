@@ -30,7 +30,7 @@ logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
 reached = []
 real = socket.getaddrinfo
 socket.getaddrinfo = lambda host, *rest, **more: (reached.append(host), real(host, *rest, **more))[1]
-from topology.feeds.angel import sdk
+from topology.angel import client as sdk
 from topology.angel.answers import BrokerError
 from topology.settings import load
 assert reached == [], reached
@@ -40,14 +40,14 @@ for work in (
     lambda rest: rest.getProfile("geheim-refresh"),
     lambda rest: rest.getCandleData({"exchange": "NSE"}),
 ):
-    rest = sdk.Rest(account, timeout_s=2)
+    rest = sdk.RestClient(account, timeout_s=2)
     rest.access_token = "geheim-token"
     try:
         work(rest)
     except BrokerError as error:
         print(type(error).__name__, error)
 states = []
-sdk.Socket(
+sdk.SocketClient(
     account, {"jwt": "geheim-jwt", "feed": "geheim-feed"}, on_packet=print, on_text=print, on_alive=print,
     on_state=lambda *state: states.append(state),
 ).connect()

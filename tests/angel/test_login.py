@@ -61,7 +61,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tup
         async def sleep(seconds: float) -> None:
             broker.now_s += max(seconds, 0.001)
 
-        monkeypatch.setattr(module, "Rest", lambda _: broker)
+        monkeypatch.setattr(module, "RestClient", lambda _: broker)
         session = BrokerLogin(
             account(**env), RateLimits(lambda: broker.now_s, sleep=sleep),
             Refusals(tmp_path / "live" / "refused.json", account(**env)), now_ms=lambda: round(broker.now_s * 1000),

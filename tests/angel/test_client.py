@@ -19,7 +19,7 @@ from topology.embedded import free_port
 from topology.feeds.angel import KNOWN_SMARTAPI
 from topology.settings import Account, Settings
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 SECRETS = {
     "ANGEL_API_KEY": "geheim-key", "ANGEL_CLIENT_CODE": "D12345", "ANGEL_PASSWORD": "geheim-pin",
     "ANGEL_TOTP_SECRET": "GEHEIMGEHEIMGEHEIMGEHEIMGEHEIMGE",

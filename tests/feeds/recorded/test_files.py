@@ -24,7 +24,7 @@ CLOSE_MS = (15 * 60 + 30) * 60_000
 LATENESS_MS = 1_000
 DAY = date(2022, 11, 22)
 
-MARKET_DATA = Path(os.environ.get("MARKET_DATA_DIR", Path(__file__).parents[3] / "shared" / "data")) / "nifty50"
+MARKET_DATA = Path(os.environ.get("MARKET_DATA_DIR", Path(__file__).parents[4] / "shared" / "data")) / "nifty50"
 
 Write = Callable[[bytes], Path]
 Row = tuple[int, str, int, int]

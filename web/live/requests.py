@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from topology import indicators
+from topology.indicators import IndicatorError, IndicatorSpec
 from web.http.problem import Problem, invalid
 from web.rest.queries import Timeframe
 
@@ -90,9 +90,9 @@ def id_of(text: str) -> str:
         return ""
 
 
-def indicator(wanted: IndicatorRequest) -> str:
+def indicator(request: IndicatorRequest) -> str:
     """Return the name of an indicator that is asked for, ``SMA_20``. Raises Problem."""
     try:
-        return indicators.name(f"{wanted.id}:{wanted.params.length}")
-    except indicators.IndicatorError as error:
+        return IndicatorSpec.parse(f"{request.id}:{request.params.length}").name
+    except IndicatorError as error:
         raise Problem(404, "unknown_indicator", str(error)) from None

@@ -74,6 +74,11 @@ def textbook_sma(closes: list[int], n: int) -> Fraction | None:
     return mean(closes[-n:]) if len(closes) >= n else None
 
 
+def textbook_wma(closes: list[int], n: int) -> Fraction | None:
+    weighted = sum(weight * close for weight, close in enumerate(closes[-n:], start=1))
+    return Fraction(weighted, sum(range(1, n + 1))) if len(closes) >= n else None
+
+
 def textbook_ema(closes: list[int], n: int) -> Fraction | None:
     return smoothed(closes, n, weight=Fraction(2, n + 1)) if len(closes) >= n else None
 
@@ -93,7 +98,13 @@ def textbook_rsi(closes: list[int], n: int) -> Fraction | None:
     return 100 - 100 / (1 + gain / loss)
 
 
-TEXTBOOK = {"SMA": textbook_sma, "EMA": textbook_ema, "SMMA": textbook_smma, "RSI": textbook_rsi}
+TEXTBOOK = {
+    "SMA": textbook_sma,
+    "EMA": textbook_ema,
+    "SMMA": textbook_smma,
+    "WMA": textbook_wma,
+    "RSI": textbook_rsi,
+}
 
 
 # -- The laws.

@@ -24,7 +24,7 @@ SWITCHES = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else
 
 CHART = "document.getElementById('chart').panel"
 DRAWN = f"{CHART}.drawing.candles.data()"
-HELD = f"{CHART}.subject.candles.rows"
+HELD = f"{CHART}.model.candles.rows"
 
 
 def chromium() -> str:

@@ -183,15 +183,15 @@ async def test_the_live_candle_moves_and_closes_as_the_archive_has_it(seen: Seen
 async def test_timeframes_change_and_stay_in_the_address(seen: Seen) -> None:
     await seen.open(CHART_PAGE)
     await seen.page.click(".segments button[value='60']")
-    await seen.until(f"{CHART}.subject.tf === 60 && {DRAWN}.length > 100")
+    await seen.until(f"{CHART}.model.tf === 60 && {DRAWN}.length > 100")
     await becomes_equal_to_the_archive(seen, 60)
     assert await seen.ask(f"{DRAWN}.every(({{ time }}) => time % 60 === 0)")
     await seen.page.select_option(".timeframes select", "900")  # folded
-    await seen.until(f"{CHART}.subject.tf === 900 && {CHART}.subject.state === 'ready' && {DRAWN}.length > 10")
+    await seen.until(f"{CHART}.model.tf === 900 && {CHART}.model.state === 'ready' && {DRAWN}.length > 10")
     await becomes_equal_to_the_archive(seen, 900)
     assert f"symbol={RELIANCE}&tf=900" in seen.page.url
     await seen.page.reload()
-    await seen.until(f"{CHART}?.subject.tf === 900 && {CHART}.subject.state === 'ready'")
+    await seen.until(f"{CHART}?.model.tf === 900 && {CHART}.model.state === 'ready'")
 
 
 async def test_a_day_further_back_comes_by_scrolling(seen: Seen) -> None:
@@ -221,7 +221,7 @@ async def test_a_day_further_back_comes_by_scrolling(seen: Seen) -> None:
 async def test_an_indicator_is_added_with_the_token_shown_and_taken_away(seen: Seen, system: System) -> None:
     await seen.open(CHART_PAGE)
     await seen.page.click("#manage")
-    await seen.page.select_option("#add-kind", "SMA")
+    await seen.page.select_option("#add-type", "SMA")
     await seen.page.fill("#add-period", "3")
     await seen.page.click("form.add button")
     await seen.page.fill("#token", "wrong")
@@ -231,7 +231,7 @@ async def test_an_indicator_is_added_with_the_token_shown_and_taken_away(seen: S
     await seen.page.click("dialog button.primary:has-text('Go on')")
     await seen.until(f"{CHART}.drawing.indicators.some(({{name}}) => name === 'SMA_3')")
     await seen.page.keyboard.press("Escape")
-    value = f"{CHART}.subject.values.at('SMA_3', {HELD}.at(-1).ts)"
+    value = f"{CHART}.model.values.at('SMA_3', {HELD}.at(-1).ts)"
     await seen.until(f"{value} !== undefined")
     assert "SMA 3" in await seen.text(".legend")
     assert "SMA_3" in seen.page.url

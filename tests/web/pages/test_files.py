@@ -134,7 +134,7 @@ async def test_nothing_else_is_served(client: Client, path: str) -> None:
 def test_a_page_names_all_scripts_that_it_will_need_and_no_other(page: str) -> None:
     names = referred(page)
     classic, entry = names["script"]
-    assert classic == "js/early.js"
+    assert classic == "js/inittheme.js"
     assert set(names["modulepreload"]) == imported(entry) - {entry}
 
 
@@ -158,7 +158,7 @@ def test_scripts_are_short_and_take_what_comes_from_outside_as_text(name: str) -
 
 
 def test_every_script_is_somebodys() -> None:
-    used = imported("js/dashboard.js") | imported("js/chartpage.js") | {"js/early.js"}
+    used = imported("js/dashboard.js") | imported("js/chartpage.js") | {"js/inittheme.js"}
     assert set(SCRIPTS) <= used
 
 

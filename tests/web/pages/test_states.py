@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Route, WebSocketRoute
 
-from tests.support.browser import DESKTOP, Seen, browsing
+from tests.support.browser import CHART, DESKTOP, DRAWN, Seen, browsing
 from tests.support.gateway_fixture import NIFTY, TOKEN, Stores, asked
 
 CHART_PAGE = f"/chart?symbol={NIFTY}&tf=60"
@@ -123,3 +123,43 @@ async def test_a_page_that_was_there_before_the_first_price_finds_it(seen: Seen)
     await seen.until("document.getElementById('watch-none').textContent.includes('No instrument has a price yet')")
     await seen.until("document.querySelectorAll('#watch tbody tr').length === 2")
     await seen.until("document.getElementById('chart').dataset.state === 'ready'")
+
+
+async def test_types_of_indicators_are_those_that_the_gateway_tells_of(seen: Seen) -> None:
+    config = await seen.get("/api/config")
+    words = {"title": "Made up", "about": "For this test", "longest_period": 7, "default_period": 5}
+    config["indicator_types"].append({"id": "XYZ", **words, "pane": "own", "levels": [1.5], "bounds": None})
+    config["timeframes"]["60"].append("XYZ_5")
+    await seen.page.route("**/api/config", lambda route: route.fulfill(json=config))
+    await seen.page.route("**/api/indicators/history?*", lambda route: route.fulfill(json=[]))
+    await played(seen, f"{CHART_PAGE}&indicators=SMA_3,RSI_14,XYZ_5")
+    await seen.until(f"{DRAWN}.length > 0 && {CHART}.drawing.indicators.length === 3")
+    assert await seen.ask(f"{CHART}.drawing.indicators.map(({{ series }}) => series.getPane().paneIndex())") == [
+        0,
+        1,
+        2,
+    ]
+    legends = await seen.until(
+        "(all => all.length === 3 && all)([...document.querySelectorAll('.legend:not([hidden])')])"
+    )
+    assert len(legends) == 3
+    await seen.page.click("#manage")
+    await seen.page.select_option("#add-type", "XYZ")
+    assert await seen.text("#add-about") == "Made up. For this test."
+    assert await seen.ask("(({ min, max, value }) => [min, max, value])(document.getElementById('add-period'))") == [
+        "1",
+        "7",
+        "5",
+    ]
+
+
+async def test_a_page_that_cannot_read_the_configuration_says_so_and_tries_again(seen: Seen) -> None:
+    problem = {"error": "log_unavailable", "detail": "the log is away"}
+    await seen.page.route("**/api/config", lambda route: route.fulfill(status=503, json=problem))
+    await played(seen, CHART_PAGE)
+    await seen.until("document.querySelector('.state').innerText.includes('the log is away')")
+    await seen.page.click("#manage")
+    assert "not told yet which indicators there are" in await seen.text("#indicator-dialog")
+    assert await seen.page.is_disabled("form.add button")
+    await seen.page.unroute("**/api/config")
+    await seen.until("document.querySelectorAll('#add-type option').length > 0")

@@ -22,10 +22,10 @@ export class Candles {
   }
 
   /**
-   * Take a candle, closed or forming. What is older than all that is here is left to the pages of history.
+   * Insert or replace a candle, closed or forming. What is older than all that is here is left to the pages of history.
    * @returns {"changed"|"appended"|"inserted"|null} what has become of it; null where a better one is here
    */
-  take(candle) {
+  upsert(candle) {
     const index = this.indexOf(candle.ts);
     const held = this.rows[index];
     if (held?.ts === candle.ts) {

@@ -14,7 +14,7 @@ export async function loadInstruments() {
 }
 
 /** @returns {Instrument} which a chart shows where nothing is said: an index, if there is one */
-export function usual(instruments) {
+export function defaultInstrument(instruments) {
   return instruments.find(({ instrument_class: kind }) => kind === "index") ?? instruments[0];
 }
 
@@ -22,7 +22,7 @@ export function usual(instruments) {
 export function matching(instruments, text) {
   const wanted = text.trim().toLowerCase();
   if (!wanted) return instruments;
-  const ranked = instruments.map((one) => [rank(one, wanted), one]).filter(([place]) => place < Infinity);
+  const ranked = instruments.map((one) => [rank(one, wanted), one]).filter(([score]) => score < Infinity);
   return ranked.sort(([a, left], [b, right]) => a - b || left.symbol.localeCompare(right.symbol)).map(([, one]) => one);
 }
 

@@ -30,7 +30,7 @@ export class Search {
   }
 
   /** @param {import("./instruments.js").Instrument[]} instruments */
-  use(instruments) {
+  setInstruments(instruments) {
     this.#instruments = instruments;
   }
 

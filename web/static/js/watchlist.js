@@ -44,7 +44,7 @@ export class Watchlist extends Emitter {
   }
 
   /** Show these instruments; rows that are there stay. */
-  use(instruments) {
+  setInstruments(instruments) {
     this.#instruments = instruments;
     for (const one of instruments.filter(({ id }) => !this.#rows.has(id))) {
       const row = this.#newRow(one);

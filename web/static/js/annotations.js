@@ -74,7 +74,10 @@ class Pen {
   #colours = new Map();
 
   constructor(context, height, h, v) {
-    Object.assign(this, { context, height, h, v });
+    this.context = context;
+    this.height = height;
+    this.h = h;
+    this.v = v;
   }
 
   band(x, width, name) {

@@ -11,7 +11,7 @@ export class ApiError extends Error {
 
 const AWAY = "The gateway does not answer. Is `topology up` running?";
 
-let askForToken = async () => false;
+let askForToken = () => Promise.resolve(false);
 let asking = null;
 let declined = false;
 

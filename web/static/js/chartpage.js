@@ -102,7 +102,7 @@ function backTo(visible) {
 const actions = {
   fullscreen: () => (document.fullscreenElement ? document.exitFullscreen() : byId("stage").requestFullscreen()),
   screenshot: () => panel.save(header.simulated),
-  manage: () => byId("indicator-dialog").showModal(),
+  manage: () => byId("indicator-dialog", HTMLDialogElement).showModal(),
   search: () => search.open(),
 };
 for (const [id, action] of Object.entries(actions)) {

@@ -45,7 +45,7 @@ function show(instrument, tf) {
   const view = { symbol: instrument.id, tf, indicators: null, visible: null };
   writePermalink(view);
   const names = indicators.of(tf).map(({ name }) => name);
-  byId("full").href = `/chart?symbol=${instrument.id}&tf=${tf}&indicators=${names}`;
+  byId("full", HTMLAnchorElement).href = `/chart?symbol=${instrument.id}&tf=${tf}&indicators=${names}`;
 }
 
 function setInstruments(instruments) {
@@ -82,7 +82,7 @@ toastEvents(socket);
 watchlist.on("chosen", (instrument) => {
   show(instrument, shown.tf);
 });
-byId("watch").addEventListener("click", (event) => event.target.closest("tbody tr") && tab("chart"));
+byId("watch").addEventListener("click", (event) => /** @type {Element} */ (event.target).closest("tbody tr") && tab("chart"));
 indicators.on("changed", () => shown.instrument && panel.show(shown.instrument, shown.tf, indicators.of(shown.tf)));
 byId("search").addEventListener("click", () => search.open());
 socket.start();

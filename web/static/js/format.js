@@ -114,7 +114,7 @@ export function indicatorTitle(name) {
 
 /** @returns {string} `1m`, `2h` or `1D` of seconds */
 export function timeframeLabel(s) {
-  for (const [size, letter] of [[86_400, "D"], [3_600, "h"], [60, "m"]]) {
+  for (const [letter, size] of Object.entries({ D: 86_400, h: 3_600, m: 60 })) {
     if (s % size === 0) return `${s / size}${letter}`;
   }
   return `${s}s`;

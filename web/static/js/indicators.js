@@ -59,7 +59,12 @@ export class Indicators extends Emitter {
     return PALETTE[Math.max(0, names.indexOf(name)) % PALETTE.length];
   }
 
-  /** Show it, hide it, or give it a colour; throws ApiError. */
+  /**
+   * Show it, hide it, or give it a colour; throws ApiError.
+   * @param {string} name
+   * @param {number} tf
+   * @param {{shown?: boolean, color?: string}} [change]
+   */
   async show(name, tf, { shown = true, color } = {}) {
     const others = this.entries.filter((entry) => entry.name !== name || entry.tf !== tf);
     const own = { name, tf, color: color ?? this.of(tf).find((one) => one.name === name)?.color ?? this.defaultColor(name) };

@@ -26,7 +26,7 @@ export class Panel {
     this.#socket = socket;
     this.#market = market;
     this.root = byId("chart");
-    this.root.panel = this; // for whoever looks at it from outside, as tests do
+    Object.assign(this.root, { panel: this }); // for whoever looks at it from outside, as tests do
     this.model = new ChartModel(socket);
     this.main = el("div", { class: "legend" });
     this.state = el("div", { class: "state", role: "status" });

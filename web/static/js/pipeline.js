@@ -28,7 +28,7 @@ class Stages {
 
 /** Ask the gateway now and then, while the page is in sight, and show what it says. */
 export function showPipeline(socket) {
-  const stages = new Stages(byId("stages").tBodies[0]);
+  const stages = new Stages(byId("stages", HTMLTableElement).tBodies[0]);
   const ask = async () => {
     if (document.hidden) return;
     try {

@@ -2,7 +2,7 @@
 
 /** Let the tabs choose. On wide screens all parts are in sight and there are no tabs. */
 export function bindTabs(first) {
-  const buttons = [...document.querySelectorAll(".tabs button")];
+  const buttons = [.../** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll(".tabs button"))];
   const choose = (name) => {
     document.body.dataset.tab = name;
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.value === name));

@@ -26,7 +26,7 @@ export class Timeframes {
   /** Ask the gateway what there is; throws ApiError. Returns the timeframes in seconds. */
   async load() {
     this.#known = await get("/api/tfs");
-    this.buttons.replaceChildren(...this.#defaultInstrument().map((one) => this.#button(one)));
+    this.buttons.replaceChildren(...this.#buttonTimeframes().map((one) => this.#button(one)));
     this.list.replaceChildren(
       ...GROUPS.map(([label, low, high]) => {
         const inside = this.#known.filter(({ seconds }) => seconds >= low && seconds <= high);
@@ -38,11 +38,13 @@ export class Timeframes {
 
   /** Show which one is chosen. */
   select(tf) {
-    for (const button of this.buttons.children) button.setAttribute("aria-pressed", String(Number(button.value) === tf));
+    for (const button of this.buttons.querySelectorAll("button")) {
+      button.setAttribute("aria-pressed", String(Number(button.value) === tf));
+    }
     this.list.value = String(tf);
   }
 
-  #defaultInstrument() {
+  #buttonTimeframes() {
     const wanted = [60, 180, 300, 900, 3_600, 86_400];
     const buttons = this.#known.filter(({ seconds }) => wanted.includes(seconds));
     return buttons.length >= 3 ? buttons : this.#known.slice(0, BUTTONS);

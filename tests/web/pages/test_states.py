@@ -159,7 +159,7 @@ async def test_a_page_that_cannot_read_the_configuration_says_so_and_tries_again
     await played(seen, CHART_PAGE)
     await seen.until("document.querySelector('.state').innerText.includes('the log is away')")
     await seen.page.click("#manage")
-    assert "not told yet which indicators there are" in await seen.text("#indicator-dialog")
+    assert "Which indicators there are is not known yet" in await seen.text("#indicator-dialog")
     assert await seen.page.is_disabled("form.add button")
     await seen.page.unroute("**/api/config")
     await seen.until("document.querySelectorAll('#add-type option').length > 0")

@@ -26,7 +26,7 @@ export class Chart {
   #indicators = new Map();
   #dirty = new Set();
   #anew = false;
-  #shown = "";
+  #drawnKey = "";
   #drawnUntil = 0;
   #onDrawn;
 
@@ -132,8 +132,8 @@ export class Chart {
     this.volume.setData(rows.map((row) => this.#volumeBar(row)));
     for (const [name, { series }] of this.#indicators) series.setData(hideGaps(rows.map((row) => this.#point(name, row))));
     this.#drawnUntil = this.#model.candles.last?.ts ?? 0;
-    if (key !== this.#shown && rows.length) {
-      this.#shown = key;
+    if (key !== this.#drawnKey && rows.length) {
+      this.#drawnKey = key;
       this.chart.timeScale().resetTimeScale();
       this.chart.priceScale("right").applyOptions({ autoScale: true });
     }
@@ -161,7 +161,7 @@ export class Chart {
     const hasVolume = candles.rows.some(({ volume }) => volume > 0);
     this.volume.applyOptions({ visible: hasVolume });
     this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: hasVolume ? VOLUME_SHARE + 0.03 : 0.06 } });
-    const drawable = indicators.filter(({ type }) => type); // where the types are not known yet, they come later
+    const drawable = indicators.filter(({ type }) => type); // those without a type come when `/api/config` is loaded
     for (const [name, { series }] of this.#indicators) {
       if (drawable.some((one) => one.name === name)) continue;
       this.chart.removeSeries(series);

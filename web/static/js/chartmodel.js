@@ -141,18 +141,18 @@ export class ChartModel extends Emitter {
     const [first] = candles.rows;
     if (!first) return;
     for (const { name } of this.indicators) {
-      const known = candles.rows.find(({ ts }) => this.values.at(name, ts) !== undefined);
-      const lacking = candles.indexOf(known?.ts ?? Infinity);
-      if (lacking === 0) continue;
-      const asked = this.#page("indicators/history", known?.ts, `&name=${name}&fill=computed`, lacking);
-      const { rows } = await asked.catch(() => ({ rows: [] }));
+      const earliest = candles.rows.find(({ ts }) => this.values.at(name, ts) !== undefined);
+      const missing = candles.indexOf(earliest?.ts ?? Infinity);
+      if (missing === 0) continue;
+      const loading = this.#page("indicators/history", earliest?.ts, `&name=${name}&fill=computed`, missing);
+      const { rows } = await loading.catch(() => ({ rows: [] }));
       if (symbol !== this.symbol || tf !== this.tf) return;
       for (const row of rows) if (row.ts >= first.ts) this.values.upsert(row);
       if (rows.length) this.emit("replaced");
     }
   }
 
-  /** Where they can't be told, candles still say which of them are partial. */
+  /** Where they can't be loaded, candles still say which of them are partial. */
   async #askForGaps() {
     const { symbol } = this;
     const first = this.candles.rows[0];

@@ -54,7 +54,7 @@ function chosen() {
   const colours = new Map(indicators.of(view.tf).map(({ name, color }) => [name, color]));
   return view.indicators
     .filter((name) => computed.includes(name))
-    .map((name) => indicators.shown(name, colours.get(name) ?? indicators.defaultColor(name)));
+    .map((name) => indicators.describe(name, colours.get(name) ?? indicators.defaultColor(name)));
 }
 
 function scheduleWrite() {
@@ -72,7 +72,7 @@ async function load() {
     const { symbol, tf, visible } = view;
     const linked = symbol && { id: symbol, symbol }; // what it is called is learned while its candles come
     if (visible) backTo(visible);
-    if (linked && view.indicators) panel.show(linked, tf, view.indicators.map((name) => indicators.shown(name, "")));
+    if (linked && view.indicators) panel.show(linked, tf, view.indicators.map((name) => indicators.describe(name, "")));
     const loading = Promise.all([loadInstruments(), timeframes.load(), market.ask()]);
     header.badge(await indicators.load());
     if (linked) panel.show(linked, tf, chosen());
@@ -89,7 +89,7 @@ async function load() {
   }
 }
 
-/** Show the stretch that the address names, once, when there is something to show. */
+/** Show the range that the address names, once, when there is something to show. */
 function backTo(visible) {
   let done = false;
   panel.model.on("state", (state) => {

@@ -1,4 +1,4 @@
-// The head of both pages: what is shown is simulated or live, the market, the connection.
+// The head of both pages: whether values are simulated or live, the market, the connection.
 
 import { get, session } from "./api.js";
 import { byId, say } from "./dom.js";

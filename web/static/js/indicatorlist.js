@@ -31,7 +31,7 @@ export function showIndicatorList(root, indicators, timeframe) {
 }
 
 function noteOf(indicators, tf, names) {
-  if (!indicators.types.size) return "The gateway has not told yet which indicators there are.";
+  if (!indicators.types.size) return "Which indicators there are is not known yet: the gateway has not answered.";
   if (names.length) return `Computed for ${timeframeLabel(tf)} candles`;
   if (indicators.computed.has(tf)) return `None is computed for ${timeframeLabel(tf)} candles: add one below.`;
   const stored = [...indicators.computed.keys()].map(timeframeLabel).join(", ");
@@ -51,7 +51,7 @@ function item(indicators, name, tf) {
   return el("li", {}, box, el("label", { for: `show-${name}`, text: title }), color, remove);
 }
 
-/** The form that adds one, and what shows the types that the gateway has told of. */
+/** The form that adds one, and a function that shows the types there are. */
 function addForm(indicators, timeframe) {
   const type = el("select", { id: "add-type", "aria-label": "Type of indicator", "aria-describedby": "add-about" });
   const period = el("input", { id: "add-period", type: "number", min: 1, required: true, "aria-label": "Period, in candles" });

@@ -6,20 +6,20 @@ import { Emitter } from "./events.js";
 const PALETTE = ["#2f80ed", "#f2994a", "#bb6bd9", "#16a5b8", "#e0507d", "#6aa84f", "#c9a227", "#8d6e63"];
 
 /**
- * A type of indicators, as `/api/config` tells of it. `pane` is `price` for values in paise, which are drawn over the
+ * A type of indicators, as `/api/config` describes it. `pane` is `price` for values in paise, which are drawn over the
  * candles, or `own` for a pane of the type's own, with lines at `levels` and a scale from `bounds`, if it has any.
  * @typedef {{id: string, title: string, about: string, longest_period: number, default_period: number,
  *   pane: "price"|"own", levels: number[], bounds: [number, number]|null}} IndicatorType
  */
 
 /**
- * An indicator that a chart shows; its type is not known before the gateway has told what types there are.
+ * An indicator that a chart shows; its type is undefined until `/api/config` is loaded.
  * @typedef {{name: string, color: string, type: IndicatorType|undefined}} ShownIndicator
  */
 
 /** Emits `changed`. */
 export class Indicators extends Emitter {
-  /** @type {Map<string, IndicatorType>} what there is, by id; empty until the gateway has told */
+  /** @type {Map<string, IndicatorType>} what there is, by id; empty until `/api/config` is loaded */
   types = new Map();
   /** @type {Map<number, string[]>} what is computed, by timeframe */
   computed = new Map();
@@ -45,11 +45,11 @@ export class Indicators extends Emitter {
   of(tf) {
     const computed = this.computed.get(tf) ?? [];
     const shown = this.entries.filter((entry) => entry.tf === tf && computed.includes(entry.name));
-    return shown.map(({ name, color }) => this.shown(name, color || this.defaultColor(name)));
+    return shown.map(({ name, color }) => this.describe(name, color || this.defaultColor(name)));
   }
 
   /** @returns {ShownIndicator} an indicator by its name, such as `SMA_20` */
-  shown(name, color) {
+  describe(name, color) {
     return { name, color, type: this.types.get(name.split("_")[0]) };
   }
 

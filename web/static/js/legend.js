@@ -62,19 +62,19 @@ function candleGroups(model, candle) {
 }
 
 function notes(candle) {
-  const found = [];
-  if (candle.partial) found.push([{ text: "partial (gap in the feed)", tone: "warn" }]);
-  if (isCorrected(candle)) found.push([{ text: "corrected by the broker's history", tone: "warn" }]);
-  else if (candle.source) found.push([{ text: "broker's history", tone: "muted" }]);
-  return found;
+  const groups = [];
+  if (candle.partial) groups.push([{ text: "partial (gap in the feed)", tone: "warn" }]);
+  if (isCorrected(candle)) groups.push([{ text: "corrected by the broker's history", tone: "warn" }]);
+  else if (candle.source) groups.push([{ text: "broker's history", tone: "muted" }]);
+  return groups;
 }
 
 function indicatorGroup(model, candle, { name, color, type }) {
   const value = candle && model.values.at(name, candle.ts);
   const about = candle && model.values.isComputed(name, candle.ts) ? "≈ " : "";
   const digits = type.pane === "price" ? scaleOf(model.symbol).digits : 2;
-  const shown = value === undefined ? { text: "n/a", tone: "muted" } : { text: `${about}${number(value / divisorOf(type, model.symbol), digits)}` };
-  return [{ text: indicatorTitle(name), color }, shown];
+  const piece = value === undefined ? { text: "n/a", tone: "muted" } : { text: `${about}${number(value / divisorOf(type, model.symbol), digits)}` };
+  return [{ text: indicatorTitle(name), color }, piece];
 }
 
 /** Show lines in an element. */

@@ -6,7 +6,7 @@ import { clock, duration, indianDay, shortDay } from "./format.js";
 
 const ASK_MS = 30_000;
 
-/** The market's status, asked now and then and told by the socket. Emits `changed`. */
+/** The market's status, polled and pushed by the socket. Emits `changed`. */
 export class Market extends Emitter {
   status = null;
   #socket;

@@ -6,7 +6,7 @@ const LAST = "last"; // where this browser keeps what it has shown last
  * @typedef {{symbol: string, tf: number, indicators: string[]|null, visible: {from: number, to: number}|null}} ChartView
  */
 
-/** @returns {ChartView} what the address says; what it leaves out is as it was last, but for the stretch of time */
+/** @returns {ChartView} what the address says; what it leaves out is as it was last, but for the range of time */
 export function readPermalink() {
   const given = new URLSearchParams(location.search);
   const last = new URLSearchParams(localStorage.getItem(LAST) ?? "");

@@ -14,7 +14,7 @@ export class Subscription {
 
   /**
    * @param {object} fields the fields of SUBSCRIBE but for type, reqId and resume
-   * @param {object} listener what is told of the answers
+   * @param {object} listener called with the answers
    * @param {(message: object) => void} listener.onSnapshot
    * @param {(data: object, channel: string, initial: boolean) => void} listener.onPush
    * @param {(error: {error: string, detail: string}) => void} [listener.onError]

@@ -52,7 +52,7 @@ class Active(msgspec.Struct):
 
 
 class Done(msgspec.Struct):
-    """What was asked for is done."""
+    """The change is made."""
 
     status: str = "ok"
 
@@ -78,8 +78,8 @@ async def latest(gateway: Gateway) -> dict[str, msgspec.Raw]:
     """Return the newest confirmed value of every indicator and instrument, by its channel."""
     timeframes = gateway.log.configuration.timeframes
     names = [f"ind:{indicators.name(spec)}:{tf}s" for tf, specs in timeframes.items() for spec in specs]
-    values = await gateway.reading.mirror.latest(names, sorted(await gateway.instruments()))
-    return {f"pub:{name}:{instrument}": msgspec.Raw(data) for (name, instrument), data in values.items()}
+    found = await gateway.reading.mirror.latest(names, sorted(await gateway.instruments()))
+    return {f"pub:{name}:{instrument}": msgspec.Raw(data) for (name, instrument), data in found.items()}
 
 
 @get("/api/indicators/active")

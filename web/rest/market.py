@@ -1,4 +1,4 @@
-"""What is there, and whether the market is open."""
+"""The configuration in force, how far the pipeline is, and whether the market is open."""
 
 from __future__ import annotations
 
@@ -176,11 +176,11 @@ async def pipeline(gateway: Gateway) -> Pipeline:
 
 async def _ticks(gateway: Gateway) -> TickCounts:
     try:
-        found = await asyncio.to_thread(gateway.reading.archive.counts)
+        counts = await asyncio.to_thread(gateway.reading.archive.counts)
     except SinkError:
-        found = Counts()  # the archive's problem is told beside it
-    accepted = found.accepted
-    return TickCounts(gateway.rate.of(accepted), accepted, found.late, found.out_of_session, found.gaps)
+        counts = Counts()  # the archive's problem is in the same answer
+    accepted = counts.accepted
+    return TickCounts(gateway.rate.of(accepted), accepted, counts.late, counts.out_of_session, counts.gaps)
 
 
 def offered(gateway: Gateway) -> list[int]:

@@ -14,8 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import topology.indicators
-from topology.indicators import KEPT_CLOSES, TYPES, Indicator, IndicatorError, create, name, parse_specs, restore
+from topology.indicators import (
+    KEPT_CLOSES,
+    TYPES,
+    Indicator,
+    IndicatorError,
+    IndicatorSpec,
+    create,
+    name,
+    parse_specs,
+    restore,
+)
 from topology.market.candle import Candle
+from topology.plugins import discover
 
 every_indicator = pytest.mark.parametrize("indicator_type", TYPES.values(), ids=TYPES)
 
@@ -63,6 +74,11 @@ def textbook_sma(closes: list[int], n: int) -> Fraction | None:
     return mean(closes[-n:]) if len(closes) >= n else None
 
 
+def textbook_wma(closes: list[int], n: int) -> Fraction | None:
+    weighted = sum(weight * close for weight, close in enumerate(closes[-n:], start=1))
+    return Fraction(weighted, sum(range(1, n + 1))) if len(closes) >= n else None
+
+
 def textbook_ema(closes: list[int], n: int) -> Fraction | None:
     return smoothed(closes, n, weight=Fraction(2, n + 1)) if len(closes) >= n else None
 
@@ -82,7 +98,13 @@ def textbook_rsi(closes: list[int], n: int) -> Fraction | None:
     return 100 - 100 / (1 + gain / loss)
 
 
-TEXTBOOK = {"SMA": textbook_sma, "EMA": textbook_ema, "SMMA": textbook_smma, "RSI": textbook_rsi}
+TEXTBOOK = {
+    "SMA": textbook_sma,
+    "EMA": textbook_ema,
+    "SMMA": textbook_smma,
+    "WMA": textbook_wma,
+    "RSI": textbook_rsi,
+}
 
 
 # -- The laws.
@@ -217,25 +239,51 @@ def snapshot(indicator: Indicator, forming: int) -> bytes:
 # -- Discovery.
 
 
-def test_every_module_of_the_room_but_the_protocol_gives_one_indicator() -> None:
+def test_every_module_that_is_called_like_an_indicator_gives_it() -> None:
     modules = {module.name for module in pkgutil.iter_modules(topology.indicators.__path__)}
-    assert {indicator_type.__module__.rpartition(".")[2] for indicator_type in TYPES.values()} == modules - {
-        "indicator"
-    }
+    given = {module for indicator_type in TYPES.values() if (module := indicator_type.TYPE.lower()) in modules}
+    assert {indicator_type.TYPE.lower() for indicator_type in TYPES.values()} == given
+    assert modules - given == {"indicator", "spec", "seeded_average"}
+
+
+def test_what_indicators_share_is_none() -> None:
+    assert discover(Indicator, "TYPE", ["topology.indicators.seeded_average"]) == {}  # type: ignore[type-abstract]
+
+
+@every_indicator
+def test_it_says_what_a_chart_needs(indicator_type: type[Indicator]) -> None:
+    assert indicator_type.TITLE
+    assert indicator_type.ABOUT
+    assert not indicator_type.ABOUT.endswith(".")
+    assert 1 <= indicator_type.DEFAULT_PERIOD <= indicator_type.MAX_PERIOD <= KEPT_CLOSES
+    pane = indicator_type.PANE
+    if pane is not None and pane.bounds is not None:
+        low, high = pane.bounds
+        assert all(low < level < high for level in pane.levels)
 
 
 @pytest.mark.parametrize(
     ("source", "error", "message"),
     [
         ("raise ZeroDivisionError('on import')", ZeroDivisionError, "on import"),
-        ("", ImportError, "broken_indicator must define one Indicator"),
+        (
+            "from topology.indicators import Indicator\nclass Other(Indicator):\n    DEFAULT_PERIOD = 9",
+            ImportError,
+            "broken_indicator must define one Indicator",
+        ),
+        (
+            "from topology.indicators import Indicator\nclass A(Indicator):\n    TYPE = 'A'\n"
+            "class B(Indicator):\n    TYPE = 'B'",
+            ImportError,
+            "broken_indicator must define one Indicator",
+        ),
         (
             "from topology.indicators import Indicator\nclass Other(Indicator):\n    TYPE = 'SMA'",
             ImportError,
             "that no other module has",
         ),
     ],
-    ids=["fails to import", "defines none", "defines a type twice"],
+    ids=["fails to import", "defines one without a type", "defines two", "defines a type twice"],
 )
 def test_a_module_that_gives_no_indicator_fails_loudly(
     source: str, error: type[Exception], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -244,7 +292,7 @@ def test_a_module_that_gives_no_indicator_fails_loudly(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "broken_indicator", raising=False)
     with pytest.raises(error, match=message):
-        topology.indicators._discover(["topology.indicators.sma", "broken_indicator"])
+        discover(Indicator, "TYPE", ["topology.indicators.sma", "broken_indicator"])  # type: ignore[type-abstract]
 
 
 # -- RSI at its edges.
@@ -270,6 +318,12 @@ def test_specs_are_read_back_as_they_are_written_whatever_their_case_and_spaces(
     specs = [f"{kind}:{period}" for kind, period in pairs]
     assert parse_specs(",".join(specs)) == specs
     assert parse_specs(" , ".join(f" {kind.lower()} : {period} " for kind, period in pairs)) == specs
+
+
+@given(st.sampled_from(list(TYPES)), st.integers(1, 499))
+def test_a_spec_is_read_back_from_its_text_and_from_its_name(kind: str, period: int) -> None:
+    spec = IndicatorSpec(kind, period)
+    assert IndicatorSpec.parse(str(spec)) == IndicatorSpec.of_name(spec.name) == spec
 
 
 def test_a_spec_makes_its_indicator_and_its_name() -> None:

@@ -1,7 +1,7 @@
 """TA-Lib as a second reference, for periods from 2 on (its smallest) and in its default, classic compatibility.
 
-It agrees on SMA, EMA and RSI (unstable period 0), except that its RSI of a price that stands still is 0 and ours 50.
-It has no SMMA by name, but its ATR smooths true ranges in that way, and true ranges can be made to be the closes.
+It agrees on SMA, EMA, WMA and RSI (unstable period 0), except that its RSI of a price that stands still is 0 and ours
+50. It has no SMMA by name, but its ATR smooths true ranges in that way, and true ranges can be made to be the closes.
 """
 
 from collections.abc import Callable
@@ -25,6 +25,7 @@ def smma(closes: np.ndarray, period: int) -> np.ndarray:
 REFERENCE: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "SMA": talib.SMA,
     "EMA": talib.EMA,
+    "WMA": talib.WMA,
     "RSI": talib.RSI,
     "SMMA": smma,
 }

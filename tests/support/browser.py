@@ -24,7 +24,7 @@ SWITCHES = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else
 
 CHART = "document.getElementById('chart').panel"
 DRAWN = f"{CHART}.drawing.candles.data()"
-HELD = f"{CHART}.subject.candles.rows"
+CANDLES = f"{CHART}.model.candles.rows"
 
 
 def chromium() -> str:
@@ -47,7 +47,7 @@ async def browsing() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-class Seen:
+class PageView:
     """A page as somebody sees it. What its scripts raise, and what its policy forbids, fails the test.
 
     Requests that fail don't, though the console tells of them: what a page makes of those is what tests look at.
@@ -102,5 +102,5 @@ class Seen:
     async def barriers(self) -> str:
         """What keeps people from using the page, as axe finds it: WCAG A and AA."""
         rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
-        found = await Axe().run(self.page, options=rules)
-        return found.generate_report() if found.violations_count else ""
+        results = await Axe().run(self.page, options=rules)
+        return results.generate_report() if results.violations_count else ""

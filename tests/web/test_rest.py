@@ -28,6 +28,7 @@ from tests.support.gateway_fixture import (
     two_days,
 )
 from tests.support.stage_chain import NSE, values_of
+from topology.indicators import TYPES
 from topology.log.lag import TopicLag
 from topology.market.calendar import Calendar
 from web.ports import Standing
@@ -172,6 +173,21 @@ async def test_timeframes_and_configuration_are_those_of_the_log(client: Client)
     assert told["indicators"] == ["SMA_3", "RSI_14", "EMA_9"]
     assert told["timeframes"]["300"] == ["EMA_9"]
     assert told["simulated"] is False
+
+
+async def test_pages_learn_of_every_type_of_indicators_from_the_configuration(client: Client) -> None:
+    types = {one.pop("id"): one for one in (await client.get("/api/config"))["indicator_types"]}
+    assert list(types) == list(TYPES)
+    assert types["RSI"] == {
+        "title": "Relative strength index",
+        "about": "The share of gains in all changes, from 0 to 100",
+        "longest_period": 499,
+        "default_period": 14,
+        "pane": "own",
+        "levels": [70, 30],
+        "bounds": [10, 90],
+    }
+    assert {name for name, one in types.items() if one["pane"] == "own"} == {"RSI"}
 
 
 async def test_how_far_roles_are_is_told(filled: Stores) -> None:

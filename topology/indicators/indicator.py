@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
 from topology.market.candle import Candle
 
 KEPT_CLOSES = 500
 """How many of a series' newest closes are kept with its indicators; all of them while there are fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    """How a chart draws values that are no prices: in a pane below the candles, one for all of the same type.
+
+    ``levels`` are values with a line across the pane; ``bounds`` are the ends of its scale, which else follows the
+    values. Both have the unit of the values.
+    """
+
+    levels: tuple[float, ...] = ()
+    bounds: tuple[float, float] | None = None
 
 
 class Indicator(Protocol):
@@ -25,8 +38,16 @@ class Indicator(Protocol):
 
     TYPE: ClassVar[str]
     """The name of the formula in a spec, upper-case: ``SMA``."""
-    MAX_PERIOD: ClassVar[int]
+    TITLE: ClassVar[str]
+    """What people call it: ``Simple moving average``."""
+    ABOUT: ClassVar[str]
+    """What it is, in some words without a full stop: a chart shows them beside its name."""
+    DEFAULT_PERIOD: ClassVar[int]
+    """The period that a chart suggests."""
+    MAX_PERIOD: ClassVar[int] = KEPT_CLOSES
     """The longest period that is ready after ``KEPT_CLOSES`` candles."""
+    PANE: ClassVar[Pane | None] = None
+    """Where a chart draws it; None for values that are prices, in paise, which are drawn over the candles."""
 
     period: int
 
@@ -38,7 +59,7 @@ class Indicator(Protocol):
         """The value at the newest closed candle, None until ready."""
 
     def update(self, candle: Candle) -> float | None:
-        """Take the next closed candle of the series, and give the new value."""
+        """Add the next closed candle of the series, and give the new value."""
 
     def peek(self, candle: Candle) -> float | None:
         """Give the value that ``update`` would give if this forming candle closed now; change nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
-from topology.indicators.indicator import KEPT_CLOSES, Indicator
+from topology.indicators.indicator import KEPT_CLOSES, Indicator, Pane
 from topology.market.candle import Candle
 
 
@@ -24,7 +24,11 @@ class RSI(Indicator):
     __slots__ = ("_gain", "_loss", "_missing", "_previous", "period", "value")
 
     TYPE: ClassVar[str] = "RSI"
+    TITLE: ClassVar[str] = "Relative strength index"
+    ABOUT: ClassVar[str] = "The share of gains in all changes, from 0 to 100"
+    DEFAULT_PERIOD: ClassVar[int] = 14
     MAX_PERIOD: ClassVar[int] = KEPT_CLOSES - 1
+    PANE: ClassVar[Pane | None] = Pane(levels=(70, 30), bounds=(10, 90))
 
     def __init__(self, period: int) -> None:
         self.period = period
@@ -36,7 +40,7 @@ class RSI(Indicator):
         self._loss: float = 0
 
     def update(self, candle: Candle) -> float | None:
-        """Take the change from the last close in."""
+        """Add the change from the last close."""
         return self._add(candle.close)
 
     def peek(self, candle: Candle) -> float | None:

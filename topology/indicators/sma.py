@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
-from topology.indicators.indicator import KEPT_CLOSES, Indicator
+from topology.indicators.indicator import Indicator
 from topology.market.candle import Candle
 
 
@@ -24,7 +24,9 @@ class SMA(Indicator):
     __slots__ = ("_closes", "_sum", "period", "value")
 
     TYPE: ClassVar[str] = "SMA"
-    MAX_PERIOD: ClassVar[int] = KEPT_CLOSES
+    TITLE: ClassVar[str] = "Simple moving average"
+    ABOUT: ClassVar[str] = "The mean of the newest closes"
+    DEFAULT_PERIOD: ClassVar[int] = 20
 
     def __init__(self, period: int) -> None:
         self.period = period
@@ -33,7 +35,7 @@ class SMA(Indicator):
         self._sum = 0
 
     def update(self, candle: Candle) -> float | None:
-        """Take the close in, and the oldest out once there are more than n."""
+        """Add the close, and drop the oldest once there are more than n."""
         close = candle.close
         closes = self._closes
         closes.append(close)

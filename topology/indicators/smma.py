@@ -2,67 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from topology.indicators.indicator import KEPT_CLOSES, Indicator
-from topology.market.candle import Candle
+from topology.indicators.indicator import Indicator
+from topology.indicators.seeded_average import SeededAverage
 
 
-class SMMA(Indicator):
+class SMMA(SeededAverage, Indicator):
     """``(previous * (n - 1) + close) / n``, in paise; ready with n closes.
 
     The first value is the mean of the first n closes. Source: J. W. Wilder, "New Concepts in Technical Trading
     Systems" (1978), where it smooths everything; charts also call it RMA or Wilder's moving average.
 
+    >>> from topology.market.candle import Candle
     >>> smma = SMMA(3)
     >>> [smma.update(Candle("NSE:1594", 60, 0, close, close, close, close, 0, 1)) for close in (10, 20, 60, 90)]
     [None, None, 30.0, 50.0]
     """
 
-    __slots__ = ("_missing", "_sum", "period", "value")
+    __slots__ = ()
 
     TYPE: ClassVar[str] = "SMMA"
-    MAX_PERIOD: ClassVar[int] = KEPT_CLOSES
+    TITLE: ClassVar[str] = "Smoothed moving average"
+    ABOUT: ClassVar[str] = "Wilder's: an average that moves by one n-th of the way to each close"
+    DEFAULT_PERIOD: ClassVar[int] = 14
 
-    def __init__(self, period: int) -> None:
-        self.period = period
-        self.value: float | None = None
-        self._missing = period
-        self._sum = 0
-
-    def update(self, candle: Candle) -> float | None:
-        """Take the close in."""
-        return self._add(candle.close)
-
-    def peek(self, candle: Candle) -> float | None:
-        """Give the average with this close in it."""
-        return self._next(candle.close)
-
-    def state(self) -> tuple[float, ...]:
-        """Give the average; nothing until ready, since the closes tell the seed."""
-        return () if self.value is None else (self.value,)
-
-    @classmethod
-    def restore(cls, period: int, state: Sequence[float], closes: Sequence[int]) -> Self:
-        """Make it from the average, or from the closes where there is none."""
-        smma = cls(period)
-        if state:
-            (smma.value,) = state
-            smma._missing = 0
-        else:
-            for close in closes:
-                smma._add(close)
-        return smma
-
-    def _add(self, close: int) -> float | None:
-        self.value = value = self._next(close)
-        if self._missing:
-            self._missing -= 1
-            self._sum += close
-        return value
-
-    def _next(self, close: int) -> float | None:
-        if self.value is not None:
-            return (self.value * (self.period - 1) + close) / self.period
-        return (self._sum + close) / self.period if self._missing == 1 else None
+    def _smoothed(self, previous: float, close: int) -> float:
+        return (previous * (self.period - 1) + close) / self.period

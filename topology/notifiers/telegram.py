@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Self
 
-from topology.notifiers.notice import TIMEOUT_S, Notice
+from topology.notifiers.notice import TIMEOUT_S, Notice, Notifier
 from topology.notifiers.post import post
 from topology.settings import Settings, SettingsError
 
@@ -22,7 +22,7 @@ ADVICE = {
 }
 
 
-class Telegram:
+class Telegram(Notifier):
     """Sends to the chat ``chat_id`` as the bot of ``token``; both are secrets. ``api_url`` is another one for tests."""
 
     NAME = "telegram"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Self
 
-from topology.notifiers.notice import TIMEOUT_S, Notice
+from topology.notifiers.notice import TIMEOUT_S, Notice, Notifier
 from topology.notifiers.post import post
 from topology.settings import Settings
 
 ADVICE = dict.fromkeys((401, 403, 404, 410), "check NOTIFY_WEBHOOK_URL: the webhook may have been removed")
 
 
-class Webhook:
+class Webhook(Notifier):
     """Posts ``{"text", "kind", "title", "at_ms", "simulated"}`` to ``url``, which is a secret; ``text`` says it all."""
 
     NAME = "webhook"

@@ -26,7 +26,7 @@ async def computed(
     An average that never forgets starts some way before them, so that it is near to what would have been published,
     and not the same. They say ``computed``. Raises Problem, IndicatorError.
     """
-    indicator = indicators.create(name.replace("_", ":", 1))
+    indicator = indicators.IndicatorSpec.of_name(name).create()
     before = min(SETTLED * indicator.period, MOST_BEFORE)
     reaching = msgspec.structs.replace(wanted, limit=wanted.limit + before, since_s=0)
     page = await page_of(gateway, instrument, timeframe_s, reaching)

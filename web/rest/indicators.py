@@ -52,7 +52,7 @@ class Active(msgspec.Struct):
 
 
 class Done(msgspec.Struct):
-    """What was asked for is done."""
+    """The change is made."""
 
     status: str = "ok"
 
@@ -62,12 +62,12 @@ async def history(gateway: Gateway, query: HistoryQuery) -> Paged[IndicatorJson]
     """Return confirmed values, the newest first; the next page's address is in the header Link."""
     instrument = await gateway.instrument(query.token, query.exchange)
     name = known_name(query.name)
-    wanted = PageQuery(query.limit, before_s=seconds("before", query.before, FAR_S))
-    rows = await gateway.reading.values(instrument, name, query.tf, wanted)
+    page = PageQuery(query.limit, before_s=seconds("before", query.before, FAR_S))
+    rows = await gateway.reading.values(instrument, name, query.tf, page)
     if query.fill == "computed" and len(rows) < query.limit:
-        before_s = rows[-1].ts if rows else wanted.before_s
-        lacking = PageQuery(query.limit - len(rows), before_s=before_s)
-        rows = rows + await computed(gateway, instrument, name, query.tf, lacking)
+        before_s = rows[-1].ts if rows else page.before_s
+        missing = PageQuery(query.limit - len(rows), before_s=before_s)
+        rows = rows + await computed(gateway, instrument, name, query.tf, missing)
     elif not rows:
         require_computed(gateway, name, query.tf)
     return Paged(rows, rows[-1].ts if len(rows) == query.limit else None)
@@ -106,7 +106,7 @@ async def activate(gateway: Gateway, body: Active) -> Done:
 def known_name(name: str) -> str:
     """Check the name of an indicator, ``SMA_20``. Raises Problem."""
     try:
-        return indicators.name(name.replace("_", ":", 1))
+        return indicators.IndicatorSpec.of_name(name).name
     except indicators.IndicatorError as error:
         raise invalid(f"name={name!r}: {error}") from None
 

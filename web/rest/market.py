@@ -1,9 +1,10 @@
-"""What is there, and whether the market is open."""
+"""The configuration in force, how far the pipeline is, and whether the market is open."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import Literal
 
 import msgspec
 
@@ -29,8 +30,26 @@ class TimeframeInfo(msgspec.Struct):
     stored: bool
 
 
+class IndicatorType(msgspec.Struct):
+    """A type of indicators, and how a chart draws it; periods are in candles.
+
+    ``id`` is the type as specs write it, ``SMA``; ``title`` is what people call it, ``about`` what it is. ``pane`` is
+    ``price`` for values in paise, over the candles, or ``own`` for a pane of the type's own: with lines across it at
+    ``levels``, and a scale from the first of ``bounds`` to the second; where that is null the scale follows the values.
+    """
+
+    id: str
+    title: str
+    about: str
+    longest_period: int
+    default_period: int
+    pane: Literal["price", "own"]
+    levels: list[float]
+    bounds: list[float] | None
+
+
 class Config(msgspec.Struct):
-    """What the log computes. The first three fields are those of the system that this one replaces."""
+    """What the log computes, and could. The first three fields are those of the system that this one replaces."""
 
     tfs: list[int]
     tokens: list[str]
@@ -40,6 +59,7 @@ class Config(msgspec.Struct):
     timeframes: dict[int, list[str]]
     calendar: str
     lateness_ms: int
+    indicator_types: list[IndicatorType]
 
 
 class MarketQuery(msgspec.Struct):
@@ -90,7 +110,7 @@ class Pipeline(msgspec.Struct):
 
 @get("/api/tfs")
 async def tfs(gateway: Gateway) -> list[TimeframeInfo]:
-    """Return the timeframes that are stored, and usual ones that are folded out of them."""
+    """Return the timeframes that are stored, and usual ones that are resampled from them."""
     return [
         TimeframeInfo(seconds, label(seconds), seconds in gateway.log.configuration.timeframes)
         for seconds in offered(gateway)
@@ -114,6 +134,21 @@ async def config(gateway: Gateway) -> Config:
         },
         calendar=f"{calendar.name}, version {calendar.version}",
         lateness_ms=configuration.lateness_ms,
+        indicator_types=[_described(one) for one in indicators.TYPES.values()],
+    )
+
+
+def _described(indicator: type[indicators.Indicator]) -> IndicatorType:
+    pane = indicator.PANE
+    return IndicatorType(
+        indicator.TYPE,
+        indicator.TITLE,
+        indicator.ABOUT,
+        indicator.MAX_PERIOD,
+        indicator.DEFAULT_PERIOD,
+        "own" if pane else "price",
+        list(pane.levels) if pane else [],
+        list(pane.bounds) if pane and pane.bounds else None,
     )
 
 
@@ -141,11 +176,11 @@ async def pipeline(gateway: Gateway) -> Pipeline:
 
 async def _ticks(gateway: Gateway) -> TickCounts:
     try:
-        found = await asyncio.to_thread(gateway.reading.archive.counts)
+        counts = await asyncio.to_thread(gateway.reading.archive.counts)
     except SinkError:
-        found = Counts()  # the archive's problem is told beside it
-    accepted = found.accepted
-    return TickCounts(gateway.rate.of(accepted), accepted, found.late, found.out_of_session, found.gaps)
+        counts = Counts()  # the archive's problem is in the same answer
+    accepted = counts.accepted
+    return TickCounts(gateway.rate.of(accepted), accepted, counts.late, counts.out_of_session, counts.gaps)
 
 
 def offered(gateway: Gateway) -> list[int]:

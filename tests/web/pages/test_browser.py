@@ -14,7 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.cli.test_up import Up
-from tests.support.browser import CHART, DESKTOP, DRAWN, HELD, PATIENCE_S, PHONE, Seen, browsing, chromium
+from tests.support.browser import CANDLES, CHART, DESKTOP, DRAWN, PATIENCE_S, PHONE, PageView, browsing, chromium
 from topology.embedded import Valkey, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -94,18 +94,18 @@ def looks() -> dict[str, Any]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def seen(browser: Browser, system: System, pictures: Path, looks: dict[str, Any]) -> AsyncIterator[Seen]:
+async def view(browser: Browser, system: System, pictures: Path, looks: dict[str, Any]) -> AsyncIterator[PageView]:
     context = await browser.new_context(**({"viewport": DESKTOP, "color_scheme": "dark"} | looks))
-    seen = Seen(await context.new_page(), system.url, pictures)
-    yield seen
+    view = PageView(await context.new_page(), system.url, pictures)
+    yield view
     await context.close()
-    assert seen.complaints == []
+    assert view.complaints == []
 
 
-async def equal_to_the_archive(seen: Seen, tf: int) -> bool:
+async def equal_to_the_archive(view: PageView, tf: int) -> bool:
     """Whether the closed candles that are drawn are those of the archive, one by one."""
-    rows = await seen.get(f"/api/candles?token={RELIANCE}&tf={tf}&limit=300")
-    drawn = {bar["time"] - IST_S: bar for bar in await seen.ask(DRAWN)}
+    rows = await view.get(f"/api/candles?token={RELIANCE}&tf={tf}&limit=300")
+    drawn = {bar["time"] - IST_S: bar for bar in await view.ask(DRAWN)}
     names = ("open", "high", "low", "close")
     return all(
         row["ts"] in drawn and [round(drawn[row["ts"]][name] * 100) for name in names] == [row[name] for name in names]
@@ -113,221 +113,221 @@ async def equal_to_the_archive(seen: Seen, tf: int) -> bool:
     )
 
 
-async def becomes_equal_to_the_archive(seen: Seen, tf: int) -> None:
+async def becomes_equal_to_the_archive(view: PageView, tf: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not await equal_to_the_archive(seen, tf):
-            await seen.page.wait_for_timeout(100)
+        while not await equal_to_the_archive(view, tf):
+            await view.page.wait_for_timeout(100)
 
 
-async def test_the_dashboard_shows_every_instrument_moving(seen: Seen) -> None:
-    await seen.open("/")
-    assert await seen.text("#badge") == "SIMULATED"
-    assert await seen.ask("document.querySelectorAll('#watch tbody tr').length") == 7
-    await seen.until("document.querySelectorAll('.spark polyline[points]').length === 7")
+async def test_the_dashboard_shows_every_instrument_moving(view: PageView) -> None:
+    await view.open("/")
+    assert await view.text("#badge") == "SIMULATED"
+    assert await view.ask("document.querySelectorAll('#watch tbody tr').length") == 7
+    await view.until("document.querySelectorAll('.spark polyline[points]').length === 7")
     prices = f"{CELLS}(3).join()"
-    before = await seen.ask(prices)
-    await seen.until(f"{prices} !== {before!r}")
-    await seen.until("document.querySelectorAll('.flash-up, .flash-down').length > 0")
-    await seen.until(ALL_COMPARED)
-    assert "Open · closes in" in await seen.text("#market")
-    await seen.until("document.querySelectorAll('#stages tbody tr').length >= 8")
-    assert await seen.text("#redis") == await seen.text("#sqlite") == "ok"
+    before = await view.ask(prices)
+    await view.until(f"{prices} !== {before!r}")
+    await view.until("document.querySelectorAll('.flash-up, .flash-down').length > 0")
+    await view.until(ALL_COMPARED)
+    assert "Open · closes in" in await view.text("#market")
+    await view.until("document.querySelectorAll('#stages tbody tr').length >= 8")
+    assert await view.text("#redis") == await view.text("#sqlite") == "ok"
 
 
-async def test_the_keyboard_alone_is_enough(seen: Seen) -> None:
-    await seen.open("/")
+async def test_the_keyboard_alone_is_enough(view: PageView) -> None:
+    await view.open("/")
     title = "document.querySelector('.legend .strong').textContent"
-    await seen.page.focus("#watch tbody tr[aria-selected=true]")
-    before = await seen.ask(title)
-    await seen.page.keyboard.press("Home")
-    await seen.until(f"{title} === document.querySelector('#watch tbody tr .symbol').textContent")
-    await seen.page.keyboard.press("ArrowDown")
-    await seen.until(f"{title} === document.querySelector('#watch tbody tr:nth-child(2) .symbol').textContent")
-    assert await seen.ask("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    await seen.page.keyboard.type("nifty")
-    await seen.until("document.querySelector('dialog.search').open")
-    await seen.page.keyboard.press("Enter")
-    await seen.until(f"{title} === 'Nifty 50'")
-    await seen.page.keyboard.press("/")
-    await seen.page.keyboard.type("no such thing")
-    assert "SUBSCRIBE_TOKENS" in await seen.text("dialog.search [role=status]")
+    await view.page.focus("#watch tbody tr[aria-selected=true]")
+    before = await view.ask(title)
+    await view.page.keyboard.press("Home")
+    await view.until(f"{title} === document.querySelector('#watch tbody tr .symbol').textContent")
+    await view.page.keyboard.press("ArrowDown")
+    await view.until(f"{title} === document.querySelector('#watch tbody tr:nth-child(2) .symbol').textContent")
+    assert await view.ask("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    await view.page.keyboard.type("nifty")
+    await view.until("document.querySelector('dialog.search').open")
+    await view.page.keyboard.press("Enter")
+    await view.until(f"{title} === 'Nifty 50'")
+    await view.page.keyboard.press("/")
+    await view.page.keyboard.type("no such thing")
+    assert "SUBSCRIBE_TOKENS" in await view.text("dialog.search [role=status]")
     assert before
 
 
-async def test_the_watchlist_is_sorted_and_filtered(seen: Seen) -> None:
-    await seen.open("/")
-    await seen.until(ALL_COMPARED)
+async def test_the_watchlist_is_sorted_and_filtered(view: PageView) -> None:
+    await view.open("/")
+    await view.until(ALL_COMPARED)
     # Rows are put in order once, by what is known then, and shown with what is known at the next frame: prices go on.
     column = f"{CELLS}(5).map((text) => parseFloat(text.replace('\u2212', '-')))"
-    percents = await seen.ask(f"{FRAMED}(() => {{ {SORTED_BY_PERCENT}.click(); return {column}; }})")
+    percents = await view.ask(f"{FRAMED}(() => {{ {SORTED_BY_PERCENT}.click(); return {column}; }})")
     assert percents == sorted(percents, reverse=True)
-    assert await seen.ask("document.querySelector('th[aria-sort] button').value") == "percent"
-    await seen.page.fill("#filter", "bank")
-    names = await seen.ask("[...document.querySelectorAll('#watch tbody .symbol')].map((cell) => cell.textContent)")
+    assert await view.ask("document.querySelector('th[aria-sort] button').value") == "percent"
+    await view.page.fill("#filter", "bank")
+    names = await view.ask("[...document.querySelectorAll('#watch tbody .symbol')].map((cell) => cell.textContent)")
     assert sorted(names) == ["HDFCBANK-EQ", "ICICIBANK-EQ"]
-    await seen.page.fill("#filter", "zzz")
-    assert "zzz" in await seen.text("#watch-none")
+    await view.page.fill("#filter", "zzz")
+    assert "zzz" in await view.text("#watch-none")
 
 
-async def test_the_live_candle_moves_and_closes_as_the_archive_has_it(seen: Seen) -> None:
-    await seen.open(CHART_PAGE)
-    forming = await seen.until(f"{HELD}.at(-1).forming && {HELD}.at(-1)")
-    await seen.until(f"{HELD}.at(-1).ts > {forming['ts']}")
-    closed = await seen.until(f"{HELD}.find(({{ts, forming}}) => ts === {forming['ts']} && !forming)")
+async def test_the_live_candle_moves_and_closes_as_the_archive_has_it(view: PageView) -> None:
+    await view.open(CHART_PAGE)
+    forming = await view.until(f"{CANDLES}.at(-1).forming && {CANDLES}.at(-1)")
+    await view.until(f"{CANDLES}.at(-1).ts > {forming['ts']}")
+    closed = await view.until(f"{CANDLES}.find(({{ts, forming}}) => ts === {forming['ts']} && !forming)")
     assert closed["high"] >= forming["high"]
-    await becomes_equal_to_the_archive(seen, 5)
-    assert "closes in 00:0" in await seen.until("document.getElementById('countdown').textContent")
-    assert "IST" in await seen.text("#clock")
+    await becomes_equal_to_the_archive(view, 5)
+    assert "closes in 00:0" in await view.until("document.getElementById('countdown').textContent")
+    assert "IST" in await view.text("#clock")
 
 
-async def test_timeframes_change_and_stay_in_the_address(seen: Seen) -> None:
-    await seen.open(CHART_PAGE)
-    await seen.page.click(".segments button[value='60']")
-    await seen.until(f"{CHART}.subject.tf === 60 && {DRAWN}.length > 100")
-    await becomes_equal_to_the_archive(seen, 60)
-    assert await seen.ask(f"{DRAWN}.every(({{ time }}) => time % 60 === 0)")
-    await seen.page.select_option(".timeframes select", "900")  # folded
-    await seen.until(f"{CHART}.subject.tf === 900 && {CHART}.subject.state === 'ready' && {DRAWN}.length > 10")
-    await becomes_equal_to_the_archive(seen, 900)
-    assert f"symbol={RELIANCE}&tf=900" in seen.page.url
-    await seen.page.reload()
-    await seen.until(f"{CHART}?.subject.tf === 900 && {CHART}.subject.state === 'ready'")
+async def test_timeframes_change_and_stay_in_the_address(view: PageView) -> None:
+    await view.open(CHART_PAGE)
+    await view.page.click(".segments button[value='60']")
+    await view.until(f"{CHART}.model.tf === 60 && {DRAWN}.length > 100")
+    await becomes_equal_to_the_archive(view, 60)
+    assert await view.ask(f"{DRAWN}.every(({{ time }}) => time % 60 === 0)")
+    await view.page.select_option(".timeframes select", "900")  # folded
+    await view.until(f"{CHART}.model.tf === 900 && {CHART}.model.state === 'ready' && {DRAWN}.length > 10")
+    await becomes_equal_to_the_archive(view, 900)
+    assert f"symbol={RELIANCE}&tf=900" in view.page.url
+    await view.page.reload()
+    await view.until(f"{CHART}?.model.tf === 900 && {CHART}.model.state === 'ready'")
 
 
-async def test_a_day_further_back_comes_by_scrolling(seen: Seen) -> None:
+async def test_a_day_further_back_comes_by_scrolling(view: PageView) -> None:
     # History reaches back by numbers of candles, 600 here, to the midnight before: with 5 minutes that is two days at
     # any hour, with one minute it may be this day alone. 300 of them come first.
-    last = (await seen.get(f"/api/candles?token={RELIANCE}&tf=300&limit=1"))[0]["ts"]
+    last = (await view.get(f"/api/candles?token={RELIANCE}&tf=300&limit=1"))[0]["ts"]
     days_ago = last - 2 * 86_400
     async with asyncio.timeout(PATIENCE_S):
-        while not await seen.get(f"/api/candles?token={RELIANCE}&tf=300&limit=1&before={days_ago}"):
-            await seen.page.wait_for_timeout(100)
-    await seen.open(f"/chart?symbol={RELIANCE}&tf=300")
-    assert await seen.ask(f"{HELD}[0].ts") > days_ago
-    await seen.page.mouse.move(600, 400)
+        while not await view.get(f"/api/candles?token={RELIANCE}&tf=300&limit=1&before={days_ago}"):
+            await view.page.wait_for_timeout(100)
+    await view.open(f"/chart?symbol={RELIANCE}&tf=300")
+    assert await view.ask(f"{CANDLES}[0].ts") > days_ago
+    await view.page.mouse.move(600, 400)
     async with asyncio.timeout(PATIENCE_S):
-        while await seen.ask(f"{HELD}[0].ts") >= days_ago:
-            await seen.page.mouse.wheel(-2_500, 0)
-            await seen.page.wait_for_timeout(50)
-    times = await seen.ask(f"{HELD}.map(({{ts}}) => ts)")
+        while await view.ask(f"{CANDLES}[0].ts") >= days_ago:
+            await view.page.mouse.wheel(-2_500, 0)
+            await view.page.wait_for_timeout(50)
+    times = await view.ask(f"{CANDLES}.map(({{ts}}) => ts)")
     assert times == sorted(set(times))
-    await seen.until("document.querySelector('.realtime:not([hidden])')")
-    await seen.until("location.search.includes('visible=')")
-    await seen.page.click(".realtime")
-    await seen.until(f"{CHART}.drawing.isAtRealTime")
-    await seen.until("!location.search.includes('visible=')")
+    await view.until("document.querySelector('.realtime:not([hidden])')")
+    await view.until("location.search.includes('visible=')")
+    await view.page.click(".realtime")
+    await view.until(f"{CHART}.drawing.isAtRealTime")
+    await view.until("!location.search.includes('visible=')")
 
 
-async def test_an_indicator_is_added_with_the_token_shown_and_taken_away(seen: Seen, system: System) -> None:
-    await seen.open(CHART_PAGE)
-    await seen.page.click("#manage")
-    await seen.page.select_option("#add-kind", "SMA")
-    await seen.page.fill("#add-period", "3")
-    await seen.page.click("form.add button")
-    await seen.page.fill("#token", "wrong")
-    await seen.page.click("dialog button.primary:has-text('Go on')")
-    await seen.until("document.querySelector('dialog .problem').textContent.includes('not the token')")
-    await seen.page.fill("#token", system.token)
-    await seen.page.click("dialog button.primary:has-text('Go on')")
-    await seen.until(f"{CHART}.drawing.indicators.some(({{name}}) => name === 'SMA_3')")
-    await seen.page.keyboard.press("Escape")
-    value = f"{CHART}.subject.values.at('SMA_3', {HELD}.at(-1).ts)"
-    await seen.until(f"{value} !== undefined")
-    assert "SMA 3" in await seen.text(".legend")
-    assert "SMA_3" in seen.page.url
-    await seen.page.click("#manage")
-    await seen.page.click("[aria-label='Remove SMA 3']")
-    await seen.until(f"!{CHART}.drawing.indicators.some(({{name}}) => name === 'SMA_3')")
-    await seen.until("!document.getElementById('show-SMA_3')")
-    config = await seen.get("/api/config")
+async def test_an_indicator_is_added_with_the_token_shown_and_taken_away(view: PageView, system: System) -> None:
+    await view.open(CHART_PAGE)
+    await view.page.click("#manage")
+    await view.page.select_option("#add-type", "WMA")
+    await view.page.fill("#add-period", "3")
+    await view.page.click("form.add button")
+    await view.page.fill("#token", "wrong")
+    await view.page.click("dialog button.primary:has-text('Go on')")
+    await view.until("document.querySelector('dialog .problem').textContent.includes('not the token')")
+    await view.page.fill("#token", system.token)
+    await view.page.click("dialog button.primary:has-text('Go on')")
+    await view.until(f"{CHART}.drawing.indicators.some(({{name}}) => name === 'WMA_3')")
+    await view.page.keyboard.press("Escape")
+    value = f"{CHART}.model.values.at('WMA_3', {CANDLES}.at(-1).ts)"
+    await view.until(f"{value} !== undefined")
+    assert "WMA 3" in await view.text(".legend")
+    assert "WMA_3" in view.page.url
+    await view.page.click("#manage")
+    await view.page.click("[aria-label='Remove WMA 3']")
+    await view.until(f"!{CHART}.drawing.indicators.some(({{name}}) => name === 'WMA_3')")
+    await view.until("!document.getElementById('show-WMA_3')")
+    config = await view.get("/api/config")
     assert config["timeframes"]["5"] == config["timeframes"]["60"] == ["SMA_9", "SMA_200", "RSI_14"]
 
 
-async def test_a_gateway_that_is_killed_leaves_no_trace_in_the_chart(seen: Seen, system: System) -> None:
-    await seen.open(CHART_PAGE)
-    loaded = await seen.ask("performance.timeOrigin")
-    newest = await seen.ask(f"{HELD}.at(-1).ts")
+async def test_a_gateway_that_is_killed_leaves_no_trace_in_the_chart(view: PageView, system: System) -> None:
+    await view.open(CHART_PAGE)
+    loaded = await view.ask("performance.timeOrigin")
+    newest = await view.ask(f"{CANDLES}.at(-1).ts")
     os.kill(system.role("gateway-0"), signal.SIGKILL)
-    await seen.until("document.getElementById('connection').dataset.state === 'down'")
-    assert "stands still" in await seen.text(".offline")
-    await seen.picture("disconnected")
-    await seen.until("document.getElementById('connection').dataset.state === 'up'")
-    await seen.until(f"{HELD}.at(-1).ts > {newest} + 10")
-    await becomes_equal_to_the_archive(seen, 5)
-    assert await seen.ask("performance.timeOrigin") == loaded
-    assert not await seen.page.is_visible(".offline")
+    await view.until("document.getElementById('connection').dataset.state === 'down'")
+    assert "stands still" in await view.text(".offline")
+    await view.picture("disconnected")
+    await view.until("document.getElementById('connection').dataset.state === 'up'")
+    await view.until(f"{CANDLES}.at(-1).ts > {newest} + 10")
+    await becomes_equal_to_the_archive(view, 5)
+    assert await view.ask("performance.timeOrigin") == loaded
+    assert not await view.page.is_visible(".offline")
 
 
-async def test_redis_that_starts_anew_leaves_no_trace_in_the_chart(seen: Seen, system: System) -> None:
-    await seen.open(CHART_PAGE)
-    newest = await seen.ask(f"{HELD}.at(-1).ts")
+async def test_redis_that_starts_anew_leaves_no_trace_in_the_chart(view: PageView, system: System) -> None:
+    await view.open(CHART_PAGE)
+    newest = await view.ask(f"{CANDLES}.at(-1).ts")
     system.redis.kill()
     system.redis.start()
-    await seen.until(f"{HELD}.at(-1).ts > {newest} + 15")
-    await becomes_equal_to_the_archive(seen, 5)
+    await view.until(f"{CANDLES}.at(-1).ts > {newest} + 15")
+    await becomes_equal_to_the_archive(view, 5)
 
 
 @pytest.mark.parametrize("looks", [{"viewport": PHONE, "has_touch": True}], ids=["phone"])
-async def test_on_a_phone_one_part_is_shown_with_room_for_thumbs(seen: Seen) -> None:
-    await seen.open("/")
+async def test_on_a_phone_one_part_is_shown_with_room_for_thumbs(view: PageView) -> None:
+    await view.open("/")
     shown = f"{PARTS}.join()"
-    assert await seen.ask(shown) == "watch"
+    assert await view.ask(shown) == "watch"
     for part in ("chart", "indicators", "status", "watch"):
-        await seen.page.tap(f".tabs button[value={part}]")
-        assert await seen.ask(shown) == part
-        assert await seen.ask("document.documentElement.scrollWidth <= innerWidth")
-        small = await seen.ask(SMALL)
+        await view.page.tap(f".tabs button[value={part}]")
+        assert await view.ask(shown) == part
+        assert await view.ask("document.documentElement.scrollWidth <= innerWidth")
+        small = await view.ask(SMALL)
         assert small == [], part
-        await seen.picture(f"phone-{part}")
-    await seen.page.tap("#watch tbody tr:nth-child(2)")
-    assert await seen.ask(shown) == "chart"
-    await seen.open("/chart")
-    assert await seen.ask("document.documentElement.scrollWidth <= innerWidth")
-    assert await seen.ask(SMALL) == []
-    await seen.picture("phone-chart-page")
+        await view.picture(f"phone-{part}")
+    await view.page.tap("#watch tbody tr:nth-child(2)")
+    assert await view.ask(shown) == "chart"
+    await view.open("/chart")
+    assert await view.ask("document.documentElement.scrollWidth <= innerWidth")
+    assert await view.ask(SMALL) == []
+    await view.picture("phone-chart-page")
 
 
 @pytest.mark.parametrize(("page", "path"), [("dashboard", "/"), ("chart", "/chart")])
 @pytest.mark.parametrize("looks", LOOKS.values(), ids=LOOKS)
-async def test_nobody_is_kept_out(seen: Seen, page: str, path: str, looks: dict[str, Any]) -> None:
-    await seen.open(path)
-    await seen.picture(f"{page}-{'phone' if looks.get('viewport') == PHONE else 'desktop'}-{looks['color_scheme']}")
-    assert not await seen.barriers()
+async def test_nobody_is_kept_out(view: PageView, page: str, path: str, looks: dict[str, Any]) -> None:
+    await view.open(path)
+    await view.picture(f"{page}-{'phone' if looks.get('viewport') == PHONE else 'desktop'}-{looks['color_scheme']}")
+    assert not await view.barriers()
 
 
 @pytest.mark.parametrize("looks", [{"reduced_motion": "reduce"}], ids=["reduced"])
-async def test_nothing_moves_for_those_who_do_not_want_it(seen: Seen) -> None:
-    await seen.open("/")
-    await seen.until("document.querySelectorAll('.flash-up, .flash-down').length > 0")
-    assert await seen.ask("document.getAnimations().length") == 0
+async def test_nothing_moves_for_those_who_do_not_want_it(view: PageView) -> None:
+    await view.open("/")
+    await view.until("document.querySelectorAll('.flash-up, .flash-down').length > 0")
+    assert await view.ask("document.getAnimations().length") == 0
 
 
-async def test_the_theme_that_is_chosen_stays(seen: Seen) -> None:
-    await seen.open("/")
+async def test_the_theme_that_is_chosen_stays(view: PageView) -> None:
+    await view.open("/")
     background = "getComputedStyle(document.body).backgroundColor"
-    dark = await seen.ask(background)
-    await seen.page.click("#theme")
-    light = await seen.ask(background)
+    dark = await view.ask(background)
+    await view.page.click("#theme")
+    light = await view.ask(background)
     assert light != dark
-    await seen.open("/chart")
-    assert await seen.ask(background) == light
+    await view.open("/chart")
+    assert await view.ask(background) == light
 
 
-async def test_the_picture_of_a_chart_is_a_png(seen: Seen, pictures: Path) -> None:
-    await seen.open(CHART_PAGE)
-    async with seen.page.expect_download() as waiting:
-        await seen.page.click("#screenshot")
+async def test_the_picture_of_a_chart_is_a_png(view: PageView, pictures: Path) -> None:
+    await view.open(CHART_PAGE)
+    async with view.page.expect_download() as waiting:
+        await view.page.click("#screenshot")
     download = await waiting.value
     await download.save_as(pictures / "saved.png")
     assert download.suggested_filename.startswith("RELIANCE-EQ-5s-")
     assert (pictures / "saved.png").read_bytes().startswith(b"\x89PNG")
 
 
-async def test_a_chart_moves_by_keyboard(seen: Seen) -> None:
-    await seen.open(f"/chart?symbol={RELIANCE}&tf=60")
-    await seen.page.focus(".canvas")
+async def test_a_chart_moves_by_keyboard(view: PageView) -> None:
+    await view.open(f"/chart?symbol={RELIANCE}&tf=60")
+    await view.page.focus(".canvas")
     for _ in range(5):
-        await seen.page.keyboard.press("ArrowLeft")
-    await seen.until(f"!{CHART}.drawing.isAtRealTime")
-    await seen.page.keyboard.press("End")
-    await seen.until(f"{CHART}.drawing.isAtRealTime")
+        await view.page.keyboard.press("ArrowLeft")
+    await view.until(f"!{CHART}.drawing.isAtRealTime")
+    await view.page.keyboard.press("End")
+    await view.until(f"{CHART}.drawing.isAtRealTime")

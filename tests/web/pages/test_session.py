@@ -31,22 +31,22 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
         yield client
 
 
-async def told(client: Client) -> dict[str, bool]:
+async def session_state(client: Client) -> dict[str, bool]:
     answer = await client.get("/api/session")
     assert answer.headers["Cache-Control"] == "no-store"
-    found: dict[str, bool] = await answer.json()
-    return found
+    state: dict[str, bool] = await answer.json()
+    return state
 
 
 async def test_the_token_lets_a_page_in_until_it_is_forgotten(client: Client) -> None:
     required = client.required  # type: ignore[attr-defined]
-    assert await told(client) == {"required": required, "authorized": False}
+    assert await session_state(client) == {"required": required, "authorized": False}
     assert (await client.post("/reload")).status == 401
     assert (await client.post("/api/session", json={"token": f" {TOKEN}\n"})).status == 200
-    assert await told(client) == {"required": required, "authorized": True}
+    assert await session_state(client) == {"required": required, "authorized": True}
     assert (await client.post("/reload")).status == 200
     assert (await client.delete("/api/session")).status == 200
-    assert await told(client) == {"required": required, "authorized": False}
+    assert await session_state(client) == {"required": required, "authorized": False}
     assert (await client.post("/reload")).status == 401
 
 

@@ -11,12 +11,12 @@ export class ApiError extends Error {
 
 const AWAY = "The gateway does not answer. Is `topology up` running?";
 
-let askForToken = async () => false;
+let askForToken = () => Promise.resolve(false);
 let asking = null;
 let declined = false;
 
 /**
- * @param {() => Promise<boolean>} ask shows a dialog; it tells whether the gateway has taken the token
+ * @param {() => Promise<boolean>} ask shows a dialog; it resolves to whether the gateway has taken the token
  */
 export function tokenFrom(ask) {
   askForToken = ask;
@@ -80,10 +80,10 @@ async function send(method, path, body) {
 
 async function checked(response) {
   if (response.ok) return response;
-  const told = await response.json().catch(() => ({}));
+  const problem = await response.json().catch(() => ({}));
   throw new ApiError(
     response.status,
-    told.error ?? "failed",
-    told.detail ?? `The gateway answered ${response.status} ${response.statusText}.`,
+    problem.error ?? "failed",
+    problem.detail ?? `The gateway answered ${response.status} ${response.statusText}.`,
   );
 }

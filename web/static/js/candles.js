@@ -22,14 +22,14 @@ export class Candles {
   }
 
   /**
-   * Take a candle, closed or forming. What is older than all that is here is left to the pages of history.
+   * Insert or replace a candle, closed or forming. What is older than all that is here is left to the pages of history.
    * @returns {"changed"|"appended"|"inserted"|null} what has become of it; null where a better one is here
    */
-  take(candle) {
+  upsert(candle) {
     const index = this.indexOf(candle.ts);
-    const held = this.rows[index];
-    if (held?.ts === candle.ts) {
-      if (!isBetter(candle, held)) return null;
+    const current = this.rows[index];
+    if (current?.ts === candle.ts) {
+      if (!isBetter(candle, current)) return null;
       this.rows[index] = candle;
       return "changed";
     }
@@ -48,8 +48,8 @@ export class Candles {
 
   /** @returns {Candle|undefined} the candle of this start */
   at(ts) {
-    const found = this.rows[this.indexOf(ts)];
-    return found?.ts === ts ? found : undefined;
+    const candle = this.rows[this.indexOf(ts)];
+    return candle?.ts === ts ? candle : undefined;
   }
 
   /** @returns {Candle|undefined} the one before a start */
@@ -71,9 +71,9 @@ export class Candles {
 }
 
 /** A closed candle is better than a forming one, a correction better than what it corrects. */
-function isBetter(candle, held) {
-  if (candle.forming !== held.forming) return !candle.forming;
-  return candle.position >= held.position;
+function isBetter(candle, current) {
+  if (candle.forming !== current.forming) return !candle.forming;
+  return candle.position >= current.position;
 }
 
 /** @returns {boolean} whether the broker's history has put this candle right */

@@ -1,4 +1,4 @@
-// The drawing of a subject: candles and volume, indicators over them, RSI in a pane of its own.
+// The drawing of a chart's model: candles and volume, indicators over them or in panes below.
 
 import {
   CandlestickSeries,
@@ -7,10 +7,10 @@ import {
   HistogramSeries,
   createChart,
 } from "../vendor/lightweight-charts.mjs";
+import { Annotations } from "./annotations.js";
 import { onceAFrame } from "./events.js";
-import { clock, day, fromChart, indian, number, scaleOf, shortDay, toChart } from "./format.js";
-import { broken, isOwn, newLine } from "./lines.js";
-import { Marks } from "./marks.js";
+import { clock, day, divisorOf, fromChart, indian, number, scaleOf, shortDay, toChart } from "./format.js";
+import { addIndicatorSeries, hideGaps } from "./indicatorseries.js";
 import { colour, onTheme } from "./theme.js";
 
 const VOLUME_SHARE = 0.18;
@@ -20,29 +20,29 @@ const BAR_SPACING = 8;
 const RIGHT_OFFSET = 6; // candles' width that is free beside the newest
 const FIRST = "first-candle"; // what a load of the page is measured by
 
-/** A chart of a subject in an element. */
+/** A chart in an element, of what its model has. */
 export class Chart {
-  #subject;
+  #model;
   #indicators = new Map();
   #dirty = new Set();
   #anew = false;
-  #shown = "";
+  #drawnKey = "";
   #drawnUntil = 0;
   #onDrawn;
 
   /**
    * @param {HTMLElement} container
-   * @param {import("./subject.js").Subject} subject
+   * @param {import("./chartmodel.js").ChartModel} model
    * @param {() => void} onDrawn called after each drawing
    */
-  constructor(container, subject, onDrawn) {
-    this.#subject = subject;
+  constructor(container, model, onDrawn) {
+    this.#model = model;
     this.#onDrawn = onDrawn;
     this.chart = createChart(container, {
       autoSize: true,
       layout: { attributionLogo: true, fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 11 },
       crosshair: { mode: CrosshairMode.Normal },
-      localization: { timeFormatter: (time) => axisTime(fromChart(time), subject.tf) },
+      localization: { timeFormatter: (time) => axisTime(fromChart(time), model.tf) },
       rightPriceScale: { borderVisible: false },
       timeScale: {
         borderVisible: false,
@@ -61,15 +61,15 @@ export class Chart {
       priceLineVisible: false,
     });
     this.volume.priceScale().applyOptions({ scaleMargins: { top: 1 - VOLUME_SHARE, bottom: 0 } });
-    this.marks = new Marks(subject);
-    this.candles.attachPrimitive(this.marks);
+    this.annotations = new Annotations(model);
+    this.candles.attachPrimitive(this.annotations);
     this.#listen();
     this.#paint();
   }
 
-  /** @returns {{name: string, color: string, series: object}[]} the indicators that are drawn */
+  /** @returns {{name: string, color: string, type: object, series: object}[]} the indicators that are drawn */
   get indicators() {
-    return [...this.#indicators].map(([name, { color, series }]) => ({ name, color, series }));
+    return [...this.#indicators].map(([name, drawn]) => ({ name, ...drawn }));
   }
 
   /** @returns {boolean} whether the newest candle is in sight */
@@ -82,13 +82,13 @@ export class Chart {
     this.chart.timeScale().scrollToPosition(RIGHT_OFFSET, false);
   }
 
-  /** @returns {{from: number, to: number}|null} the stretch in sight, in epoch seconds */
+  /** @returns {{from: number, to: number}|null} the range in sight, in epoch seconds */
   get visible() {
     const range = this.chart.timeScale().getVisibleRange();
     return range && { from: fromChart(range.from), to: fromChart(range.to) };
   }
 
-  /** Show a stretch, in epoch seconds. */
+  /** Show a range, in epoch seconds. */
   showRange({ from, to }) {
     this.chart.timeScale().setVisibleRange({ from: toChart(from), to: toChart(to) });
   }
@@ -99,15 +99,15 @@ export class Chart {
       this.#anew = true;
       drawn();
     };
-    this.#subject.on("replaced", again);
-    this.#subject.on("older", again);
-    this.#subject.on("inserted", again);
-    this.#subject.on("changed", (ts) => {
+    this.#model.on("replaced", again);
+    this.#model.on("older", again);
+    this.#model.on("inserted", again);
+    this.#model.on("changed", (ts) => {
       this.#dirty.add(ts);
       drawn();
     });
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
-      if (range && range.from < NEAR_THE_LEFT && this.#subject.state === "ready") this.#subject.older();
+      if (range && range.from < NEAR_THE_LEFT && this.#model.state === "ready") this.#model.older();
     });
     onTheme(() => {
       this.#paint();
@@ -125,22 +125,22 @@ export class Chart {
   }
 
   #drawAll() {
-    const { rows } = this.#subject.candles;
-    const key = `${this.#subject.symbol} ${this.#subject.tf}`;
+    const { rows } = this.#model.candles;
+    const key = `${this.#model.symbol} ${this.#model.tf}`;
     this.#prepare();
     this.candles.setData(rows.map((row) => this.#bar(row)));
     this.volume.setData(rows.map((row) => this.#volumeBar(row)));
-    for (const [name, { series }] of this.#indicators) series.setData(broken(rows.map((row) => this.#point(name, row))));
-    this.#drawnUntil = this.#subject.candles.last?.ts ?? 0;
-    if (key !== this.#shown && rows.length) {
-      this.#shown = key;
+    for (const [name, { series }] of this.#indicators) series.setData(hideGaps(rows.map((row) => this.#point(name, row))));
+    this.#drawnUntil = this.#model.candles.last?.ts ?? 0;
+    if (key !== this.#drawnKey && rows.length) {
+      this.#drawnKey = key;
       this.chart.timeScale().resetTimeScale();
       this.chart.priceScale("right").applyOptions({ autoScale: true });
     }
   }
 
   #drawChanges() {
-    const { candles } = this.#subject;
+    const { candles } = this.#model;
     for (const ts of [...this.#dirty].sort((a, b) => a - b)) {
       const row = candles.at(ts);
       if (!row) continue;
@@ -152,31 +152,38 @@ export class Chart {
     }
   }
 
-  /** Make the series that the subject needs, and the price format of its exchange. */
+  /** Make the series that the model needs, and the price format of its exchange. */
   #prepare() {
-    const { indicators, symbol, candles } = this.#subject;
+    const { indicators, symbol, candles } = this.#model;
     const { digits } = scaleOf(symbol);
     const format = { type: "custom", minMove: 10 ** -digits, formatter: (value) => number(value, digits) };
     this.candles.applyOptions({ priceFormat: format });
     const hasVolume = candles.rows.some(({ volume }) => volume > 0);
     this.volume.applyOptions({ visible: hasVolume });
     this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: hasVolume ? VOLUME_SHARE + 0.03 : 0.06 } });
-    const wanted = new Map(indicators.map(({ name, color }) => [name, color]));
+    const drawable = indicators.filter(({ type }) => type); // those without a type come when `/api/config` is loaded
     for (const [name, { series }] of this.#indicators) {
-      if (wanted.has(name)) continue;
+      if (drawable.some((one) => one.name === name)) continue;
       this.chart.removeSeries(series);
       this.#indicators.delete(name);
     }
-    for (const [name, color] of wanted) {
-      const held = this.#indicators.get(name) ?? { series: newLine(this.chart, name, format) };
-      held.color = color;
-      if (color) held.series.applyOptions({ color });
-      this.#indicators.set(name, held);
+    for (const { name, color, type } of drawable) {
+      const series =
+        this.#indicators.get(name)?.series ?? addIndicatorSeries(this.chart, type, this.#paneOf(type), format);
+      if (color) series.applyOptions({ color });
+      this.#indicators.set(name, { color, type, series });
     }
   }
 
+  /** The index of the pane for a type: all of a type share one. */
+  #paneOf(type) {
+    if (type.pane === "price") return 0;
+    const other = this.indicators.find((one) => one.type.id === type.id);
+    return other ? other.series.getPane().paneIndex() : this.chart.panes().length;
+  }
+
   #bar({ ts, open, high, low, close }) {
-    const { divisor } = scaleOf(this.#subject.symbol);
+    const { divisor } = scaleOf(this.#model.symbol);
     return { time: toChart(ts), open: open / divisor, high: high / divisor, low: low / divisor, close: close / divisor };
   }
 
@@ -185,10 +192,11 @@ export class Chart {
   }
 
   #point(name, { ts }) {
-    const value = this.#subject.values.at(name, ts);
+    const { type } = this.#indicators.get(name);
+    const value = this.#model.values.at(name, ts);
     if (value === undefined) return { time: toChart(ts) };
-    const point = { time: toChart(ts), value: isOwn(name) ? value : value / scaleOf(this.#subject.symbol).divisor };
-    const color = this.#subject.values.isComputed(name, ts) && this.#indicators.get(name).color;
+    const point = { time: toChart(ts), value: value / divisorOf(type, this.#model.symbol) };
+    const color = this.#model.values.isComputed(name, ts) && this.#indicators.get(name).color;
     return color ? { ...point, color: `${color}90` } : point;
   }
 

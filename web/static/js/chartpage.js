@@ -2,12 +2,12 @@
 
 import { byId, el } from "./dom.js";
 import { Header } from "./header.js";
+import { showIndicatorList } from "./indicatorlist.js";
 import { Indicators } from "./indicators.js";
-import { loadInstruments, usual } from "./instruments.js";
-import { manageIndicators } from "./manager.js";
+import { defaultInstrument, loadInstruments } from "./instruments.js";
 import { Market } from "./market.js";
 import { Panel } from "./panel.js";
-import { readPlace, writePlace } from "./place.js";
+import { readPermalink, writePermalink } from "./permalink.js";
 import { Search } from "./search.js";
 import { Socket } from "./socket.js";
 import { Timeframes } from "./timeframes.js";
@@ -23,61 +23,61 @@ const market = new Market(socket);
 const header = new Header(socket, market);
 const panel = new Panel(socket, market);
 const indicators = new Indicators(socket);
-const place = readPlace();
+const view = readPermalink();
 const timeframes = new Timeframes(byId("timeframes"), (tf) => show({ tf, visible: null }));
 const search = new Search((instrument) => show({ symbol: instrument.id, visible: null }));
 let instruments = [];
-let showManager = () => {};
+let showList = () => {};
 let timer = 0;
 
 function show(change = {}) {
-  Object.assign(place, change);
-  const instrument = instruments.find(({ id }) => id === place.symbol) ?? usual(instruments);
+  Object.assign(view, change);
+  const instrument = instruments.find(({ id }) => id === view.symbol) ?? defaultInstrument(instruments);
   if (!instrument) return;
-  place.symbol = instrument.id;
+  view.symbol = instrument.id;
   document.title = `${instrument.symbol} · topology`;
   byId("symbol").textContent = instrument.symbol;
-  timeframes.mark(place.tf);
-  panel.show(instrument, place.tf, wanted());
-  showManager();
+  timeframes.select(view.tf);
+  panel.show(instrument, view.tf, chosen());
+  showList();
   write();
 }
 
 function write() {
-  writePlace({ ...place, indicators: wanted().map(({ name }) => name) });
+  writePermalink({ ...view, indicators: chosen().map(({ name }) => name) });
 }
 
 /** Those that the address names, in the colours of all; else those that are shown everywhere. */
-function wanted() {
-  if (!place.indicators) return indicators.of(place.tf);
-  const computed = indicators.computed.get(place.tf) ?? [];
-  const colours = new Map(indicators.of(place.tf).map(({ name, color }) => [name, color]));
-  return place.indicators
+function chosen() {
+  if (!view.indicators) return indicators.of(view.tf);
+  const computed = indicators.computed.get(view.tf) ?? [];
+  const colours = new Map(indicators.of(view.tf).map(({ name, color }) => [name, color]));
+  return view.indicators
     .filter((name) => computed.includes(name))
-    .map((name) => ({ name, color: colours.get(name) ?? indicators.usualColor(name) }));
+    .map((name) => indicators.describe(name, colours.get(name) ?? indicators.defaultColor(name)));
 }
 
-function moved() {
+function scheduleWrite() {
   clearTimeout(timer);
   timer = setTimeout(() => {
     const { visible, isAtRealTime } = panel.drawing;
-    if (panel.subject.state !== "ready") return;
-    place.visible = isAtRealTime ? null : visible;
+    if (panel.model.state !== "ready") return;
+    view.visible = isAtRealTime ? null : visible;
     write();
   }, WRITTEN_MS);
 }
 
 async function load() {
   try {
-    const { symbol, tf, visible } = place;
-    const early = symbol && { id: symbol, symbol }; // what it is called is learned while its candles come
+    const { symbol, tf, visible } = view;
+    const linked = symbol && { id: symbol, symbol }; // what it is called is learned while its candles come
     if (visible) backTo(visible);
-    if (early && place.indicators) panel.show(early, tf, place.indicators.map((name) => ({ name, color: "" })));
-    const asked = Promise.all([loadInstruments(), timeframes.load(), market.ask()]);
+    if (linked && view.indicators) panel.show(linked, tf, view.indicators.map((name) => indicators.describe(name, "")));
+    const loading = Promise.all([loadInstruments(), timeframes.load(), market.ask()]);
     header.badge(await indicators.load());
-    if (early) panel.show(early, tf, wanted());
-    [instruments] = await asked;
-    search.use(instruments);
+    if (linked) panel.show(linked, tf, chosen());
+    [instruments] = await loading;
+    search.setInstruments(instruments);
     show();
     if (!instruments.length) {
       panel.fail("There is no instrument yet", "SUBSCRIBE_TOKENS says what the feed brings. The page looks again in a few seconds.");
@@ -89,10 +89,10 @@ async function load() {
   }
 }
 
-/** Show the stretch that the address names, once, when there is something to show. */
+/** Show the range that the address names, once, when there is something to show. */
 function backTo(visible) {
   let done = false;
-  panel.subject.on("state", (state) => {
+  panel.model.on("state", (state) => {
     if (done || state !== "ready") return;
     done = true;
     panel.showRange(visible);
@@ -102,7 +102,7 @@ function backTo(visible) {
 const actions = {
   fullscreen: () => (document.fullscreenElement ? document.exitFullscreen() : byId("stage").requestFullscreen()),
   screenshot: () => panel.save(header.simulated),
-  manage: () => byId("manager").showModal(),
+  manage: () => byId("indicator-dialog", HTMLDialogElement).showModal(),
   search: () => search.open(),
 };
 for (const [id, action] of Object.entries(actions)) {
@@ -115,15 +115,15 @@ for (const [id, action] of Object.entries(actions)) {
   });
 }
 
-showManager = manageIndicators(byId("indicators"), indicators, () => place.tf);
-byId("manager").append(el("form", { method: "dialog" }, el("button", { text: "Close" })));
+showList = showIndicatorList(byId("indicators"), indicators, () => view.tf);
+byId("indicator-dialog").append(el("form", { method: "dialog" }, el("button", { text: "Close" })));
 toastEvents(socket);
 indicators.on("changed", () => {
   if (!instruments.length) return;
-  place.indicators = null; // somebody has chosen anew
+  view.indicators = null; // somebody has chosen anew
   show();
 });
 socket.start();
-panel.drawing.chart.timeScale().subscribeVisibleLogicalRangeChange(moved);
+panel.drawing.chart.timeScale().subscribeVisibleLogicalRangeChange(scheduleWrite);
 socket.start();
 load();

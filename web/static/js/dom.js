@@ -1,11 +1,12 @@
 // Elements, made without markup: what comes from outside is only ever text.
 
 /**
- * @param {string} tag such as `button`
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag such as `button`
  * @param {object} [attributes] of the element; functions are listeners (`onclick`), `text` is what it says,
  *   `true` sets an attribute without a value, `null`, `undefined` and `false` leave it out
  * @param {...(Node|string)} children
- * @returns {HTMLElement}
+ * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function el(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -20,11 +21,16 @@ export function el(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** @returns {HTMLElement} the element of this id; pages and scripts belong together, so it is there */
-export function byId(id) {
+/**
+ * @template {HTMLElement} [Element=HTMLElement]
+ * @param {string} id
+ * @param {new () => Element} [type] what it is, such as `HTMLTableElement`
+ * @returns {Element} the element of this id; pages and scripts belong together, so it is there
+ */
+export function byId(id, type) {
   const found = document.getElementById(id);
-  if (!found) throw new Error(`the page has no #${id}`);
-  return found;
+  if (!(found instanceof (type ?? HTMLElement))) throw new Error(`the page has no such element #${id}`);
+  return /** @type {Element} */ (found);
 }
 
 /** Change what an element says, if it says something else. */

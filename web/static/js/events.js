@@ -1,21 +1,21 @@
 // What has listeners.
 
-/** Something that tells others what has happened to it. */
+/** Something that others listen to. */
 export class Emitter {
   #listeners = new Map();
 
   /**
    * @param {string} kind what to listen to
-   * @param {(...told: any[]) => void} listener
+   * @param {(...args: any[]) => void} listener
    */
   on(kind, listener) {
     if (!this.#listeners.has(kind)) this.#listeners.set(kind, new Set());
     this.#listeners.get(kind).add(listener);
   }
 
-  /** Tell the listeners of a kind. */
-  emit(kind, ...told) {
-    for (const listener of this.#listeners.get(kind) ?? []) listener(...told);
+  /** Call the listeners of a kind. */
+  emit(kind, ...args) {
+    for (const listener of this.#listeners.get(kind) ?? []) listener(...args);
   }
 }
 

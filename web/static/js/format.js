@@ -21,6 +21,11 @@ export function scaleOf(symbol) {
   return symbol.startsWith("CDE:") ? { divisor: 10_000_000, digits: 4 } : { divisor: 100, digits: 2 };
 }
 
+/** @returns {number} what values of an indicator are divided by to be shown: prices come in paise */
+export function divisorOf(type, symbol) {
+  return type.pane === "price" ? scaleOf(symbol).divisor : 1;
+}
+
 /** @returns {string} a number with `digits` decimals, grouped in lakhs and crores */
 export function number(value, digits = 2) {
   return fixed(digits).format(value).replace("-", MINUS);
@@ -109,7 +114,7 @@ export function indicatorTitle(name) {
 
 /** @returns {string} `1m`, `2h` or `1D` of seconds */
 export function timeframeLabel(s) {
-  for (const [size, letter] of [[86_400, "D"], [3_600, "h"], [60, "m"]]) {
+  for (const [letter, size] of Object.entries({ D: 86_400, h: 3_600, m: 60 })) {
     if (s % size === 0) return `${s / size}${letter}`;
   }
   return `${s}s`;

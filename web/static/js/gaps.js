@@ -16,7 +16,7 @@ export class Gaps {
     this.#rows = [];
   }
 
-  /** @returns {boolean} whether one of them lies in a stretch, in epoch seconds */
+  /** @returns {boolean} whether one of them lies in an interval, in epoch seconds */
   overlap(from, to) {
     return this.#rows.some(({ from_ms: begin, to_ms: end }) => begin < to * 1000 && (end === null || end > from * 1000));
   }

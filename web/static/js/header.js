@@ -1,4 +1,4 @@
-// The head of both pages: what is shown is simulated or live, the market, the connection.
+// The head of both pages: whether values are simulated or live, the market, the connection.
 
 import { get, session } from "./api.js";
 import { byId, say } from "./dom.js";
@@ -12,7 +12,6 @@ export class Header {
   #socket;
   #market;
   #latency = null;
-  #told = null;
 
   /**
    * @param {import("./socket.js").Socket} socket
@@ -38,8 +37,8 @@ export class Header {
 
   /** Show what the values are. */
   badge(simulated) {
-    if (this.#told === simulated) return;
-    this.#told = this.simulated = simulated;
+    if (this.simulated === simulated) return;
+    this.simulated = simulated;
     document.documentElement.dataset.values = simulated ? "simulated" : "live";
     say(byId("badge"), simulated ? "SIMULATED" : "LIVE");
     say(byId("badge-detail"), simulated ? "No price on this page is real" : "");

@@ -5,12 +5,22 @@ import { Emitter } from "./events.js";
 
 const PALETTE = ["#2f80ed", "#f2994a", "#bb6bd9", "#16a5b8", "#e0507d", "#6aa84f", "#c9a227", "#8d6e63"];
 
-/** The kinds that can be added, with the longest period of any. */
-export const KINDS = ["SMA", "EMA", "SMMA", "RSI"];
-export const LONGEST = 500;
+/**
+ * A type of indicators, as `/api/config` describes it. `pane` is `price` for values in paise, which are drawn over the
+ * candles, or `own` for a pane of the type's own, with lines at `levels` and a scale from `bounds`, if it has any.
+ * @typedef {{id: string, title: string, about: string, longest_period: number, default_period: number,
+ *   pane: "price"|"own", levels: number[], bounds: [number, number]|null}} IndicatorType
+ */
+
+/**
+ * An indicator that a chart shows; its type is undefined until `/api/config` is loaded.
+ * @typedef {{name: string, color: string, type: IndicatorType|undefined}} ShownIndicator
+ */
 
 /** Emits `changed`. */
 export class Indicators extends Emitter {
+  /** @type {Map<string, IndicatorType>} what there is, by id; empty until `/api/config` is loaded */
+  types = new Map();
   /** @type {Map<number, string[]>} what is computed, by timeframe */
   computed = new Map();
   /** @type {{name: string, tf: number, color?: string}[]} what is shown */
@@ -19,41 +29,51 @@ export class Indicators extends Emitter {
   /** @param {import("./socket.js").Socket} socket */
   constructor(socket) {
     super();
-    socket.on("configuration", ({ config }) => this.#configured(config));
-    socket.on("config_update", ({ entries }) => this.#shown(entries));
+    socket.on("configuration", ({ config }) => this.#configure(config));
+    socket.on("config_update", ({ entries }) => this.#setEntries(entries));
   }
 
   /** Ask the gateway; throws ApiError. Returns whether the values are simulated. */
   async load() {
     const [config, active] = await Promise.all([get("/api/config"), get("/api/indicators/active")]);
     this.entries = active.entries;
-    this.#configured(config);
+    this.#configure(config);
     return config.simulated;
   }
 
-  /** @returns {{name: string, color: string}[]} those that a chart of a timeframe shows */
+  /** @returns {ShownIndicator[]} those that a chart of a timeframe shows */
   of(tf) {
     const computed = this.computed.get(tf) ?? [];
     const shown = this.entries.filter((entry) => entry.tf === tf && computed.includes(entry.name));
-    return shown.map(({ name, color }) => ({ name, color: color || this.usualColor(name) }));
+    return shown.map(({ name, color }) => this.describe(name, color || this.defaultColor(name)));
+  }
+
+  /** @returns {ShownIndicator} an indicator by its name, such as `SMA_20` */
+  describe(name, color) {
+    return { name, color, type: this.types.get(name.split("_")[0]) };
   }
 
   /** @returns {string} the colour of an indicator for which nobody has chosen one */
-  usualColor(name) {
+  defaultColor(name) {
     const names = [...new Set([...this.computed.values()].flat())];
     return PALETTE[Math.max(0, names.indexOf(name)) % PALETTE.length];
   }
 
-  /** Show it, hide it, or give it a colour; throws ApiError. */
+  /**
+   * Show it, hide it, or give it a colour; throws ApiError.
+   * @param {string} name
+   * @param {number} tf
+   * @param {{shown?: boolean, color?: string}} [change]
+   */
   async show(name, tf, { shown = true, color } = {}) {
     const others = this.entries.filter((entry) => entry.name !== name || entry.tf !== tf);
-    const own = { name, tf, color: color ?? this.of(tf).find((one) => one.name === name)?.color ?? this.usualColor(name) };
+    const own = { name, tf, color: color ?? this.of(tf).find((one) => one.name === name)?.color ?? this.defaultColor(name) };
     await this.#choose(shown ? [...others, own] : others);
   }
 
   /** Have another one computed; throws ApiError. */
-  async add(kind, period, tf) {
-    const name = `${kind}_${period}`;
+  async add(type, period, tf) {
+    const name = `${type}_${period}`;
     const names = this.computed.get(tf) ?? [];
     if (!names.includes(name)) await this.#reload(new Map([...this.computed, [tf, [...names, name]]]));
     await this.show(name, tf);
@@ -66,9 +86,9 @@ export class Indicators extends Emitter {
   }
 
   async #choose(entries) {
-    const known = entries.filter(({ name, tf }) => this.computed.get(tf)?.includes(name));
-    await post("/api/indicators/active", { entries: known });
-    this.#shown(known);
+    const computed = entries.filter(({ name, tf }) => this.computed.get(tf)?.includes(name));
+    await post("/api/indicators/active", { entries: computed });
+    this.#setEntries(computed);
   }
 
   /** The whole configuration is sent, since it is replaced as a whole. */
@@ -82,12 +102,13 @@ export class Indicators extends Emitter {
     this.emit("changed");
   }
 
-  #configured({ timeframes }) {
+  #configure({ timeframes, indicator_types: types }) {
+    this.types = new Map(types.map((type) => [type.id, type]));
     this.computed = new Map(Object.entries(timeframes).map(([tf, names]) => [Number(tf), names]));
     this.emit("changed");
   }
 
-  #shown(entries) {
+  #setEntries(entries) {
     this.entries = entries;
     this.emit("changed");
   }

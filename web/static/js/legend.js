@@ -2,8 +2,7 @@
 
 import { isCorrected } from "./candles.js";
 import { el } from "./dom.js";
-import { clock, day, indicatorTitle, number, quantity, scaleOf, signed, timeframeLabel } from "./format.js";
-import { isOwn } from "./lines.js";
+import { clock, day, divisorOf, indicatorTitle, number, quantity, scaleOf, signed, timeframeLabel } from "./format.js";
 
 /**
  * A word of the legend: `tone` is `strong`, `muted`, `up`, `down`, `warn` or nothing; `color` is a line's in the chart.
@@ -16,35 +15,39 @@ import { isOwn } from "./lines.js";
  */
 
 /**
- * @param {import("./subject.js").Subject} subject
+ * @param {import("./chartmodel.js").ChartModel} model
  * @param {string} title what the instrument is called
  * @param {number|null} ts the candle under the crosshair; null for the newest
- * @returns {{main: Group[][], own: Group[][]}} the lines of the main pane and those of the pane of RSI
+ * @returns {{main: Group[][], panes: Map<string, Group[][]>}} the lines of the main pane, and of those of their own by
+ *   the type of indicators
  */
-export function legend(subject, title, ts) {
-  const candle = (ts === null ? undefined : subject.candles.at(ts)) ?? subject.candles.last;
-  const exchange = subject.symbol.split(":")[0];
+export function legend(model, title, ts) {
+  const candle = (ts === null ? undefined : model.candles.at(ts)) ?? model.candles.last;
+  const exchange = model.symbol.split(":")[0];
   const head = [
     [{ text: title, tone: "strong" }],
-    [{ text: `${timeframeLabel(subject.tf)} · ${exchange}`, tone: "muted" }],
+    [{ text: `${timeframeLabel(model.tf)} · ${exchange}`, tone: "muted" }],
   ];
-  const groups = subject.indicators.map(({ name, color }) => ({ name, group: indicatorGroup(subject, candle, name, color) }));
-  const over = groups.filter(({ name }) => !isOwn(name)).map(({ group }) => group);
-  const own = groups.filter(({ name }) => isOwn(name)).map(({ group }) => group);
-  return {
-    main: [[...head, ...(candle ? candleGroups(subject, candle) : [])], over].filter((line) => line.length > 0),
-    own: own.length ? [own] : [],
-  };
+  const over = [];
+  const panes = new Map();
+  for (const indicator of model.indicators.filter(({ type }) => type)) {
+    const { id, pane } = indicator.type;
+    if (pane === "own" && !panes.has(id)) panes.set(id, [[]]);
+    const line = pane === "own" ? panes.get(id)[0] : over;
+    line.push(indicatorGroup(model, candle, indicator));
+  }
+  const main = [[...head, ...(candle ? candleGroups(model, candle) : [])], over].filter((line) => line.length > 0);
+  return { main, panes };
 }
 
-function candleGroups(subject, candle) {
-  const { divisor, digits } = scaleOf(subject.symbol);
-  const before = subject.candles.before(candle.ts);
+function candleGroups(model, candle) {
+  const { divisor, digits } = scaleOf(model.symbol);
+  const before = model.candles.before(candle.ts);
   const change = candle.close - (before ? before.close : candle.open);
   const percent = (100 * change) / (candle.close - change);
   const tone = candle.close >= candle.open ? "up" : "down";
   const price = (name, value) => [{ text: name, tone: "muted" }, { text: number(value / divisor, digits), tone }];
-  const start = subject.tf >= 86_400 ? day(candle.ts) : `${clock(candle.ts, subject.tf % 60 !== 0)} IST`;
+  const start = model.tf >= 86_400 ? day(candle.ts) : `${clock(candle.ts, model.tf % 60 !== 0)} IST`;
   const volume = [{ text: "V", tone: "muted" }, { text: quantity(candle.volume) }];
   return [
     [{ text: start, tone: "muted" }],
@@ -59,19 +62,19 @@ function candleGroups(subject, candle) {
 }
 
 function notes(candle) {
-  const found = [];
-  if (candle.partial) found.push([{ text: "partial (gap in the feed)", tone: "warn" }]);
-  if (isCorrected(candle)) found.push([{ text: "corrected by the broker's history", tone: "warn" }]);
-  else if (candle.source) found.push([{ text: "broker's history", tone: "muted" }]);
-  return found;
+  const groups = [];
+  if (candle.partial) groups.push([{ text: "partial (gap in the feed)", tone: "warn" }]);
+  if (isCorrected(candle)) groups.push([{ text: "corrected by the broker's history", tone: "warn" }]);
+  else if (candle.source) groups.push([{ text: "broker's history", tone: "muted" }]);
+  return groups;
 }
 
-function indicatorGroup(subject, candle, name, color) {
-  const value = candle && subject.values.at(name, candle.ts);
-  const about = candle && subject.values.isComputed(name, candle.ts) ? "≈ " : "";
-  const { divisor, digits } = isOwn(name) ? { divisor: 1, digits: 2 } : scaleOf(subject.symbol);
-  const shown = value === undefined ? { text: "n/a", tone: "muted" } : { text: `${about}${number(value / divisor, digits)}` };
-  return [{ text: indicatorTitle(name), color }, shown];
+function indicatorGroup(model, candle, { name, color, type }) {
+  const value = candle && model.values.at(name, candle.ts);
+  const about = candle && model.values.isComputed(name, candle.ts) ? "≈ " : "";
+  const digits = type.pane === "price" ? scaleOf(model.symbol).digits : 2;
+  const piece = value === undefined ? { text: "n/a", tone: "muted" } : { text: `${about}${number(value / divisorOf(type, model.symbol), digits)}` };
+  return [{ text: indicatorTitle(name), color }, piece];
 }
 
 /** Show lines in an element. */

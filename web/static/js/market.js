@@ -6,7 +6,7 @@ import { clock, duration, indianDay, shortDay } from "./format.js";
 
 const ASK_MS = 30_000;
 
-/** The market's status, asked now and then and told by the socket. Emits `changed`. */
+/** The market's status, polled and pushed by the socket. Emits `changed`. */
 export class Market extends Emitter {
   status = null;
   #socket;
@@ -15,14 +15,14 @@ export class Market extends Emitter {
   constructor(socket) {
     super();
     this.#socket = socket;
-    socket.on("metrics", ({ market }) => market && this.#take(market));
+    socket.on("metrics", ({ market }) => market && this.#update(market));
     setInterval(() => this.ask(), ASK_MS);
   }
 
   /** Ask the gateway; where it does not answer, what was known stands. */
   async ask() {
     try {
-      this.#take(await get("/api/market-status"));
+      this.#update(await get("/api/market-status"));
     } catch {
       this.emit("changed");
     }
@@ -57,7 +57,7 @@ export class Market extends Emitter {
     return today ? clock(s, false) : `${shortDay(s)} ${clock(s, false)}`;
   }
 
-  #take(status) {
+  #update(status) {
     this.status = status;
     this.emit("changed");
   }

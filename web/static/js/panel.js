@@ -1,19 +1,20 @@
 // A chart with all that belongs to it: legend, timeframes, states, and the way back to the newest candle.
 
 import { Chart } from "./chart.js";
+import { ChartModel } from "./chartmodel.js";
 import { byId, el, say } from "./dom.js";
 import { clock, duration, fromChart } from "./format.js";
-import { useKeys } from "./keys.js";
-import { isOwn } from "./lines.js";
+import { bindKeys } from "./keyboard.js";
 import { legend, showLegend } from "./legend.js";
 import { savePicture } from "./screenshot.js";
-import { Subject } from "./subject.js";
 import { toastError } from "./toasts.js";
 
-/** The chart in `#chart`, on either page. Its `subject` says what it shows. */
+/** The chart in `#chart`, on either page. Its `model` says what it shows. */
 export class Panel {
   #socket;
   #market;
+  /** @type {Map<string, HTMLElement>} the legends of the panes below the candles, by the type of indicators */
+  #paneLegends = new Map();
   #crosshair = null;
   #title = "";
 
@@ -25,17 +26,16 @@ export class Panel {
     this.#socket = socket;
     this.#market = market;
     this.root = byId("chart");
-    this.root.panel = this; // for whoever looks at it from outside, as tests do
-    this.subject = new Subject(socket);
+    Object.assign(this.root, { panel: this }); // for whoever looks at it from outside, as tests do
+    this.model = new ChartModel(socket);
     this.main = el("div", { class: "legend" });
-    this.own = el("div", { class: "legend own-pane" });
     this.state = el("div", { class: "state", role: "status" });
     this.offline = el("p", { class: "offline", role: "status", hidden: true });
     this.realtime = el("button", { class: "realtime", hidden: true, "aria-label": "Scroll to the newest candle", text: "Newest »" });
     this.canvas = el("div", { class: "canvas", role: "group" });
-    this.root.append(this.canvas, this.main, this.own, this.state, this.offline, this.realtime);
-    this.drawing = new Chart(this.canvas, this.subject, () => this.#drawn());
-    useKeys(this.canvas, this.drawing);
+    this.root.append(this.canvas, this.main, this.state, this.offline, this.realtime);
+    this.drawing = new Chart(this.canvas, this.model, () => this.#drawn());
+    bindKeys(this.canvas, this.drawing);
     this.#listen();
     setInterval(() => this.#tick(), 500);
   }
@@ -43,7 +43,7 @@ export class Panel {
   /** Show an instrument. */
   show(instrument, tf, indicators) {
     this.#title = instrument.symbol;
-    this.subject.show(instrument.id, tf, indicators);
+    this.model.show(instrument.id, tf, indicators);
     this.#drawn();
   }
 
@@ -54,18 +54,18 @@ export class Panel {
     this.state.replaceChildren(el("strong", { text: title }), el("p", { text: detail }));
   }
 
-  /** Show a stretch of time, in epoch seconds, as soon as its candles are here. */
+  /** Show a range of time, in epoch seconds, as soon as its candles are here. */
   async showRange(range) {
-    await this.subject.reach(range.from);
+    await this.model.reach(range.from);
     requestAnimationFrame(() => this.drawing.showRange(range));
   }
 
   /** Download what is shown as a picture. */
   async save(simulated) {
-    const { main, own } = this.#lines();
-    const name = `${this.#title}-${this.subject.tf}s`;
+    const { main, panes } = this.#lines();
+    const name = `${this.#title}-${this.model.tf}s`;
     const about = { name, simulated, nowS: Math.floor(this.#socket.nowMs() / 1000) };
-    await savePicture(this.drawing.chart.takeScreenshot(true, false), [...main, ...own], about);
+    await savePicture(this.drawing.chart.takeScreenshot(true, false), [...main, ...[...panes.values()].flat()], about);
   }
 
   #listen() {
@@ -75,43 +75,60 @@ export class Panel {
       this.#showLegend();
     });
     chart.timeScale().subscribeVisibleLogicalRangeChange(() => {
-      this.realtime.hidden = this.drawing.isAtRealTime || this.subject.state !== "ready";
+      this.realtime.hidden = this.drawing.isAtRealTime || this.model.state !== "ready";
     });
     this.realtime.addEventListener("click", () => this.drawing.toRealTime());
-    this.subject.on("state", () => this.#showState());
-    this.subject.on("failed", (error) => toastError("Older candles could not be loaded", error));
+    this.model.on("state", () => this.#showState());
+    this.model.on("failed", (error) => toastError("Older candles could not be loaded", error));
     this.#socket.on("state", () => this.#showConnection());
-    this.#market.on("changed", () => this.subject.state === "empty" && this.#showState());
+    this.#market.on("changed", () => this.model.state === "empty" && this.#showState());
   }
 
   #drawn() {
     this.#showLegend();
-    requestAnimationFrame(() => this.#showOwnPane()); // panes have their heights only then
-    const { last } = this.subject.candles;
+    requestAnimationFrame(() => this.#placePaneLegends()); // panes have their heights only then
+    const { last } = this.model.candles;
     const newest = last ? `, newest candle ${clock(last.ts)} IST` : "";
     this.canvas.setAttribute("aria-label", `Candles of ${this.#title}${newest}; the legend has their values`);
-    this.root.dataset.drawn = String(this.subject.candles.rows.length);
+    this.root.dataset.drawn = String(this.model.candles.rows.length);
   }
 
   #lines() {
-    return legend(this.subject, this.#title, this.#crosshair);
+    return legend(this.model, this.#title, this.#crosshair);
   }
 
   #showLegend() {
-    const { main, own } = this.#lines();
+    const { main, panes } = this.#lines();
     showLegend(this.main, main);
-    showLegend(this.own, own);
+    for (const [id, element] of this.#paneLegends) {
+      if (panes.has(id)) continue;
+      element.remove();
+      this.#paneLegends.delete(id);
+    }
+    for (const [id, lines] of panes) showLegend(this.#paneLegend(id), lines);
   }
 
-  /** The legend of RSI stands in its pane, wherever the separator has been drawn to. */
-  #showOwnPane() {
-    const pane = this.drawing.indicators.find(({ name }) => isOwn(name))?.series.getPane().getHTMLElement();
-    this.own.hidden = !pane;
-    if (pane) this.own.style.top = `${pane.getBoundingClientRect().top - this.root.getBoundingClientRect().top + 4}px`;
+  #paneLegend(id) {
+    if (!this.#paneLegends.has(id)) {
+      const element = el("div", { class: "legend", hidden: true });
+      this.main.after(element);
+      this.#paneLegends.set(id, element);
+    }
+    return this.#paneLegends.get(id);
+  }
+
+  /** A legend stands in its pane, wherever the separator has been drawn to. */
+  #placePaneLegends() {
+    for (const [id, element] of this.#paneLegends) {
+      const drawn = this.drawing.indicators.find(({ type }) => type.id === id);
+      const pane = drawn?.series.getPane().getHTMLElement();
+      element.hidden = !pane;
+      if (pane) element.style.top = `${pane.getBoundingClientRect().top - this.root.getBoundingClientRect().top + 4}px`;
+    }
   }
 
   #showState() {
-    const { state, error } = this.subject;
+    const { state, error } = this.model;
     this.root.dataset.state = state;
     this.state.hidden = state === "ready";
     if (state === "loading") this.state.replaceChildren(el("p", { class: "waiting", text: `Loading ${this.#title}…` }));
@@ -127,8 +144,8 @@ export class Panel {
   #problem(error) {
     const again = el("button", { class: "primary", text: "Try again" });
     again.addEventListener("click", () => {
-      const { symbol, tf, indicators } = this.subject;
-      this.subject.show(symbol, tf, indicators);
+      const { symbol, tf, indicators } = this.model;
+      this.model.show(symbol, tf, indicators);
     });
     return [el("strong", { text: "The candles could not be loaded" }), el("p", { text: error.detail ?? error.message }), again];
   }
@@ -144,11 +161,11 @@ export class Panel {
   }
 
   #tick() {
-    const { last } = this.subject.candles;
+    const { last } = this.model.candles;
     const nowMs = this.#socket.nowMs();
     say(byId("clock"), `${clock(nowMs / 1000)} IST`);
-    const leftMs = last ? this.#market.endMs(last.ts, this.subject.tf) - nowMs : 0;
+    const leftMs = last ? this.#market.endMs(last.ts, this.model.tf) - nowMs : 0;
     say(byId("countdown"), leftMs > 0 ? `candle closes in ${duration(leftMs)}` : "");
-    this.#showOwnPane();
+    this.#placePaneLegends();
   }
 }

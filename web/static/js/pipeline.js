@@ -10,7 +10,7 @@ const COLUMNS = 4;
 
 /** Lines by role and topic; they stay as they are between answers, so that nobody loses the focus. */
 class Stages {
-  #lines = new Map();
+  #rows = new Map();
 
   constructor(body) {
     this.body = body;
@@ -18,23 +18,23 @@ class Stages {
 
   show(stages) {
     const keys = stages.map(({ role, stage = "" }) => `${role} ${stage}`);
-    if (keys.join() !== [...this.#lines.keys()].join()) {
-      this.#lines = new Map(stages.map((stage, index) => [keys[index], newLine(stage)]));
-      this.body.replaceChildren(...[...this.#lines.values()].map(({ element }) => element));
+    if (keys.join() !== [...this.#rows.keys()].join()) {
+      this.#rows = new Map(stages.map((stage, index) => [keys[index], newRow(stage)]));
+      this.body.replaceChildren(...[...this.#rows.values()].map(({ element }) => element));
     }
-    stages.forEach((stage, index) => fill(this.#lines.get(keys[index]), stage));
+    stages.forEach((stage, index) => fill(this.#rows.get(keys[index]), stage));
   }
 }
 
 /** Ask the gateway now and then, while the page is in sight, and show what it says. */
 export function showPipeline(socket) {
-  const stages = new Stages(byId("stages").tBodies[0]);
+  const stages = new Stages(byId("stages", HTMLTableElement).tBodies[0]);
   const ask = async () => {
     if (document.hidden) return;
     try {
-      const found = await get("/api/pipeline");
-      stages.show(found.stages);
-      showFacts(found);
+      const pipeline = await get("/api/pipeline");
+      stages.show(pipeline.stages);
+      showFacts(pipeline);
       say(byId("pipeline-note"), "");
     } catch (error) {
       say(byId("pipeline-note"), error.message);
@@ -45,34 +45,34 @@ export function showPipeline(socket) {
   return ask();
 }
 
-function newLine({ role, stage = "" }) {
+function newRow({ role, stage = "" }) {
   const cells = { frames: el("td", { class: "number" }), behind: el("td", { class: "number" }) };
   const problem = el("td", { colspan: COLUMNS - 1, class: "bad" });
-  const places = el("div", { class: "place muted" });
-  const topic = el("td", {}, el("details", {}, el("summary", { text: stage }), places));
+  const partitions = el("div", { class: "partitions muted" });
+  const topic = el("td", {}, el("details", {}, el("summary", { text: stage }), partitions));
   const element = el("tr", {}, el("th", { scope: "row", text: role }), topic, cells.frames, cells.behind, problem);
-  return { element, topic, places, problem, ...cells };
+  return { element, topic, partitions, problem, ...cells };
 }
 
-function fill(line, { behind_frames: frames = null, behind_s: seconds = null, places = [], problem = "" }) {
-  for (const cell of [line.topic, line.frames, line.behind]) cell.hidden = problem !== "";
-  line.problem.hidden = problem === "";
-  say(line.problem, problem);
-  say(line.frames, frames === null ? "n/a" : number(frames, 0));
-  say(line.behind, seconds === null ? "n/a" : `${number(seconds, 1)} s`);
-  line.behind.classList.toggle("bad", seconds === null || seconds > BEHIND_S);
-  say(line.places, places.map(place).join("\n"));
+function fill(row, { behind_frames: frames = null, behind_s: seconds = null, places = [], problem = "" }) {
+  for (const cell of [row.topic, row.frames, row.behind]) cell.hidden = problem !== "";
+  row.problem.hidden = problem === "";
+  say(row.problem, problem);
+  say(row.frames, frames === null ? "n/a" : number(frames, 0));
+  say(row.behind, seconds === null ? "n/a" : `${number(seconds, 1)} s`);
+  row.behind.classList.toggle("bad", seconds === null || seconds > BEHIND_S);
+  say(row.partitions, places.map(partitionText).join("\n"));
 }
 
-function place({ partition, position, end, behind_frames: frames }) {
+function partitionText({ partition, position, end, behind_frames: frames }) {
   const where = position === null ? "nothing yet" : number(position, 0);
   const behind = frames ? `, ${number(frames, 0)} behind` : "";
   return `partition ${partition}: ${where} of ${end === null ? "none" : number(end, 0)}${behind}`;
 }
 
-function showFacts({ ticks: { per_s: rate, late, out_of_session: outside, gaps }, redis, sqlite }) {
+function showFacts({ ticks: { per_s: rate, late, out_of_session: outside, gaps: unusable }, redis, sqlite }) {
   say(byId("rate"), number(rate, 1));
-  for (const [id, value] of Object.entries({ late, outside, gaps })) say(byId(id), number(value, 0));
+  for (const [id, value] of Object.entries({ late, outside, unusable })) say(byId(id), number(value, 0));
   for (const [id, problem] of Object.entries({ redis, sqlite })) {
     byId(id).dataset.well = String(problem === "ok");
     say(byId(id), problem);

@@ -38,7 +38,7 @@ export class Quotes extends Emitter {
     for (let first = 0; first < channels.length; first += CHANNELS_A_MESSAGE) {
       this.#socket.subscribe(
         { channels: channels.slice(first, first + CHANNELS_A_MESSAGE) },
-        { onSnapshot: ({ latest }) => Object.values(latest ?? {}).forEach((data) => this.#take(data)), onPush: (data) => this.#take(data) },
+        { onSnapshot: ({ latest }) => Object.values(latest ?? {}).forEach((data) => this.#applyTick(data)), onPush: (data) => this.#applyTick(data) },
       );
     }
   }
@@ -68,21 +68,21 @@ export class Quotes extends Emitter {
 
   async #closes(id) {
     const quote = this.of(id);
-    const asked = `/api/candles?token=${encodeURIComponent(id)}`;
-    const { rows } = await page(`${asked}&tf=${CLOSES_TF}&limit=${CLOSES}`);
+    const path = `/api/candles?token=${encodeURIComponent(id)}`;
+    const { rows } = await page(`${path}&tf=${CLOSES_TF}&limit=${CLOSES}`);
     if (rows.length < 2) setTimeout(() => this.load(id), AGAIN_MS); // the first candles of a new log
     quote.closes = rows.map(({ close }) => close).reverse();
-    if (quote.previous === null) quote.previous = await this.#previousClose(asked);
+    if (quote.previous === null) quote.previous = await this.#previousClose(path);
     this.emit("closes", id);
   }
 
-  async #previousClose(asked) {
-    const { rows } = await page(`${asked}&tf=86400&limit=2`);
+  async #previousClose(path) {
+    const { rows } = await page(`${path}&tf=86400&limit=2`);
     const today = indianDay(this.#socket.nowMs() / 1000);
     return rows.find(({ ts }) => indianDay(ts) < today)?.close ?? null;
   }
 
-  #take({ exchange, token, price, tick_ts: atMs, previous_close: previous, day_volume: volume }) {
+  #applyTick({ exchange, token, price, tick_ts: atMs, previous_close: previous, day_volume: volume }) {
     const id = `${exchange}:${token}`;
     const quote = this.#quotes.get(id);
     if (!quote || atMs < quote.atMs) return;

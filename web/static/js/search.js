@@ -8,7 +8,7 @@ const MOST = 50;
 /** A dialog with a field and what it finds. */
 export class Search {
   #instruments = [];
-  #found = [];
+  #matches = [];
   #at = 0;
   #onChosen;
 
@@ -30,7 +30,7 @@ export class Search {
   }
 
   /** @param {import("./instruments.js").Instrument[]} instruments */
-  use(instruments) {
+  setInstruments(instruments) {
     this.#instruments = instruments;
   }
 
@@ -50,9 +50,9 @@ export class Search {
   }
 
   #find() {
-    this.#found = matching(this.#instruments, this.field.value).slice(0, MOST);
-    this.none.textContent = this.#found.length ? "" : `Nothing here is called “${this.field.value}”. SUBSCRIBE_TOKENS says what the feed brings.`;
-    this.list.replaceChildren(...this.#found.map((one, index) => this.#option(one, index)));
+    this.#matches = matching(this.#instruments, this.field.value).slice(0, MOST);
+    this.none.textContent = this.#matches.length ? "" : `Nothing here is called “${this.field.value}”. SUBSCRIBE_TOKENS says what the feed brings.`;
+    this.list.replaceChildren(...this.#matches.map((one, index) => this.#option(one, index)));
     this.#move(0);
   }
 
@@ -76,14 +76,14 @@ export class Search {
   }
 
   #move(index) {
-    this.#at = Math.max(0, Math.min(index, this.#found.length - 1));
+    this.#at = Math.max(0, Math.min(index, this.#matches.length - 1));
     [...this.list.children].forEach((option, number) => option.setAttribute("aria-selected", String(number === this.#at)));
     this.list.children[this.#at]?.scrollIntoView({ block: "nearest" });
-    this.field.setAttribute("aria-activedescendant", this.#found.length ? `found-${this.#at}` : "");
+    this.field.setAttribute("aria-activedescendant", this.#matches.length ? `found-${this.#at}` : "");
   }
 
   #choose(index) {
-    const chosen = this.#found[index];
+    const chosen = this.#matches[index];
     if (!chosen) return;
     this.dialog.close();
     this.#onChosen(chosen);

@@ -17,7 +17,7 @@ export class Socket extends Emitter {
   #socket = null;
   #tries = 0;
   #timer = 0;
-  #heardMs = 0;
+  #receivedMs = 0;
   #count = 0;
   #log = "";
 
@@ -29,7 +29,7 @@ export class Socket extends Emitter {
     this.aheadMs = 0;
     /** When the last value came, in ms; 0 before the first. */
     this.pushedMs = 0;
-    setInterval(() => this.#watch(), PING_MS);
+    setInterval(() => this.#checkSilence(), PING_MS);
     addEventListener("online", () => this.#now());
     document.addEventListener("visibilitychange", () => document.hidden || this.#now());
   }
@@ -38,20 +38,20 @@ export class Socket extends Emitter {
   start() {
     if (this.state !== "waiting") return;
     clearTimeout(this.#timer);
-    this.#become("connecting");
+    this.#setState("connecting");
     const { protocol, host } = location;
     const socket = new WebSocket(`${protocol === "https:" ? "wss" : "ws"}://${host}/ws`);
     this.#socket = socket;
     socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => {
-      for (const line of data.split("\n")) this.#take(JSON.parse(line)); // one frame may bring several
+      for (const line of data.split("\n")) this.#receive(JSON.parse(line)); // one frame may bring several
     };
     socket.onclose = () => this.#socket === socket && this.#lost();
   }
 
   /** @returns {Subscription} which has been asked for, or will be when there is a connection */
-  subscribe(wanted, taker) {
-    const subscription = new Subscription(wanted, taker);
+  subscribe(fields, listener) {
+    const subscription = new Subscription(fields, listener);
     this.#subscriptions.set(subscription, "");
     if (this.state === "open") this.#ask(subscription);
     return subscription;
@@ -76,8 +76,8 @@ export class Socket extends Emitter {
 
   #opened() {
     this.#tries = 0;
-    this.#heardMs = Date.now();
-    this.#become("open");
+    this.#receivedMs = Date.now();
+    this.#setState("open");
     for (const subscription of this.#subscriptions.keys()) this.#ask(subscription);
     this.#ping();
   }
@@ -88,15 +88,15 @@ export class Socket extends Emitter {
     this.#send(subscription.request(reqId));
   }
 
-  #take(message) {
-    this.#heardMs = Date.now();
+  #receive(message) {
+    this.#receivedMs = Date.now();
     if (message.channel) {
-      this.pushedMs = this.#heardMs;
+      this.pushedMs = this.#receivedMs;
       for (const subscription of this.#subscriptions.keys()) {
         if (subscription.has(message.channel)) subscription.push(message);
       }
     } else if (message.type === "SNAPSHOT" || message.type === "ERROR") this.#answer(message);
-    else if (message.type === "hello") this.#greet(message);
+    else if (message.type === "hello") this.#hello(message);
     else if (message.type === "pong") this.#pong(message);
     else this.emit(message.type, message);
   }
@@ -105,11 +105,11 @@ export class Socket extends Emitter {
     for (const [subscription, reqId] of this.#subscriptions) {
       if (reqId !== message.reqId) continue;
       if (message.type === "SNAPSHOT") subscription.snapshot(message);
-      else subscription.taker.onError?.(message);
+      else subscription.listener.onError?.(message);
     }
   }
 
-  #greet(message) {
+  #hello(message) {
     this.aheadMs = message.server_ts - Date.now();
     if (this.#log && message.log !== this.#log) {
       for (const subscription of this.#subscriptions.keys()) {
@@ -131,20 +131,20 @@ export class Socket extends Emitter {
     this.#socket = null;
     const pause = PAUSES_MS[Math.min(this.#tries, PAUSES_MS.length - 1)] * (0.75 + Math.random() / 2);
     this.#tries += 1;
-    this.#become("waiting");
+    this.#setState("waiting");
     if (this.#tries > 1) this.emit("refused");
     this.#timer = setTimeout(() => this.start(), pause);
   }
 
   #now() {
     if (this.state === "waiting") this.start();
-    else this.#watch();
+    else this.#checkSilence();
   }
 
   /** A connection that died without a word is silent. */
-  #watch() {
+  #checkSilence() {
     if (this.state !== "open") return;
-    if (Date.now() - this.#heardMs > SILENCE_MS) {
+    if (Date.now() - this.#receivedMs > SILENCE_MS) {
       const silent = this.#socket;
       this.#lost();
       silent.close();
@@ -159,7 +159,7 @@ export class Socket extends Emitter {
     this.#socket.send(JSON.stringify(message));
   }
 
-  #become(state) {
+  #setState(state) {
     if (state === this.state) return;
     this.state = state;
     this.emit("state", state);

@@ -2,27 +2,27 @@
 
 /**
  * How far a channel has come. Several messages can have one position (a correction brings many candles at once), and
- * the connection can break between them: `whole` is the newest position of which all have certainly come.
- * @typedef {{partition: number, whole: number, newest: number}} Mark
+ * the connection can break between them: `complete` is the newest position of which all have certainly come.
+ * @typedef {{partition: number, complete: number, newest: number}} ChannelPosition
  */
 
 /** A subscription; the socket sends it again after each reconnect, with `resume` where it can. */
 export class Subscription {
-  /** @type {Map<string, Mark>} */
-  #marks = new Map();
+  /** @type {Map<string, ChannelPosition>} */
+  #positions = new Map();
   #channels = new Set();
 
   /**
-   * @param {object} wanted the fields of SUBSCRIBE but for type, reqId and resume
-   * @param {object} taker what takes the answers
-   * @param {(message: object) => void} taker.onSnapshot
-   * @param {(data: object, channel: string, initial: boolean) => void} taker.onPush
-   * @param {(error: {error: string, detail: string}) => void} [taker.onError]
+   * @param {object} fields the fields of SUBSCRIBE but for type, reqId and resume
+   * @param {object} listener called with the answers
+   * @param {(message: object) => void} listener.onSnapshot
+   * @param {(data: object, channel: string, initial: boolean) => void} listener.onPush
+   * @param {(error: {error: string, detail: string}) => void} [listener.onError]
    */
-  constructor(wanted, taker) {
-    this.wanted = wanted;
-    this.taker = taker;
-    for (const channel of channelsOf(wanted)) this.#channels.add(channel);
+  constructor(fields, listener) {
+    this.fields = fields;
+    this.listener = listener;
+    for (const channel of channelsOf(fields)) this.#channels.add(channel);
   }
 
   /** @returns {boolean} whether this channel is one of its own */
@@ -33,40 +33,40 @@ export class Subscription {
   /** @returns {object} the message that asks for it */
   request(reqId) {
     const resume = {};
-    for (const [channel, { partition, whole }] of this.#marks) resume[channel] = { partition, position: whole };
-    const known = this.#marks.size > 0 ? { resume } : {};
-    return { type: "SUBSCRIBE", reqId, ...this.wanted, ...known };
+    for (const [channel, { partition, complete }] of this.#positions) resume[channel] = { partition, position: complete };
+    const resuming = this.#positions.size > 0 ? { resume } : {};
+    return { type: "SUBSCRIBE", reqId, ...this.fields, ...resuming };
   }
 
   /** @returns {object} the message that ends it */
   ending(reqId) {
-    const { symbol, tf, channels } = this.wanted;
+    const { symbol, tf, channels } = this.fields;
     return channels ? { type: "UNSUBSCRIBE", reqId, channels } : { type: "UNSUBSCRIBE", reqId, symbol, tf };
   }
 
-  /** Take a SNAPSHOT. */
+  /** Apply a SNAPSHOT. */
   snapshot(message) {
     const resumed = new Set(message.resumed ?? []);
     for (const [channel, { partition, position }] of Object.entries(message.positions ?? {})) {
       this.#channels.add(channel);
-      if (!resumed.has(channel)) this.#marks.set(channel, { partition, whole: position, newest: position });
+      if (!resumed.has(channel)) this.#positions.set(channel, { partition, complete: position, newest: position });
     }
-    this.taker.onSnapshot(message);
+    this.listener.onSnapshot(message);
   }
 
-  /** Take a push of one of its channels. */
+  /** Pass on a push of one of its channels. */
   push({ channel, data, initial }) {
-    const mark = this.#marks.get(channel);
-    if (mark && !data.forming && !data.live && data.position > mark.newest) {
-      mark.whole = mark.newest;
-      mark.newest = data.position;
+    const position = this.#positions.get(channel);
+    if (position && !data.forming && !data.live && data.position > position.newest) {
+      position.complete = position.newest;
+      position.newest = data.position;
     }
-    this.taker.onPush(data, channel, initial === true);
+    this.listener.onPush(data, channel, initial === true);
   }
 
   /** Forget how far it has come: another log counts anew. */
   forget() {
-    this.#marks.clear();
+    this.#positions.clear();
   }
 }
 

@@ -15,7 +15,7 @@ export function toggleTheme() {
   const theme = isDark() ? "light" : "dark";
   document.documentElement.dataset.theme = theme;
   localStorage.setItem("theme", theme);
-  tell();
+  notify();
 }
 
 /**
@@ -38,8 +38,8 @@ export function colour(name) {
   return getComputedStyle(probe).color;
 }
 
-function tell() {
+function notify() {
   for (const listener of listeners) listener();
 }
 
-system.addEventListener("change", tell);
+system.addEventListener("change", notify);

@@ -9,7 +9,7 @@ const BUTTONS = 6;
 /** Buttons and a list in an element. */
 export class Timeframes {
   #onChosen;
-  #known = [];
+  #timeframes = [];
 
   /**
    * @param {HTMLElement} root
@@ -25,27 +25,29 @@ export class Timeframes {
 
   /** Ask the gateway what there is; throws ApiError. Returns the timeframes in seconds. */
   async load() {
-    this.#known = await get("/api/tfs");
-    this.buttons.replaceChildren(...this.#usual().map((one) => this.#button(one)));
+    this.#timeframes = await get("/api/tfs");
+    this.buttons.replaceChildren(...this.#buttonTimeframes().map((one) => this.#button(one)));
     this.list.replaceChildren(
       ...GROUPS.map(([label, low, high]) => {
-        const inside = this.#known.filter(({ seconds }) => seconds >= low && seconds <= high);
+        const inside = this.#timeframes.filter(({ seconds }) => seconds >= low && seconds <= high);
         return el("optgroup", { label }, ...inside.map((one) => el("option", { value: one.seconds, text: one.label })));
       }).filter((group) => group.children.length > 0),
     );
-    return this.#known.map(({ seconds }) => seconds);
+    return this.#timeframes.map(({ seconds }) => seconds);
   }
 
   /** Show which one is chosen. */
-  mark(tf) {
-    for (const button of this.buttons.children) button.setAttribute("aria-pressed", String(Number(button.value) === tf));
+  select(tf) {
+    for (const button of this.buttons.querySelectorAll("button")) {
+      button.setAttribute("aria-pressed", String(Number(button.value) === tf));
+    }
     this.list.value = String(tf);
   }
 
-  #usual() {
-    const wanted = [60, 180, 300, 900, 3_600, 86_400];
-    const found = this.#known.filter(({ seconds }) => wanted.includes(seconds));
-    return found.length >= 3 ? found : this.#known.slice(0, BUTTONS);
+  #buttonTimeframes() {
+    const usual = [60, 180, 300, 900, 3_600, 86_400];
+    const buttons = this.#timeframes.filter(({ seconds }) => usual.includes(seconds));
+    return buttons.length >= 3 ? buttons : this.#timeframes.slice(0, BUTTONS);
   }
 
   #button({ seconds, label }) {

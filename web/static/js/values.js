@@ -15,8 +15,8 @@ export class Values {
     for (const values of this.#of.values()) values.clear();
   }
 
-  /** Take a value. Returns whether it changes anything. */
-  take({ name, ts, value, live, ready, computed = false }) {
+  /** Insert or replace a value. Returns whether it changes anything. */
+  upsert({ name, ts, value, live, ready, computed = false }) {
     const values = this.#of.get(name);
     if (!values || ready === false) return false;
     const held = values.get(ts);
@@ -38,6 +38,6 @@ export class Values {
   /** Start anew with the confirmed values of one indicator. */
   replace(name, rows) {
     this.#of.set(name, new Map());
-    for (const row of rows) this.take({ ...row, name });
+    for (const row of rows) this.upsert({ ...row, name });
   }
 }

@@ -27,9 +27,9 @@ export class Watchlist extends Emitter {
     super();
     this.#quotes = quotes;
     this.#market = market;
-    this.table = byId("watch");
+    this.table = byId("watch", HTMLTableElement);
     this.body = this.table.tBodies[0];
-    this.filter = byId("filter");
+    this.filter = byId("filter", HTMLInputElement);
     this.none = byId("watch-none");
     const paint = onceAFrame(() => this.#paintChanged());
     quotes.on("tick", (id) => this.#changed.add(id) && paint());
@@ -44,7 +44,7 @@ export class Watchlist extends Emitter {
   }
 
   /** Show these instruments; rows that are there stay. */
-  use(instruments) {
+  setInstruments(instruments) {
     this.#instruments = instruments;
     for (const one of instruments.filter(({ id }) => !this.#rows.has(id))) {
       const row = this.#newRow(one);

@@ -1,4 +1,4 @@
-// What a chart is about: an instrument in a timeframe, with its candles and indicators, kept as the archive has them.
+// What a chart shows: an instrument in a timeframe, with its candles and indicators, kept as the archive has them.
 
 import { page } from "./api.js";
 import { Candles } from "./candles.js";
@@ -16,13 +16,13 @@ const PATIENCE_MS = 1_500; // before the archive is asked over REST, where the s
  * Emits `replaced` (everything is different), `older` (n: history was put in front), `changed` (ts: one candle or
  * its values), `inserted` (ts: a candle between others), `gaps`, `failed` (ApiError: no older candles) and `state`: `loading`, `ready`, `empty` or `error` (ApiError).
  */
-export class Subject extends Emitter {
+export class ChartModel extends Emitter {
   candles = new Candles();
   values = new Values();
   gaps = new Gaps();
   symbol = "";
   tf = 0;
-  /** @type {{name: string, color: string}[]} */
+  /** @type {import("./indicators.js").ShownIndicator[]} */
   indicators = [];
   state = "loading";
   error = null;
@@ -31,7 +31,7 @@ export class Subject extends Emitter {
   #ended = false;
   #loading = null;
   /** @type {object[]} corrections of candles that are on their way in a page of history */
-  #early = [];
+  #deferred = [];
   #timer = 0;
 
   /** @param {import("./socket.js").Socket} socket */
@@ -56,13 +56,13 @@ export class Subject extends Emitter {
       this.values.clear();
       this.gaps.clear();
       this.#ended = false;
-      this.#become("loading");
+      this.#setState("loading");
     }
     this.values.keep(indicators.map(({ name }) => name));
     this.emit("replaced");
-    this.#subscription = this.#socket.subscribe(this.#wanted(), {
+    this.#subscription = this.#socket.subscribe(this.#request(), {
       onSnapshot: (message) => this.#snapshot(message),
-      onPush: (data, channel) => this.#take(data, channel),
+      onPush: (data, channel) => this.#push(data, channel),
       onError: (error) => this.#fail(error),
     });
     clearTimeout(this.#timer);
@@ -81,7 +81,7 @@ export class Subject extends Emitter {
       if (this.#loading !== key) return;
       this.#ended = !more;
       const added = this.candles.prepend(rows);
-      for (const candle of this.#early) this.candles.take(candle);
+      for (const candle of this.#deferred) this.candles.upsert(candle);
       if (added > 0) {
         this.emit("older", added);
         this.#askForGaps();
@@ -90,7 +90,7 @@ export class Subject extends Emitter {
       if (this.#loading === key) this.emit("failed", error);
     } finally {
       if (this.#loading === key) this.#loading = null;
-      this.#early = [];
+      this.#deferred = [];
     }
   }
 
@@ -101,7 +101,7 @@ export class Subject extends Emitter {
     }
   }
 
-  #wanted() {
+  #request() {
     const indicators = this.indicators.map(({ name }) => {
       const [id, length] = name.split("_");
       return { id: id.toLowerCase(), source: "close", params: { length: Number(length) }, tf: this.tf };
@@ -129,7 +129,7 @@ export class Subject extends Emitter {
       this.#loading = null;
       this.#ended = false;
     }
-    this.#become(this.candles.rows.length ? "ready" : "empty");
+    this.#setState(this.candles.rows.length ? "ready" : "empty");
     this.emit("replaced");
     this.#askForGaps();
     this.#fillValues();
@@ -141,18 +141,18 @@ export class Subject extends Emitter {
     const [first] = candles.rows;
     if (!first) return;
     for (const { name } of this.indicators) {
-      const known = candles.rows.find(({ ts }) => this.values.at(name, ts) !== undefined);
-      const lacking = candles.indexOf(known?.ts ?? Infinity);
-      if (lacking === 0) continue;
-      const asked = this.#page("indicators/history", known?.ts, `&name=${name}&fill=computed`, lacking);
-      const { rows } = await asked.catch(() => ({ rows: [] }));
+      const earliest = candles.rows.find(({ ts }) => this.values.at(name, ts) !== undefined);
+      const missing = candles.indexOf(earliest?.ts ?? Infinity);
+      if (missing === 0) continue;
+      const loading = this.#page("indicators/history", earliest?.ts, `&name=${name}&fill=computed`, missing);
+      const { rows } = await loading.catch(() => ({ rows: [] }));
       if (symbol !== this.symbol || tf !== this.tf) return;
-      for (const row of rows) if (row.ts >= first.ts) this.values.take(row);
+      for (const row of rows) if (row.ts >= first.ts) this.values.upsert(row);
       if (rows.length) this.emit("replaced");
     }
   }
 
-  /** Where they can't be told, candles still say which of them are partial. */
+  /** Where they can't be loaded, candles still say which of them are partial. */
   async #askForGaps() {
     const { symbol } = this;
     const first = this.candles.rows[0];
@@ -162,17 +162,17 @@ export class Subject extends Emitter {
     this.emit("gaps");
   }
 
-  #take(data, channel) {
+  #push(data, channel) {
     if (channel.startsWith("pub:ind:")) {
-      if (this.values.take(data)) this.emit("changed", data.ts);
+      if (this.values.upsert(data)) this.emit("changed", data.ts);
       return;
     }
-    const became = this.candles.take(data);
+    const became = this.candles.upsert(data);
     if (became === null) {
-      if (this.#loading && !data.forming) this.#early.push(data);
+      if (this.#loading && !data.forming) this.#deferred.push(data);
       return;
     }
-    if (this.state !== "ready") this.#become("ready");
+    if (this.state !== "ready") this.#setState("ready");
     this.emit(became === "inserted" ? "inserted" : "changed", data.ts);
   }
 
@@ -183,7 +183,7 @@ export class Subject extends Emitter {
       if (symbol !== this.symbol || tf !== this.tf || this.state !== "loading") return;
       this.candles.replace(rows);
       if (rows.length) await this.#olderValues(rows[0].ts + tf, rows[rows.length - 1].ts);
-      this.#become(rows.length ? "ready" : "empty");
+      this.#setState(rows.length ? "ready" : "empty");
       this.emit("replaced");
     } catch (error) {
       if (symbol === this.symbol && tf === this.tf && this.state === "loading") this.#fail(error);
@@ -194,7 +194,7 @@ export class Subject extends Emitter {
     const pages = await Promise.all(
       this.indicators.map(({ name }) => this.#page("indicators/history", before, `&name=${name}&fill=computed`)),
     );
-    for (const row of pages.flatMap(({ rows }) => rows)) if (row.ts >= since) this.values.take(row);
+    for (const row of pages.flatMap(({ rows }) => rows)) if (row.ts >= since) this.values.upsert(row);
   }
 
   #page(path, before = 0, more = "", limit = before ? PAGE : HISTORY) {
@@ -204,10 +204,10 @@ export class Subject extends Emitter {
 
   #fail(error) {
     this.error = error;
-    this.#become("error");
+    this.#setState("error");
   }
 
-  #become(state) {
+  #setState(state) {
     this.state = state;
     this.emit("state", state);
   }

@@ -12,21 +12,21 @@ const DAY_S = 86_400;
  * saw nothing; a line along the bottom under those that are the broker's history; a dot under those that this has
  * corrected. A primitive of the candles' series.
  */
-export class Marks {
-  #subject;
+export class Annotations {
+  #model;
   #chart;
   #series;
 
-  /** @param {import("./subject.js").Subject} subject */
-  constructor(subject) {
-    this.#subject = subject;
+  /** @param {import("./chartmodel.js").ChartModel} model */
+  constructor(model) {
+    this.#model = model;
   }
 
   /** @internal called by the chart */
   attached({ chart, series, requestUpdate }) {
     this.#chart = chart;
     this.#series = series;
-    this.#subject.on("gaps", requestUpdate);
+    this.#model.on("gaps", requestUpdate);
   }
 
   /** @internal called by the chart */
@@ -36,17 +36,17 @@ export class Marks {
 
   #draw(target) {
     const range = this.#chart.timeScale().getVisibleLogicalRange();
-    const { rows } = this.#subject.candles;
+    const { rows } = this.#model.candles;
     if (!range || rows.length === 0) return;
     const first = Math.max(0, Math.floor(range.from));
     const last = Math.min(rows.length - 1, Math.ceil(range.to));
     target.useBitmapCoordinateSpace(({ context, bitmapSize, horizontalPixelRatio: h, verticalPixelRatio: v }) => {
       const pen = new Pen(context, bitmapSize.height, h, v);
-      for (let index = first; index <= last; index += 1) this.#mark(pen, rows, index);
+      for (let index = first; index <= last; index += 1) this.#annotate(pen, rows, index);
     });
   }
 
-  #mark(pen, rows, index) {
+  #annotate(pen, rows, index) {
     const scale = this.#chart.timeScale();
     const x = scale.logicalToCoordinate(index);
     const width = scale.logicalToCoordinate(index + 1) - x;
@@ -55,17 +55,17 @@ export class Marks {
     if (candle.partial) pen.band(x - width / 2, width, "--gap");
     if (candle.source) pen.foot(x - width / 2, width, "--origin");
     if (isCorrected(candle)) pen.dot(x, this.#series.priceToCoordinate(this.#low(candle)) + 7, "--corrected");
-    if (index === 0 || this.#subject.tf >= DAY_S) return;
+    if (index === 0 || this.#model.tf >= DAY_S) return;
     const before = rows[index - 1];
     if (indianDay(before.ts) !== indianDay(candle.ts)) pen.line(x - width / 2, "--session");
-    else if (candle.ts - before.ts > this.#subject.tf) {
-      const seen = !this.#subject.gaps.overlap(before.ts + this.#subject.tf, candle.ts);
+    else if (candle.ts - before.ts > this.#model.tf) {
+      const seen = !this.#model.gaps.overlap(before.ts + this.#model.tf, candle.ts);
       pen.band(x - width / 2 - 2, 4, seen ? "--missing" : "--gap-between");
     }
   }
 
   #low(candle) {
-    return this.#series.dataByIndex(this.#subject.candles.indexOf(candle.ts))?.low ?? 0;
+    return this.#series.dataByIndex(this.#model.candles.indexOf(candle.ts))?.low ?? 0;
   }
 }
 
@@ -74,7 +74,10 @@ class Pen {
   #colours = new Map();
 
   constructor(context, height, h, v) {
-    Object.assign(this, { context, height, h, v });
+    this.context = context;
+    this.height = height;
+    this.h = h;
+    this.v = v;
   }
 
   band(x, width, name) {

@@ -8,7 +8,7 @@ const SPACING = [1, 60]; // pixels of a candle, at least and at most
  * @param {HTMLElement} element which has the focus while keys are meant for the chart
  * @param {import("./chart.js").Chart} drawing
  */
-export function useKeys(element, drawing) {
+export function bindKeys(element, drawing) {
   element.tabIndex = 0;
   element.addEventListener("keydown", (event) => {
     const action = event.key === "End" ? () => drawing.toRealTime() : ACTIONS[event.key];

@@ -3,11 +3,11 @@
 const LAST = "last"; // where this browser keeps what it has shown last
 
 /**
- * @typedef {{symbol: string, tf: number, indicators: string[]|null, visible: {from: number, to: number}|null}} Place
+ * @typedef {{symbol: string, tf: number, indicators: string[]|null, visible: {from: number, to: number}|null}} ChartView
  */
 
-/** @returns {Place} what the address says; what it leaves out is as it was last, but for the stretch of time */
-export function readPlace() {
+/** @returns {ChartView} what the address says; what it leaves out is as it was last, but for the range of time */
+export function readPermalink() {
   const given = new URLSearchParams(location.search);
   const last = new URLSearchParams(localStorage.getItem(LAST) ?? "");
   const of = (name) => given.get(name) ?? last.get(name) ?? "";
@@ -22,7 +22,7 @@ export function readPlace() {
 }
 
 /** Write it into the address. */
-export function writePlace({ symbol, tf, indicators, visible }) {
+export function writePermalink({ symbol, tf, indicators, visible }) {
   const given = new URLSearchParams({ symbol, tf: String(tf) });
   localStorage.setItem(LAST, String(given));
   if (indicators) given.set("indicators", indicators.join(","));

@@ -32,13 +32,13 @@ from tests.wire.inside import (
     TOO_SLOW,
     UNDECIDED,
     Broadcaster,
+    ChannelName,
     Clock,
     Configure,
     FeedEvent,
     Gap,
     Request,
     Valkey,
-    channel_of,
     free_port,
     wait_shorter,
 )
@@ -286,7 +286,7 @@ def _requests() -> dict[str, Any]:
     texts = ("pub:tick:NSE:1", "pub:candle:1s:NSE:1", "pub:candle:60s:NSE:1", "pub:ind:SMA_20:60s:NSE:1", "pub:x:NSE:1")
     return {
         "request": _shape({"$ref": "Request"}, components),
-        "channels": {text: channel_of(text) is not None for text in texts},
+        "channels": {text: ChannelName.parse(text) is not None for text in texts},
     }
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
-from web.live.channel_name import ChannelName, MessageHeader
+from topology.sinks.channel_name import ChannelName
+from web.live.message_header import MessageHeader
 
 REMEMBERED = 500
 NOWHERE = -1

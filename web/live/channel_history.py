@@ -13,7 +13,7 @@ from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
 from web.gateway import Gateway
 from web.live.channel import NOWHERE, Channel, ConfirmedMessage, key
-from web.live.channel_name import MessageHeader, message_header
+from web.live.message_header import MessageHeader, message_header
 from web.ports import Clock
 from web.queries.resampling import resampled_page
 

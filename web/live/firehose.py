@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from topology import indicators
+from topology.sinks.channel_name import TICK, candle_name, channel, indicator_name
 from topology.sinks.cursor import SinkError
 from web.http.problem import Problem, invalid
-from web.live import channel_name
 from web.live.channel import PositionGroup
 from web.live.client import MOST_WAITING, TOO_SLOW, Client
+from web.live.message_header import message_header
 from web.live.redis_link import RedisLink
 
 logger = logging.getLogger(__name__)
@@ -47,11 +48,11 @@ class HeldMessages:
 
     def release(self, had: Mapping[str, int]) -> None:
         """Give all to the client but what it has had: the position of each channel."""
-        for channel, group in self._groups:
-            if group.position > had.get(channel, -1):
-                self._client.confirmed(channel, group)
-        for channel, (data, text) in self._newest.items():
-            self._client.newest(channel, data, text)
+        for name, group in self._groups:
+            if group.position > had.get(name, -1):
+                self._client.confirmed(name, group)
+        for name, (data, text) in self._newest.items():
+            self._client.newest(name, data, text)
 
 
 class Firehose:
@@ -98,16 +99,16 @@ class Firehose:
     async def _newest(self, client: Client, since_ms: int | None, had: dict[str, int]) -> None:
         gateway = self._hub.gateway
         stored = gateway.log.configuration.timeframes
-        kinds = ["tick", "candle:1s", *(f"candle:{tf}s" for tf in sorted(stored))]
-        kinds += [f"ind:{indicators.name(spec)}:{tf}s" for tf, specs in sorted(stored.items()) for spec in specs]
+        kinds = [TICK, candle_name(1), *map(candle_name, sorted(stored))]
+        kinds += [indicator_name(indicators.name(spec), tf) for tf, specs in sorted(stored.items()) for spec in specs]
         wanted = [(kind, instrument) for instrument in sorted(await gateway.instruments()) for kind in kinds]
         for start in range(0, len(wanted), AT_A_TIME):
             found = await gateway.reading.mirror.latest_of(wanted[start : start + AT_A_TIME])
             for (kind, instrument), data in found.items():
-                channel, mark = f"pub:{kind}:{instrument}", channel_name.message_header(data)
-                had[channel] = mark.position
+                name, mark = channel(kind, instrument), message_header(data)
+                had[name] = mark.position
                 if since_ms is None or max(mark.ts * 1000, mark.tick_ts) > since_ms:
-                    client.push(self._hub.initial(channel, data))
+                    client.push(self._hub.initial(name, data))
             await client.drained()
 
 

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from topology.sinks.channel_name import ChannelName
 from topology.sinks.mirror.pubsub import PubSubConnection, PubSubMessage
 from web.gateway import Gateway, Replay
-from web.live import channel_name
 from web.live.channel import Channel, ConfirmedMessage, Listener, Message, PositionGroup, key, position_groups
-from web.live.channel_name import MessageHeader, message_header
 from web.live.client import GOES_AWAY, Client
+from web.live.message_header import MessageHeader, message_header
 from web.live.metrics import CLIENTS
 from web.ports import Clock
 from web.rest.indicators import ACTIVE_KEY
@@ -118,7 +118,7 @@ class Hub:
         if not self.everything:
             return None
         found = self.others.get(channel)
-        if found is None and (read := channel_name.channel(channel)) is not None:
+        if found is None and (read := ChannelName.parse(channel)) is not None:
             found = self.others[channel] = Channel(read)
         return found
 

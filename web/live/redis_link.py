@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import NoReturn
 
 from topology.market import CalendarError
+from topology.sinks.channel_name import ChannelName
 from topology.sinks.cursor import SinkError
 from topology.sinks.mirror.pubsub import PubSubConnection, PubSubMessage
 from web.http.problem import Problem
 from web.live.channel import Channel
 from web.live.channel_history import ChannelHistory, laid_over
-from web.live.channel_name import ChannelName
 from web.live.client import Client, ClientSubscriptions
 from web.live.hub import ACTIVE_CHANNEL, Hub, source
 from web.live.metrics import LINES

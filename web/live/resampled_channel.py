@@ -12,13 +12,13 @@ from topology.market import CalendarError
 from topology.market.history import candle_interval
 from topology.market.times import Interval
 from topology.sinks.archive.reader import PageQuery
+from topology.sinks.channel_name import ChannelName
 from topology.sinks.cursor import SinkError
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway
 from web.http.problem import Problem
-from web.live import channel_name
 from web.live.channel import Channel, ConfirmedMessage, PositionGroup
-from web.live.channel_name import ChannelName
+from web.live.message_header import message_header
 from web.queries.resampling import resample, stored_for
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def base_of(gateway: Gateway, channel: ChannelName) -> ChannelName | None:
     if channel.indicator or channel.timeframe_s < 2 or channel.timeframe_s in stored:
         return None
     base_s = stored_for(channel.timeframe_s, stored)
-    return None if base_s is None else channel_name.candles(channel.instrument, base_s)
+    return None if base_s is None else ChannelName.of_candles(channel.instrument, base_s)
 
 
 class ResampledChannel:
@@ -119,7 +119,7 @@ class ResampledChannel:
     def _say(self, parts: Iterable[CandleJson]) -> None:
         for candle in self._folded(parts):
             data = _encode(candle)
-            self._tell(self._line, ConfirmedMessage(channel_name.message_header(data), data))
+            self._tell(self._line, ConfirmedMessage(message_header(data), data))
 
     def _folded(self, parts: Iterable[CandleJson]) -> list[CandleJson]:
         newest_first = sorted(parts, key=lambda part: part.ts, reverse=True)

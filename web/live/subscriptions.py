@@ -11,16 +11,16 @@ import msgspec
 from msgspec.structs import replace
 
 from topology.market import CalendarError
+from topology.sinks.channel_name import ChannelName
 from topology.sinks.cursor import SinkError
 from topology.sinks.mirror.mirror import MirrorAwayError
 from web.http.problem import Problem, unavailable
-from web.live import channel_name
 from web.live.channel import NOWHERE, Channel, ConfirmedMessage, PositionGroup, key, position_groups
 from web.live.channel_history import MissedMessages, Rows, laid_over
-from web.live.channel_name import ChannelName
 from web.live.charts import Chart, channels_of, chart_of, symbol_of
 from web.live.client import Client, ClientSubscription, ClientSubscriptions
 from web.live.firehose import Firehose
+from web.live.message_header import message_header
 from web.live.redis_link import RedisLink
 from web.live.requests import MOST_CHANNELS, Request, Resume
 
@@ -200,9 +200,7 @@ class Subscriptions:
             if not line.channel.stage and data is not None:
                 told[line.name] = msgspec.Raw(data)
             elif line.channel.stage and line.name not in missed:
-                found = laid_over(
-                    row, line, [] if data is None else [ConfirmedMessage(channel_name.message_header(data), data)]
-                )
+                found = laid_over(row, line, [] if data is None else [ConfirmedMessage(message_header(data), data)])
                 if found:
                     told[line.name] = msgspec.Raw(found[max(found)].data)
                     positions[line.name] = last_of(found, line)

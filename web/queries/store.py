@@ -10,6 +10,7 @@ import msgspec
 
 from topology.log.frames import CANDLES, INDICATORS, TIMEFRAMES
 from topology.sinks.archive.reader import ArchiveReader, PageQuery
+from topology.sinks.channel_name import candle_name, indicator_name
 from topology.sinks.cursor import SinkError
 from topology.sinks.mirror.reader import MirrorReader
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
@@ -37,7 +38,7 @@ class Store:
     async def candles(self, instrument: str, timeframe_s: int, wanted: PageQuery) -> list[AnyCandle]:
         """Return candles of a timeframe that is stored."""
         return await self._page(
-            f"candle:{timeframe_s}s",
+            candle_name(timeframe_s),
             instrument,
             wanted,
             stage=CANDLES if timeframe_s == 1 else TIMEFRAMES,
@@ -48,7 +49,7 @@ class Store:
     async def values(self, instrument: str, name: str, timeframe_s: int, wanted: PageQuery) -> list[IndicatorJson]:
         """Return values of an indicator."""
         return await self._page(
-            f"ind:{name}:{timeframe_s}s",
+            indicator_name(name, timeframe_s),
             instrument,
             wanted,
             stage=INDICATORS,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from topology.sinks.archive.reader import PageQuery
+from topology.sinks.channel_name import TICK
 from topology.sinks.values import IndicatorJson, TickJson, split
 from web.gateway import Gateway
 from web.http.endpoint import get
@@ -63,11 +64,11 @@ async def tokens(gateway: Gateway) -> list[InstrumentJson]:
     """Return the instruments that there is something of, with their last prices."""
     names = sorted(await gateway.instruments())
     infos = await gateway.names.of(names)
-    ticks = await gateway.reading.mirror.latest(["tick"], names)
+    ticks = await gateway.reading.mirror.latest([TICK], names)
     found = []
     for name in names:
         exchange, token = split(name)
-        info, data = infos[name], ticks.get(("tick", name))
+        info, data = infos[name], ticks.get((TICK, name))
         one = InstrumentJson(token, exchange, info.symbol, info.name, info.instrument_class)
         if data is not None:
             tick = _TICK(data)

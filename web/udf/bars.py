@@ -9,6 +9,7 @@ import msgspec
 
 from topology.market.instruments import price_divisor
 from topology.sinks.archive.reader import PageQuery
+from topology.sinks.channel_name import TICK
 from topology.sinks.values import CandleJson, TickJson
 from web.gateway import Gateway
 from web.http.endpoint import Text, get
@@ -135,7 +136,7 @@ async def quotes(gateway: Gateway, query: QuotesQuery) -> Quotes:
 async def _quoted(gateway: Gateway, symbol: str) -> dict[str, Any]:
     try:
         instrument, info = await resolved(gateway, symbol)
-        found = await gateway.reading.mirror.latest(["tick"], [instrument])
+        found = await gateway.reading.mirror.latest([TICK], [instrument])
         if not found:
             raise unknown("price", f"{symbol} has no last price yet")
     except Problem as problem:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.live import channel_name
+from topology.sinks.channel_name import ChannelName
 from web.live.channel import REMEMBERED, Channel, Message, position_groups
-from web.live.channel_name import MessageHeader
+from web.live.message_header import MessageHeader
 
-CHANNEL = channel_name.candles("NSE:1", 60)
+CHANNEL = ChannelName.of_candles("NSE:1", 60)
 TOLD = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 5), st.sampled_from([-1, 0, 1])), unique=True, max_size=60
 ).map(lambda steps: [(sum(step for step, _, _ in steps[: n + 1]), ts, rev) for n, (_, ts, rev) in enumerate(steps)])
@@ -71,10 +71,10 @@ def test_groups_hold_all_of_a_position(told: list[tuple[int, int, int]]) -> None
 
 @pytest.mark.parametrize("text", ["pub:tick:NSE:2885", "pub:candle:60s:BSE:1", "pub:ind:SMA_20:60s:NSE:2885"])
 def test_a_name_that_is_read_is_written_the_same(text: str) -> None:
-    assert str(channel_name.channel(text)) == text
+    assert str(ChannelName.parse(text)) == text
 
 
 @given(st.text() | st.from_regex(r"pub:(tick|candle:.{0,4}s|ind:.{0,8}s):.{0,6}:.{0,4}"))
 def test_what_can_be_read_is_safe_in_json(text: str) -> None:
-    found = channel_name.channel(text)
+    found = ChannelName.parse(text)
     assert found is None or (str(found) == text and text.isascii() and not set(text) & set('"\\\n'))

@@ -81,7 +81,6 @@ from topology.sinks.mirror.mirror import Mirror, hold_channels
 from topology.sinks.mirror.mirror import connect as connect_redis
 from topology.sinks.mirror.reader import MirrorReader
 from topology.sinks.mirror.streams import StreamCommands, stream_lengths
-from web.live.broadcasts import Broadcaster
 from web.live.client import GOES_AWAY, TOO_SLOW
 from web.live.requests import Request
 from web.live.socket import GONE, STORM
@@ -110,7 +109,6 @@ __all__ = [
     "BackfillRequest",
     "Baseline",
     "Breaker",
-    "Broadcaster",
     "Candle",
     "CandleFrame",
     "CandlesCore",

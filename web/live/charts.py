@@ -33,8 +33,8 @@ async def chart_of(gateway: Gateway, request: Request) -> Chart:
     instrument = await _known(gateway, symbol_of(request.symbol))
     part_of(gateway, request.tf)
     values = []
-    for wanted in request.indicators:
-        value = ChannelName.of_indicator(instrument, indicator(wanted), wanted.tf or request.tf)
+    for one in request.indicators:
+        value = ChannelName.of_indicator(instrument, indicator(one), one.tf or request.tf)
         _require_indicator(gateway, value)
         values.append(value)
     return Chart(instrument, request.tf, min(request.history.candles, MOST_CANDLES), tuple(dict.fromkeys(values)))
@@ -42,19 +42,19 @@ async def chart_of(gateway: Gateway, request: Request) -> Chart:
 
 async def channels_of(gateway: Gateway, texts: Iterable[str]) -> list[ChannelName]:
     """Return the channels that are asked for, each once. Raises Problem for one that there isn't."""
-    found = {}
+    names = {}
     for text in texts:
-        one = found[text] = ChannelName.parse(text)
-        if one is None:
+        name = names[text] = ChannelName.parse(text)
+        if name is None:
             raise unknown(
                 "channel", f"{text!r} is no channel: there are pub:tick:NSE:2885, pub:candle:60s:NSE:2885, ..."
             )
-        await _known(gateway, one.instrument)
-        if one.indicator:
-            _require_indicator(gateway, one)
-        elif one.stage:
-            part_of(gateway, one.timeframe_s)
-    return [one for one in found.values() if one is not None]
+        await _known(gateway, name.instrument)
+        if name.indicator:
+            _require_indicator(gateway, name)
+        elif name.stage:
+            part_of(gateway, name.timeframe_s)
+    return [name for name in names.values() if name is not None]
 
 
 def symbol_of(text: str) -> str:

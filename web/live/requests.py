@@ -31,7 +31,7 @@ class Parameters(msgspec.Struct):
 
 
 class IndicatorRequest(msgspec.Struct):
-    """An indicator: ``id`` is its type, as ``sma``; ``tf`` is that of the subscription where it isn't told."""
+    """An indicator: ``id`` is its type, as ``sma``; ``tf`` is that of the subscription where it has none."""
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=20)]
     params: Parameters = msgspec.field(default_factory=Parameters)
@@ -64,7 +64,7 @@ _decode = msgspec.json.Decoder(Request).decode
 
 
 class RequestId(msgspec.Struct):
-    """Of a request that is wrong, what its error is told by."""
+    """Of a request that is wrong, what its error is known by."""
 
     req_id: Text = msgspec.field(name="reqId", default="")
 
@@ -90,9 +90,9 @@ def id_of(text: str) -> str:
         return ""
 
 
-def indicator(wanted: IndicatorRequest) -> str:
+def indicator(request: IndicatorRequest) -> str:
     """Return the name of an indicator that is asked for, ``SMA_20``. Raises Problem."""
     try:
-        return indicators.name(f"{wanted.id}:{wanted.params.length}")
+        return indicators.name(f"{request.id}:{request.params.length}")
     except indicators.IndicatorError as error:
         raise Problem(404, "unknown_indicator", str(error)) from None

@@ -87,7 +87,7 @@ class Workers:
             "TOPIC_PARTITIONS": str(PARTITIONS),
         }
         self._env |= {"TOPOLOGY_NAMESPACE": LIVE, "TOPOLOGY_ROLE": "pipeline", "METRICS_ADDR": f":{free_port()}"}
-        self._env["PYTHONPATH"] = str(Path(__file__).parents[2])
+        self._env["PYTHONPATH"] = str(Path(__file__).parents[3])
         self._env.pop("FAUST_DATADIR", None)
         self._started: list[subprocess.Popen[bytes]] = []
 

@@ -16,6 +16,7 @@ from web.live.channel_state import (
     ConfirmedMessage,
     ConnectionLoss,
     NewEpoch,
+    PartitionFound,
     Publication,
     Subscription,
     SubscriptionStart,
@@ -125,6 +126,8 @@ class ChannelMachine(RuleBasedStateMachine):
     @rule(back=st.integers(0, 5))
     def join(self, back: int) -> None:
         """A listener has read the stores up to a position, and is shown what is remembered beyond it."""
+        if self.log:
+            self.channel.apply(PartitionFound(0))  # as the rows say
         progress = self.channel.progress
         complete_after = progress.resumes_after if progress.complete_after is None else progress.complete_after
         until = max(self.newest - back, complete_after, -1)

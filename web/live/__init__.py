@@ -8,7 +8,7 @@
     redis_link     the connection to Redis' pub/sub      channel_history    what came before, out of Redis and SQLite
     firehose       for clients that subscribe nothing    resampled_channel  timeframes that are not stored
     broadcasts     what all clients get beside pushes    message_header     what is read of a message
-    metrics        counts of all this
+    snapshots      what a client is shown first          metrics            counts of all this
 
 A *channel* remembers its newest confirmed messages, and from which position on it has all of them. So a client can join
 at any moment without a gap or a repeat: what the stores hold up to a position and what the channel remembers beyond it

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -18,33 +17,17 @@ from web.gateway import Gateway
 from web.http.problem import Problem, unavailable
 from web.live.channel import Channel, PositionGroup, position_groups
 from web.live.channel_history import ChannelHistory, MissedMessages, Rows
-from web.live.channel_state import NOWHERE, ConfirmedMessage, message_key
+from web.live.channel_state import NOWHERE, message_key
 from web.live.charts import Chart, channels_of, chart_of, symbol_of
 from web.live.client import Client, ClientSubscription
 from web.live.hub import Hub
-from web.live.message_header import message_header
 from web.live.redis_link import RedisLink
 from web.live.requests import MOST_CHANNELS, Request, Resume
+from web.live.snapshots import ChartRows, latest_body
 
 logger = logging.getLogger(__name__)
 
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass
-class ChartRows:
-    """What a chart shows, read once for all who ask at the same time. ``text`` was made of it at some ``numbers``."""
-
-    channels: list[Channel]
-    rows: list[Rows]
-    numbers: list[int]
-    text: bytes = b""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether what was read can be gone on from."""
-        pairs = zip(self.channels, self.rows, strict=True)
-        return all(channel.goes_on(rows.until, rows.messages.values()) for channel, rows in pairs)
 
 
 class Subscriptions:
@@ -119,16 +102,9 @@ class Subscriptions:
         subscribed = chart.instrument, chart.timeframe_s
         self._withdraw(client, subscribed, keep=keys)
         client.subscribe(subscribed, ClientSubscription(request, keys))
-        body = chart_body(chart, read, missed) if missed else self._body(chart, read)
-        client.answer(b'{"type":"SNAPSHOT","reqId":%b,%b' % (_encode(request.req_id), body))
+        client.answer(b'{"type":"SNAPSHOT","reqId":%b,%b' % (_encode(request.req_id), read.body(missed)))
         for channel, rows in zip(read.channels, read.rows, strict=True):
             self._join(client, channel, rows.until, missed.get(channel.key))
-
-    def _body(self, chart: Chart, read: ChartRows) -> bytes:
-        numbers = [channel.number for channel in read.channels]
-        if not read.text or read.numbers != numbers:
-            read.text, read.numbers = chart_body(chart, read), numbers
-        return read.text
 
     async def _read(self, chart: Chart) -> ChartRows:
         task = self._reads.get(chart)
@@ -143,7 +119,7 @@ class Subscriptions:
             channels = await self._link.open(chart.channels)
             rows = await asyncio.gather(*(self._history.rows(channel, max(chart.length, 1)) for channel in channels))
             if await self._link.is_unbroken(connection):
-                return ChartRows(channels, rows, [])
+                return ChartRows(chart, channels, rows)
 
     async def _missed(
         self, client: Client, resume: Mapping[str, Resume], names: Sequence[ChannelName]
@@ -198,7 +174,7 @@ class Subscriptions:
         limit(client, map(str, names))
         for channel in channels:
             client.subscribe((channel.key, 0), ClientSubscription(request, frozenset([channel.key])))
-        body = _encode(_latest_body(channels, rows, latest, missed))[1:]
+        body = _encode(latest_body(channels, rows, latest, missed))[1:]
         client.answer(b'{"type":"SNAPSHOT","reqId":%b,%b' % (_encode(request.req_id), body))
         for channel, row in zip(channels, rows, strict=True):
             self._join(client, channel, row.until, missed.get(channel.key))
@@ -231,59 +207,7 @@ def refuse(client: Client, req_id: str, problem: Problem) -> None:
     client.answer(_encode({"type": "ERROR", "reqId": req_id, "error": problem.error, "detail": problem.detail}))
 
 
-def chart_body(chart: Chart, read: ChartRows, resumed: Collection[str] = ()) -> bytes:
-    """Return the fields of a snapshot as JSON, without the brace that opens it."""
-    columns: list[list[msgspec.Raw]] = []
-    positions: dict[str, Resume] = {}
-    for channel, rows in zip(read.channels, read.rows, strict=True):
-        messages = {} if channel.key in resumed else channel.laid_over(rows.messages, rows.until)
-        newest = sorted(messages)[-chart.length :] if chart.length else []
-        columns.append([msgspec.Raw(messages[ts].data) for ts in newest])
-        if messages:
-            positions[channel.key] = _last_of(messages, channel)
-    names = [f"{name.indicator}:{name.timeframe_s}" for name in chart.values]
-    body = {
-        "symbol": chart.instrument,
-        "tf": chart.timeframe_s,
-        "candles": columns[0],
-        "indicators": dict(zip(names, columns[1:], strict=True)),
-        "positions": positions,
-        "resumed": list(resumed),
-    }
-    return _encode(body)[1:]
-
-
-def _latest_body(
-    channels: Sequence[Channel],
-    rows: Sequence[Rows],
-    latest: Mapping[tuple[str, str], bytes],
-    resumed: Collection[str],
-) -> dict[str, object]:
-    """Return the fields of a snapshot of channels that are asked for by name."""
-    values: dict[str, msgspec.Raw] = {}
-    positions: dict[str, Resume] = {}
-    for channel, row in zip(channels, rows, strict=True):
-        name = channel.name
-        data = latest.get((name.name, name.instrument))
-        if not name.stage and data is not None:
-            values[channel.key] = msgspec.Raw(data)
-        elif name.stage and channel.key not in resumed:
-            mirrored = [] if data is None else [ConfirmedMessage(message_header(data), data)]
-            messages = channel.laid_over(row.messages, row.until, mirrored)
-            if messages:
-                values[channel.key] = msgspec.Raw(messages[max(messages)].data)
-                positions[channel.key] = _last_of(messages, channel)
-    keys = [channel.key for channel in channels]
-    return {"channels": keys, "latest": values, "positions": positions, "resumed": list(resumed)}
-
-
 def _still_whole(channels: Iterable[Channel], missed: Mapping[str, MissedMessages]) -> dict[str, MissedMessages]:
     """Return what was missed of channels that still remember what comes after it."""
     pairs = [(one.key, one, missed[one.key]) for one in channels if one.key in missed]
     return {key: read for key, channel, read in pairs if channel.goes_on(read.until, read.messages)}
-
-
-def _last_of(messages: Mapping[int, ConfirmedMessage], channel: Channel) -> Resume:
-    """Return the position up to which a client has a channel of which it is shown these messages."""
-    newest = max((message.header for message in messages.values()), key=lambda header: header.position)
-    return Resume(newest.partition, max(newest.position, channel.progress.confirmed))

@@ -91,10 +91,13 @@ class ChannelMachine(RuleBasedStateMachine):
         self.to_be_read = bool(self.readers)
 
     @precondition(lambda self: self.state is CATCHING_UP and self.to_be_read)
-    @rule(readable=st.booleans())
-    def read(self, readable: bool) -> None:
-        since = self.channel.progress.resumes_after
-        missed = [confirmed(*key) for key in self.log if key[0] > since]
+    @rule(readable=st.booleans(), back=st.integers(0, 5))
+    def read(self, readable: bool, back: int) -> None:
+        """The stores have at least what was published before the subscription stood."""
+        progress = self.channel.progress
+        assert progress.subscribed_at is not None
+        until = max(self.newest - back, progress.subscribed_at[0])
+        missed = [confirmed(*key) for key in self.log if progress.resumes_after < key[0] <= until]
         self.hub.apply(self.channel, CatchUp(missed if readable else None))
         self.to_be_read = False
 

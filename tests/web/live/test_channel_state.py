@@ -113,13 +113,33 @@ class ChannelMachine(RuleBasedStateMachine):
         if self.state is LOST:
             self.hub.apply(self.channel, CatchUpEnd())
             assert self.state is LOST  # only a new epoch leads out of it
-            self.channel.renew()
-            for reader in self.readers:
-                self.channel.leave(reader, 0)
-            self.readers.clear()
+            self._begin_epoch()
         self.hub.apply(self.channel, CatchUpEnd())
         assert self.state is LIVE
 
+    @precondition(lambda self: self.state is CATCHING_UP or (self.state is not LOST and len(self.readers) > 2))
+    @rule()
+    def lose_another_channel(self) -> None:
+        before = self.state
+        self._begin_epoch()
+        assert self.state is before
+
+    def _begin_epoch(self) -> None:
+        self.channel.renew()
+        for reader in self.readers:
+            self.channel.leave(reader, 0)
+        self.readers.clear()
+
+    @precondition(lambda self: self.state is COLD)
+    @rule()
+    def catch_up_at_once(self) -> None:
+        self.start()
+        self.stand()
+        if self.to_be_read:
+            self.read(readable=True, back=0)
+        self.end()
+
+    @precondition(lambda self: self.state is not COLD)
     @rule()
     def lose_connection(self) -> None:
         self.hub.apply(self.channel, ConnectionLoss())
@@ -155,7 +175,7 @@ class ChannelMachine(RuleBasedStateMachine):
 
 
 TestChannel = ChannelMachine.TestCase
-TestChannel.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+TestChannel.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 
 
 def test_what_comes_without_a_subscription_is_left_to_be_read_for_listeners() -> None:
@@ -174,3 +194,12 @@ def test_a_lost_channel_passes_nothing_on_until_a_new_epoch() -> None:
     assert progress.state is LOST
     progress, messages = step(step(progress, NewEpoch())[0], CatchUpEnd())
     assert (progress.state, messages) == (LIVE, [confirmed(5, 0)])
+
+
+def test_what_comes_while_the_stores_are_read_is_passed_on_after_what_they_have() -> None:
+    one, two, three = (confirmed(position, 0) for position in (1, 2, 3))
+    progress, _ = step(Channel(ChannelName.of_candles("NSE:1", 60)).progress, SubscriptionStart(has_listeners=True))
+    for event in (Subscription({0: 2}), Publication([three], has_listeners=True), CatchUp([one, two])):
+        progress, messages = step(progress, event)
+        assert not messages
+    assert step(progress, CatchUpEnd())[1] == [one, two, three]

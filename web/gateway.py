@@ -48,7 +48,7 @@ class Replay(NamedTuple):
     complete: bool
 
 
-class Replaying(Protocol):
+class PushMemory(Protocol):
     """Remembers what was pushed."""
 
     def replay(self, channel: str, *, first: int, last: int, epoch: str) -> Replay:
@@ -60,7 +60,7 @@ class Replaying(Protocol):
 class Gateway:
     """One gateway. ``simulated`` says that none of its values is real; ``now_ms`` is the time of day.
 
-    ``pushed`` is there while the WebSocket is served.
+    ``pushes`` is asked at each request: None where no WebSocket is served.
     """
 
     simulated: bool
@@ -68,7 +68,7 @@ class Gateway:
     log: LogView
     names: Names
     now_ms: Callable[[], int]
-    pushed: Replaying | None = None
+    pushes: Callable[[], PushMemory | None] = lambda: None
 
     def __post_init__(self) -> None:
         """Begin knowing nothing."""
@@ -96,16 +96,16 @@ class Gateway:
         """
         if not 0 <= self.now_ms() - self._known_at_ms < at_most_ms:
             reading = self.reading
-            found = await asyncio.gather(
+            answers = await asyncio.gather(
                 reading.mirror.instruments(), asyncio.to_thread(reading.archive.instruments), return_exceptions=True
             )
-            errors = [error for error in found if isinstance(error, BaseException)]
+            errors = [error for error in answers if isinstance(error, BaseException)]
             for error in errors:
                 if not isinstance(error, SinkError):
                     raise error
-            if len(errors) == len(found):
+            if len(errors) == len(answers):
                 raise unavailable("data", f"{errors[0]}; {errors[1]}")
-            self._known = frozenset(name for names in found if not isinstance(names, BaseException) for name in names)
+            self._known = frozenset(name for names in answers if not isinstance(names, BaseException) for name in names)
             self._known_at_ms = self.now_ms()
         return self._known
 
@@ -120,9 +120,9 @@ class Gateway:
         """
         text = token if ":" in token else f"{exchange or 'NSE'}:{token}"
         try:
-            found = str(Instrument.parse(text))
+            instrument = str(Instrument.parse(text))
         except InstrumentError as error:
             raise invalid(str(error)) from None
-        if not await self.is_known(found):
-            raise unknown("token", f"there is nothing of {found}; /tokens lists what there is")
-        return found
+        if not await self.is_known(instrument):
+            raise unknown("token", f"there is nothing of {instrument}; /tokens lists what there is")
+        return instrument

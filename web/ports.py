@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -58,18 +58,6 @@ class LogView(Protocol):
 
     async def reload(self, timeframes: Sequence[tuple[int, Sequence[str]]]) -> Reloaded:
         """Write a new configuration into the log. Raises Problem with the reason where that can't be."""
-        ...
-
-
-class Clock(Protocol):
-    """The time."""
-
-    def now_ms(self) -> int:
-        """Return the time of day in milliseconds since the epoch."""
-        ...
-
-    def sleep(self, seconds: float, /) -> Awaitable[None]:
-        """Wait."""
         ...
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import tempfile
+import time
 from asyncio.subprocess import Process
 from collections.abc import Sequence
 from functools import partial
@@ -27,11 +28,9 @@ from topology.sinks.mirror.pubsub import connect_pubsub
 from topology.sinks.mirror.reader import MirrorReader
 from topology.sinks.values import CandleJson
 from web.gateway import Gateway
-from web.live.hub import Hub
 from web.live.metrics import BYTES, DROPS, PUSHES
-from web.live.redis_link import RedisLink
+from web.live.server import LiveServer
 from web.live.socket import Sockets
-from web.live.subscriptions import Subscriptions
 from web.ports import Reloaded, Standing
 from web.queries.store import Store
 
@@ -42,6 +41,7 @@ RATES = (100, 2000)
 SECONDS = 8
 BATCHES_PER_S = 100
 CONFIRMED = 10  # every tenth message is confirmed, the others form
+COUNTS = "pub:bench:counts"
 MODULE = "benchmark.websocket"
 TICK_S = os.sysconf("SC_CLK_TCK")
 
@@ -133,7 +133,7 @@ async def _started(environment: dict[str, str], *words: object) -> Process:
 async def _counts(redis: Redis, pid: int) -> tuple[list[float], float]:
     """Ask the gateway for its counts: it writes them to Redis when it is told to."""
     await redis.delete("bench:counts")
-    await redis.publish("pub:gateway:active_config", b'{"entries":[]}')
+    await redis.publish(COUNTS, b"")
     while (found := await redis.get("bench:counts")) is None:  # noqa: ASYNC110 - another process writes it
         await asyncio.sleep(0.01)
     return msgspec.json.decode(found), _cpu_s(pid)
@@ -175,27 +175,26 @@ async def _gateway(redis_port: int, port: int) -> None:
     reading = Store(MirrorReader(client), ArchiveReader(Path("/nonexistent/candles.db")))
     log = _Log(from_settings(Settings.from_env({})))
     gateway = Gateway(simulated=True, reading=reading, log=log, names=None, now_ms=now_ms)  # type: ignore[arg-type]
-    hub = Hub(gateway, SYSTEM)
-    opening = RedisLink(hub, lambda take: connect_pubsub(LOOPBACK, redis_port, password=None, take=take))
+    live = LiveServer(gateway, SYSTEM, lambda take: connect_pubsub(LOOPBACK, redis_port, password=None, take=take))
     counted = set()
 
-    def count(_: bytes) -> None:
+    def count(_: object) -> None:
         numbers = [one._value.get() for one in (PUSHES, DROPS, BYTES)]
         counted.add(asyncio.ensure_future(client.set("bench:counts", msgspec.json.encode(numbers))))
 
-    answers = Subscriptions(opening)
-    hub.on_active = count
+    asked = await connect_pubsub(LOOPBACK, redis_port, password=None, take=count)
+    await asked.subscribe([COUNTS])
     if os.environ["COMPRESS_ALL"]:
         from web.live import socket  # noqa: PLC0415 - to measure what isn't done
 
         socket._only_large = lambda _: 0  # type: ignore[assignment] # only the name of the parameter differs
     application = Application()
-    Sockets(lambda: answers).serve(application)
+    Sockets(lambda: live, time.monotonic).serve(application)
     runner = AppRunner(application)
     await runner.setup()
     await TCPSite(runner, LOOPBACK, port).start()
-    running = asyncio.create_task(opening.run())
-    while hub.heard is None:  # noqa: ASYNC110 - it doesn't tell
+    running = asyncio.create_task(live.link.run())
+    while live.link.connection is None:  # noqa: ASYNC110 - it doesn't tell
         await asyncio.sleep(0.01)
     print("ready", flush=True)
     await running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -42,11 +43,8 @@ from topology.sinks.mirror.pubsub import connect_pubsub
 from topology.sinks.mirror.reader import MirrorReader
 from topology.sinks.mirror.streams import StreamCommands
 from web.gateway import Gateway
-from web.live.broadcasts import Broadcaster
-from web.live.hub import Hub
-from web.live.redis_link import RedisLink
+from web.live.server import LiveServer
 from web.live.socket import Sockets
-from web.live.subscriptions import Subscriptions
 from web.queries.store import Store
 
 OPEN_MS = indian_ms(DAYS[0], "09:15:00")
@@ -235,22 +233,23 @@ class Served:
         reading = Store(MirrorReader(self.client), ArchiveReader(path))
         self.log = log or FixedLog()
         self.gateway = Gateway(simulated=True, reading=reading, log=self.log, names=SomeNames(), now_ms=clock.now_ms)
-        self.hub = Hub(self.gateway, clock)
-        self.link = RedisLink(self.hub, lambda take: connect_pubsub(LOOPBACK, redis, password=None, take=take))
-        self.answers = Subscriptions(self.link)
+        self.live = LiveServer(
+            self.gateway, clock, lambda take: connect_pubsub(LOOPBACK, redis, password=None, take=take)
+        )
+        self.hub, self.channels = self.live.hub, self.live.registry.channels
         application = Application()
-        Sockets(lambda: self.answers).serve(application)
+        Sockets(lambda: self.live, time.monotonic).serve(application)
         self._runner = AppRunner(application)
         self.port = free_port()
 
     async def start(self) -> None:
         await self._runner.setup()
         await TCPSite(self._runner, LOOPBACK, self.port).start()
-        self._running = [asyncio.create_task(self.link.run())]
+        self._running = [asyncio.create_task(self.live.link.run())]
 
-    def start_news(self) -> None:
+    def start_broadcasts(self) -> None:
         """Tell clients how things are."""
-        self._running.append(asyncio.create_task(Broadcaster(self.hub).run()))
+        self._running.append(asyncio.create_task(self.live.broadcaster.run()))
 
     async def stop(self) -> None:
         await self._runner.cleanup()

@@ -74,14 +74,13 @@ from topology.roles import build
 from topology.roles.feed.role import _subscriptions as subscriptions_of
 from topology.settings import LIVE, SIM, Settings, SettingsError
 from topology.sinks.archive.archive import Archive
+from topology.sinks.channel_name import ChannelName
 from topology.sinks.cursor import StoredFrame
 from topology.sinks.mirror.breaker import Breaker
 from topology.sinks.mirror.mirror import Mirror, hold_channels
 from topology.sinks.mirror.mirror import connect as connect_redis
 from topology.sinks.mirror.reader import MirrorReader
 from topology.sinks.mirror.streams import StreamCommands, stream_lengths
-from web.live.broadcasts import Broadcaster
-from web.live.channel_name import channel as channel_of
 from web.live.client import GOES_AWAY, TOO_SLOW
 from web.live.requests import Request
 from web.live.socket import GONE, STORM
@@ -110,11 +109,11 @@ __all__ = [
     "BackfillRequest",
     "Baseline",
     "Breaker",
-    "Broadcaster",
     "Candle",
     "CandleFrame",
     "CandlesCore",
     "CandlesRow",
+    "ChannelName",
     "Clock",
     "ClosesOfSeries",
     "ClosesState",
@@ -169,7 +168,6 @@ __all__ = [
     "Webhook",
     "append_command",
     "build",
-    "channel_of",
     "command_line",
     "configuration_of",
     "connect_redis",

@@ -31,14 +31,13 @@ from tests.wire.inside import (
     STORM,
     TOO_SLOW,
     UNDECIDED,
-    Broadcaster,
+    ChannelName,
     Clock,
     Configure,
     FeedEvent,
     Gap,
     Request,
     Valkey,
-    channel_of,
     free_port,
     wait_shorter,
 )
@@ -232,10 +231,9 @@ async def test_messages_of_the_socket_are_those_that_are_written(
     async with asyncio.timeout(60), served(market, clock=hurried) as gateway, gateway.client_of() as client:
         found["first of all"] = shape(await client.next())
         await _subscribe(client, market, found)
-        gateway.start_news()
+        gateway.start_broadcasts()
         found["every two seconds"] = shape(await client.until(type="metrics"))
-        news = Broadcaster(gateway.hub)
-        news.happened(FeedEvent(1, "log", 1, "gap", 0, "detail", 1, 2, 3))
+        gateway.live.broadcaster.broadcast_event(FeedEvent(1, "log", 1, "gap", 0, "detail", 1, 2, 3))
         found["of the feed"] = shape(await client.until(type="event"))
         gateway.log.configuration = Configure(2, {60: ["SMA:3"]}, {}, gateway.log.configuration.calendar, 1000)
         found["of a new configuration"] = shape(await client.until(type="configuration"))
@@ -286,7 +284,7 @@ def _requests() -> dict[str, Any]:
     texts = ("pub:tick:NSE:1", "pub:candle:1s:NSE:1", "pub:candle:60s:NSE:1", "pub:ind:SMA_20:60s:NSE:1", "pub:x:NSE:1")
     return {
         "request": _shape({"$ref": "Request"}, components),
-        "channels": {text: channel_of(text) is not None for text in texts},
+        "channels": {text: ChannelName.parse(text) is not None for text in texts},
     }
 
 

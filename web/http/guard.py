@@ -19,6 +19,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from web.http.problem import Problem
+from web.http.token_bucket import TokenBucket
 
 logger = logging.getLogger(__name__)
 
@@ -76,21 +77,19 @@ def token_of(request: web.Request) -> str:
 
 
 class Rates:
-    """A bucket of requests for each client, which fills with time. ``clock`` gives monotonic seconds."""
+    """A bucket of requests for each client. ``clock`` gives monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def take(self, client: str) -> None:
         """Take one request. Raises Problem where the bucket is empty."""
-        now_s = self._clock()
-        left, since_s = self._buckets.pop(client, (BURST, now_s))
-        left = min(BURST, left + (now_s - since_s) * RATE_PER_S)
-        self._buckets[client] = max(left - 1, 0.0), now_s
+        bucket = self._buckets.pop(client, None) or TokenBucket(self._clock, burst=BURST, rate_per_s=RATE_PER_S)
+        self._buckets[client] = bucket
         if len(self._buckets) > CLIENTS:
             self._buckets.popitem(last=False)
-        if left < 1:
+        if not bucket.take():
             raise Problem(429, "too_many_requests", f"at most {RATE_PER_S:.0f} requests a second", retry_after_s=1)
 
 
@@ -169,12 +168,12 @@ def _allow_origin(access: Access, request: web.Request, response: web.StreamResp
 
 
 def _explained(request: web.Request, problem: Problem) -> web.Response:
-    told = {"error": problem.error, "detail": problem.detail}
+    body = {"error": problem.error, "detail": problem.detail}
     if request.path.startswith("/udf/"):
-        told |= {"s": "error", "errmsg": problem.detail}
+        body |= {"s": "error", "errmsg": problem.detail}
     return web.Response(
         status=problem.status,
-        body=msgspec.json.encode(told),
+        body=msgspec.json.encode(body),
         content_type="application/json",
         headers=problem.headers,
     )

@@ -40,8 +40,8 @@ def add(app: faust.App, health: Callable[[], RoleHealth]) -> None:
 
     @app.page("/health")
     async def show_health(view: View, _: Request) -> Response:
-        found = health()
-        return view.json(msgspec.to_builtins(found), status=200 if found.well else 503)
+        answer = health()
+        return view.json(msgspec.to_builtins(answer), status=200 if answer.well else 503)
 
     @app.page("/metrics")
     async def show_metrics(view: View, _: Request) -> Response:

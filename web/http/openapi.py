@@ -50,7 +50,7 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    operation: dict[str, Any] = {
         "summary": " ".join((endpoint.call.__doc__ or "").split()),
         "operationId": f"{endpoint.method.lower()}{endpoint.path.replace('/', '_').replace('-', '_')}",
         "responses": {
@@ -59,25 +59,25 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         },
     }
     if endpoint.query is not None:
-        told["parameters"] = _parameters(endpoint)
-        told["description"] = " ".join((endpoint.query.__doc__ or "").split())
+        operation["parameters"] = _parameters(endpoint)
+        operation["description"] = " ".join((endpoint.query.__doc__ or "").split())
     if endpoint.body is not None:
         example = msgspec.json.decode(endpoint.example)
         content = {"application/json": {"schema": _schema(endpoint.body), "example": example}}
-        told["requestBody"] = {"required": True, "content": content}
-        told["security"] = [{"token": []}]
-    return told
+        operation["requestBody"] = {"required": True, "content": content}
+        operation["security"] = [{"token": []}]
+    return operation
 
 
 def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     (schema,), _ = msgspec.json.schema_components([endpoint.query], ref_template="#/components/schemas/{name}")
     _, components = msgspec.json.schema_components([endpoint.query])
-    found = components[schema["$ref"].rpartition("/")[2]]
+    parameters = components[schema["$ref"].rpartition("/")[2]]
     example = dict(parse_qsl(endpoint.example))
     return [
-        {"name": name, "in": "query", "required": name in found.get("required", ()), "schema": of}
+        {"name": name, "in": "query", "required": name in parameters.get("required", ()), "schema": of}
         | ({"example": example[name]} if name in example else {})
-        for name, of in found["properties"].items()
+        for name, of in parameters["properties"].items()
     ]
 
 

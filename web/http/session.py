@@ -31,7 +31,7 @@ def serve(application: Application, access: Access) -> None:
     """Serve the three of them."""
 
     async def tell(request: Request) -> Response:
-        return _told(access, authorized=access.holds(token_of(request)))
+        return _status(access, authorized=access.holds(token_of(request)))
 
     async def begin(request: Request) -> Response:
         try:
@@ -40,14 +40,14 @@ def serve(application: Application, access: Access) -> None:
             raise invalid(f"the body is wrong: {error}") from None
         if not access.holds(given):
             raise Problem(401, "unauthorized", "this is not the token: `topology gateway token` shows it")
-        response = _told(access, authorized=True)
+        response = _status(access, authorized=True)
         response.set_cookie(
             COOKIE, given, max_age=KEPT_S, httponly=True, samesite="Strict", secure=request.secure, path="/"
         )
         return response
 
     async def end(_: Request) -> Response:
-        response = _told(access, authorized=False)
+        response = _status(access, authorized=False)
         response.del_cookie(COOKIE, httponly=True, samesite="Strict", path="/")
         return response
 
@@ -56,7 +56,7 @@ def serve(application: Application, access: Access) -> None:
     application.router.add_delete("/api/session", end)
 
 
-def _told(access: Access, *, authorized: bool) -> Response:
+def _status(access: Access, *, authorized: bool) -> Response:
     return Response(
         body=msgspec.json.encode(SessionStatus(access.public, authorized)),
         content_type="application/json",

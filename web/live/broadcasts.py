@@ -1,4 +1,4 @@
-"""What all clients are told beside pushes: how the machine and the market are, and what has changed."""
+"""What all clients get beside pushes: how the machine and the market are, and what has changed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import msgspec
 
+from topology.clock import Clock
 from topology.log.frames import FeedEvent
 from topology.market import CalendarError
 from web.gateway import Gateway
@@ -23,61 +24,61 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Broadcaster:
-    """Tells all clients of a hub."""
+    """Sends every client of a hub what is no push."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub, self._gateway = hub, hub.gateway
-        hub.on_active = self._active
+    def __init__(self, gateway: Gateway, clock: Clock, hub: Hub) -> None:
+        self._gateway, self._clock, self._hub = gateway, clock, hub
 
     async def run(self) -> NoReturn:
-        """Tell every two seconds how things are, and of a new configuration."""
-        known = self._gateway.log.configuration
+        """Send every two seconds how things are, and each new configuration."""
+        sent = self._gateway.log.configuration
         while True:
-            await self._hub.clock.sleep(EVERY_S)
+            await self._clock.sleep(EVERY_S)
             if self._hub.clients:
-                self._hub.tell_all(regular(self._gateway))
-            if known is not self._gateway.log.configuration:
+                self._hub.broadcast(metrics_message(self._gateway))
+            if sent is not self._gateway.log.configuration:
                 try:
-                    self._hub.tell_all(_encode({"type": "configuration", "config": await config.call(self._gateway)}))
-                    known = self._gateway.log.configuration
+                    self._hub.broadcast(_encode({"type": "configuration", "config": await config.call(self._gateway)}))
+                    sent = self._gateway.log.configuration
                 except Problem as problem:
                     logger.warning("the new configuration can't be told yet: %s", problem)
 
-    def happened(self, event: FeedEvent) -> None:
-        """Tell of an event of the feed."""
-        self._hub.tell_all(happened(event))
+    def broadcast_event(self, event: FeedEvent) -> None:
+        """Send an event of the feed."""
+        self._hub.broadcast(event_message(event))
 
-    def _active(self, data: bytes) -> None:
+    def broadcast_active(self, data: bytes) -> None:
+        """Send which indicators are shown, as a gateway has written it down."""
         try:
             entries = msgspec.json.decode(data, type=Active).entries
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             logger.warning("what another gateway says is shown can't be read: %s", error)
             return
-        self._hub.tell_all(_encode({"type": "config_update", "entries": entries, "ts": self._hub.now().decode()}))
+        self._hub.broadcast(_encode({"type": "config_update", "entries": entries, "ts": self._hub.now().decode()}))
 
 
-def regular(gateway: Gateway) -> bytes:
+def metrics_message(gateway: Gateway) -> bytes:
     """Return the message that clients get every two seconds."""
     market: MarketStatus | None = None
     try:
         market = status_at(gateway.calendar, "equity", gateway.now_ms())
     except CalendarError as error:
-        told = str(error)
+        status = str(error)
     else:
-        told = f"{market.phase}: {market.reason}"
+        status = f"{market.phase}: {market.reason}"
     return _encode(
         {
             "type": "metrics",
             "metrics": measured(gateway.now_ms()),
             "marketOpen": market is not None and market.phase == "open",
-            "marketStatus": told,
+            "marketStatus": status,
             "market": market,
         }
     )
 
 
-def happened(event: FeedEvent) -> bytes:
-    """Return the message that tells of an event of the feed."""
+def event_message(event: FeedEvent) -> bytes:
+    """Return the message of an event of the feed."""
     return _encode(
         {
             "type": "event",

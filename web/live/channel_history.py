@@ -1,20 +1,21 @@
-"""What came before: rows of a line out of Redis and SQLite, and what was said after a position."""
+"""What came before: rows of a channel out of Redis and SQLite, and what was published after a position."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from topology.clock import Clock
 from topology.log.frames import TIMEFRAMES
 from topology.sinks.archive.reader import PageQuery
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
 from web.gateway import Gateway
-from web.live.channel import NOWHERE, Channel, ConfirmedMessage, key
-from web.live.channel_name import MessageHeader, message_header
-from web.ports import Clock
+from web.live.channel import Channel
+from web.live.channel_state import NOWHERE, ConfirmedMessage, PartitionFound, message_key, position_in
+from web.live.message_header import MessageHeader, message_header
 from web.queries.resampling import resampled_page
 
 MOST_MISSED = 5_000
@@ -33,177 +34,172 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Rows(NamedTuple):
-    """Rows of a line by ``ts``. Of all that has a position up to ``until`` nothing is missing."""
+    """Rows of a channel as messages, by ``ts``. Of all that has a position up to ``until`` nothing is missing."""
 
-    told: Mapping[int, ConfirmedMessage]
+    messages: Mapping[int, ConfirmedMessage]
     until: int
 
 
 class MissedMessages(NamedTuple):
-    """What was said after a position, by position and then ``ts``; from ``until`` on the line remembers it."""
+    """What was published after a position, by position and then ``ts``; from ``until`` on the channel remembers it."""
 
-    told: Sequence[ConfirmedMessage]
+    messages: Sequence[ConfirmedMessage]
     until: int
 
 
 class ChannelHistory:
-    """Reads what lines have told. A line that is heard remembers what comes after it."""
+    """Reads what was published on channels. One that is subscribed remembers what comes after it."""
 
     def __init__(self, gateway: Gateway, clock: Clock) -> None:
-        self._gateway, self._reading, self._clock = gateway, gateway.reading, clock
+        self._gateway, self._store, self._clock = gateway, gateway.reading, clock
 
-    async def rows(self, line: Channel, limit: int) -> Rows:
-        """Return the newest rows of a line. Raises Problem, SinkError, CalendarError."""
-        if line.base is not None:
-            return await self._folded(line, line.base, PageQuery(limit))
-        until = await self._settled(line)
-        channel, wanted = line.channel, PageQuery(limit)
-        found: list[Row] = []
-        if line.heard_from is None:  # what Redis has beyond the archive will be said again when it is back
-            found = await self._archived(line, wanted)
-        elif channel.indicator:
-            found += await self._reading.values(channel.instrument, channel.indicator, channel.timeframe_s, wanted)
+    async def rows(self, channel: Channel, limit: int) -> Rows:
+        """Return the newest rows of a channel. Raises Problem, SinkError, CalendarError."""
+        query = PageQuery(limit)
+        if channel.base is not None:
+            return await self._resampled(channel, channel.base, query)
+        positions = await self._archive_positions(channel)
+        name = channel.name
+        rows: list[Row] = []
+        if channel.progress.subscribed_at is None:  # what Redis has beyond the archive comes again when it is back
+            rows = await self._archived(channel, query)
+        elif name.indicator:
+            rows += await self._store.values(name.instrument, name.indicator, name.timeframe_s, query)
         else:
-            found += await self._reading.candles(channel.instrument, channel.timeframe_s, wanted)
-        if found:
-            line.partition = found[0].partition
-        return Rows({row.ts: _told(row) for row in found}, _of(until, line.partition))
+            rows += await self._store.candles(name.instrument, name.timeframe_s, query)
+        return _rows(channel, rows, positions)
 
-    async def after(self, line: Channel, position: int, partition: int | None = None) -> MissedMessages | None:
-        """Return what was said on a line after a position. Raises ArchiveError, MirrorAwayError.
+    async def newest(self, channel: Channel) -> Rows:
+        """Return the newest row of a channel alone: from the archive, for what Redis has is asked for at once."""
+        if channel.base is not None:
+            return await self._resampled(channel, channel.base, PageQuery(1))
+        positions = await asyncio.to_thread(self._store.archive.positions, channel.name.stage)
+        return _rows(channel, await self._archived(channel, PageQuery(1)), positions)
+
+    async def after(self, channel: Channel, position: int, partition: int | None = None) -> MissedMessages | None:
+        """Return what was published on a channel after a position. Raises ArchiveError, MirrorAwayError.
 
         None where that is too much, can't be told for sure, or where there is no such position in the partition.
         """
-        if line.base is not None:
-            return await self._folded_after(line, line.base, position, partition)
-        settled = await self._settled(line)
-        archived = await self._archived(line, PageQuery(MOST_MISSED + 1, after=position))
-        found = {key(told): told for told in map(_told, archived)}
-        until = max(_of(settled, await self._partition(line)), position)
-        if line.since is None:
+        if channel.base is not None:
+            return await self._resampled_after(channel, channel.base, position, partition)
+        positions = await self._archive_positions(channel)
+        archived = await self._archived(channel, PageQuery(MOST_MISSED + 1, after=position))
+        messages = {message_key(message): message for message in map(_message, archived)}
+        until = max(position_in(positions, await self._partition(channel)), position)
+        complete_after = channel.progress.complete_after
+        if complete_after is None:
             return None
-        if until < line.since:
-            entries = await self._entries(line, until)
+        if until < complete_after:
+            entries = await self._entries(channel, until)
             if entries is None:
                 return None
-            found |= {key(told): told for told in entries if told.marks.position > until}
-        if len(found) > MOST_MISSED or not await self._is_there(line, position, partition, settled):
+            messages |= {message_key(one): one for one in entries if one.header.position > until}
+        if len(messages) > MOST_MISSED or not await self._is_there(channel, position, partition, positions):
             return None
-        return MissedMessages([told for _, told in sorted(found.items())], until)
+        return MissedMessages([message for _, message in sorted(messages.items())], until)
 
-    async def _is_there(self, line: Channel, position: int, partition: int | None, archived: Mapping[int, int]) -> bool:
-        """Whether a client that is at a position can be: None for a partition is that of the line itself."""
-        own = await self._partition(line)
-        reached = max(line.told, line.reached, _of(archived, own), _of(line.heard_from or {}, own))
-        return partition is None or (partition == own and 0 <= position <= reached)
+    async def _is_there(
+        self, channel: Channel, position: int, partition: int | None, archived: Mapping[int, int]
+    ) -> bool:
+        """Whether a client that is at a position can be: None for a partition is that of the channel itself."""
+        own, progress = await self._partition(channel), channel.progress
+        subscribed = position_in(progress.subscribed_at or {}, own)
+        newest = max(progress.resumes_after, position_in(archived, own), subscribed)
+        return partition is None or (partition == own and 0 <= position <= newest)
 
-    async def _partition(self, line: Channel) -> int | None:
-        """Return the partition of a line's instrument, None while nobody knows it."""
-        if line.partition is None:
-            found = await self._archived(line, PageQuery(1))
-            if found:
-                line.partition = found[0].partition
-            elif line.heard_from is not None:
-                channel = line.channel
-                entries = await self._reading.mirror.entries(channel.name, channel.instrument, before_ms=None, limit=1)
-                line.partition = message_header(entries[0]).partition if entries else None
-        return line.partition
+    async def _partition(self, channel: Channel) -> int | None:
+        """Return the partition of a channel's instrument, None while nobody knows it."""
+        if channel.progress.partition is None:
+            name, partition = channel.name, None
+            if archived := await self._archived(channel, PageQuery(1)):
+                partition = archived[0].partition
+            elif channel.progress.subscribed_at is not None:
+                entries = await self._store.mirror.entries(name.name, name.instrument, before_ms=None, limit=1)
+                partition = message_header(entries[0]).partition if entries else None
+            if partition is not None:
+                channel.apply(PartitionFound(partition))
+        return channel.progress.partition
 
-    async def newest(self, line: Channel) -> Rows:
-        """Return the newest row of a line alone: from the archive, for what Redis has is asked for at once."""
-        if line.base is not None:
-            return await self._folded(line, line.base, PageQuery(1))
-        until = await asyncio.to_thread(self._reading.archive.positions, line.channel.stage)
-        found = await self._archived(line, PageQuery(1))
-        if found:
-            line.partition = found[0].partition
-        return Rows({row.ts: _told(row) for row in found}, _of(until, line.partition))
+    async def _resampled(self, channel: Channel, base: Channel, query: PageQuery) -> Rows:
+        """Return resampled candles: all that can be made of what the stores have now."""
+        await self._archive_positions(base)
+        rows = await self._page(channel, base, query)
+        found = _rows(channel, rows, {})
+        return found._replace(until=max((row.position for row in rows), default=NOWHERE))
 
-    async def _folded(self, line: Channel, base: Channel, wanted: PageQuery) -> Rows:
-        """Return folded candles: all that can be made of what the stores have now."""
-        await self._settled(base)
-        found = await self._page(line, base, wanted)
-        if found:
-            line.partition = found[0].partition
-        return Rows({row.ts: _told(row) for row in found}, max((row.position for row in found), default=NOWHERE))
+    async def _page(self, channel: Channel, base: Channel, query: PageQuery) -> list[CandleJson]:
+        name = channel.name
+        page = await resampled_page(self._gateway, name.instrument, name.timeframe_s, base.name.timeframe_s, query)
+        return [row for row in page.candles if isinstance(row, CandleJson)]
 
-    async def _page(self, line: Channel, base: Channel, wanted: PageQuery) -> list[CandleJson]:
-        of = line.channel
-        found = await resampled_page(self._gateway, of.instrument, of.timeframe_s, base.channel.timeframe_s, wanted)
-        return [row for row in found.candles if isinstance(row, CandleJson)]
-
-    async def _folded_after(
-        self, line: Channel, base: Channel, position: int, partition: int | None
+    async def _resampled_after(
+        self, channel: Channel, base: Channel, position: int, partition: int | None
     ) -> MissedMessages | None:
-        """Fold again all candles that have a part which was told after a position."""
-        settled = await self._settled(base)
+        """Resample again all candles that have a part which was published after a position."""
+        positions = await self._archive_positions(base)
         parts = await self._archived(base, PageQuery(MOST_MISSED + 1, after=position))
-        if len(parts) > MOST_MISSED or not await self._is_there(base, position, partition, settled):
+        if len(parts) > MOST_MISSED or not await self._is_there(base, position, partition, positions):
             return None
-        if base.since is not None and _of(settled, base.partition) < base.since:
+        complete_after = base.progress.complete_after
+        if complete_after is not None and position_in(positions, base.progress.partition) < complete_after:
             return None
         since_s = min((part.ts for part in parts), default=None)
         if since_s is None:
             return MissedMessages([], position)
-        wanted = PageQuery(MOST_MISSED, since_s=since_s - line.channel.timeframe_s)
-        told = [_told(row) for row in await self._page(line, base, wanted) if row.position > position]
-        return MissedMessages(sorted(told, key=key), position)
+        query = PageQuery(MOST_MISSED, since_s=since_s - channel.name.timeframe_s)
+        messages = [_message(row) for row in await self._page(channel, base, query) if row.position > position]
+        return MissedMessages(sorted(messages, key=message_key), position)
 
-    async def _settled(self, line: Channel) -> Mapping[int, int]:
+    async def _archive_positions(self, channel: Channel) -> Mapping[int, int]:
         """Return how far the archive is. It is waited for where it alone has candles that history corrects.
 
         One that is far behind isn't waited for.
         """
         waited_s = 0.0
         while True:
-            reached = await asyncio.to_thread(self._reading.archive.positions, line.channel.stage)
-            heard_from = line.heard_from if line.heard_from and line.channel.stage == TIMEFRAMES else {}
-            behind = max((position - _of(reached, part) for part, position in heard_from.items()), default=0)
-            if not 0 < behind < FAR_BEHIND or waited_s >= PATIENCE_S:
-                return reached
+            archived = await asyncio.to_thread(self._store.archive.positions, channel.name.stage)
+            subscribed = channel.progress.subscribed_at if channel.name.stage == TIMEFRAMES else None
+            lacking = [position - position_in(archived, part) for part, position in (subscribed or {}).items()]
+            if not 0 < max(lacking, default=0) < FAR_BEHIND or waited_s >= PATIENCE_S:
+                return archived
             await self._clock.sleep(LOOK_S)
             waited_s += LOOK_S
 
-    async def _entries(self, line: Channel, after: int) -> list[ConfirmedMessage] | None:
+    async def _entries(self, channel: Channel, after: int) -> list[ConfirmedMessage] | None:
         """Return what the stream has after a position; None where some of it is gone."""
-        limit, channel = FIRST_BLOCK, line.channel
+        limit, name = FIRST_BLOCK, channel.name
         while True:
-            found = await self._reading.mirror.entries(channel.name, channel.instrument, before_ms=None, limit=limit)
-            if not found:
+            entries = await self._store.mirror.entries(name.name, name.instrument, before_ms=None, limit=limit)
+            if not entries:
                 return []
-            oldest = message_header(found[-1])
+            oldest = message_header(entries[-1])
             if oldest.position <= after:
-                return [ConfirmedMessage(message_header(data), data) for data in found]
-            if len(found) < limit or limit > MOST_MISSED:
+                return [ConfirmedMessage(message_header(data), data) for data in entries]
+            if len(entries) < limit or limit > MOST_MISSED:
                 return None
             limit *= 5
 
-    async def _archived(self, line: Channel, wanted: PageQuery) -> list[Row]:
-        channel, archive = line.channel, self._reading.archive
+    async def _archived(self, channel: Channel, query: PageQuery) -> list[Row]:
+        name, archive = channel.name, self._store.archive
 
         def read() -> Sequence[Row]:
-            if channel.indicator:
-                return archive.values(channel.instrument, channel.indicator, channel.timeframe_s, wanted)
-            return archive.candles(channel.instrument, channel.timeframe_s, wanted)
+            if name.indicator:
+                return archive.values(name.instrument, name.indicator, name.timeframe_s, query)
+            return archive.candles(name.instrument, name.timeframe_s, query)
 
         return list(await asyncio.to_thread(read))
 
 
-def laid_over(rows: Rows, line: Channel, others: Iterable[ConfirmedMessage] = ()) -> dict[int, ConfirmedMessage]:
-    """Lay what a line remembers over rows, by ``ts``. Of two the one with the later position stands."""
-    found = dict(rows.told)
-    remembered = [ConfirmedMessage(message.marks, message.data) for message in line.beyond(rows.until)]
-    for told in [*others, *remembered]:
-        known = found.get(told.marks.ts)
-        if known is None or known.marks.position <= told.marks.position:
-            found[told.marks.ts] = told
-    return found
+def _rows(channel: Channel, rows: Sequence[Row], positions: Mapping[int, int]) -> Rows:
+    """Return rows of a channel, which tell its partition, and how far the archive is in that."""
+    if rows:
+        channel.apply(PartitionFound(rows[0].partition))
+    until = position_in(positions, channel.progress.partition)
+    return Rows({row.ts: _message(row) for row in rows}, until)
 
 
-def _told(row: Row) -> ConfirmedMessage:
+def _message(row: Row) -> ConfirmedMessage:
+    """Return the message by which a row was published."""
     revision = row.revision if isinstance(row, CandleJson) and isinstance(row.revision, int) else -1
     return ConfirmedMessage(MessageHeader(row.position, row.partition, row.ts, revision=revision), _encode(row))
-
-
-def _of(positions: Mapping[int, int], partition: int | None) -> int:
-    return NOWHERE if partition is None else positions.get(partition, NOWHERE)

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from topology.market.instruments import Instrument, InstrumentError
+from topology.sinks.channel_name import ChannelName
 from web.gateway import Gateway
 from web.http.problem import unknown
-from web.live import channel_name
-from web.live.channel_name import ChannelName
 from web.live.requests import MOST_CANDLES, Request, indicator
 from web.queries.resampling import part_of
 from web.rest.indicators import is_computed
@@ -26,7 +25,7 @@ class Chart(NamedTuple):
     @property
     def channels(self) -> list[ChannelName]:
         """Its channels; the first is that of its candles."""
-        return [channel_name.candles(self.instrument, self.timeframe_s), *self.values]
+        return [ChannelName.of_candles(self.instrument, self.timeframe_s), *self.values]
 
 
 async def chart_of(gateway: Gateway, request: Request) -> Chart:
@@ -34,8 +33,8 @@ async def chart_of(gateway: Gateway, request: Request) -> Chart:
     instrument = await _known(gateway, symbol_of(request.symbol))
     part_of(gateway, request.tf)
     values = []
-    for wanted in request.indicators:
-        value = channel_name.values(instrument, indicator(wanted), wanted.tf or request.tf)
+    for one in request.indicators:
+        value = ChannelName.of_indicator(instrument, indicator(one), one.tf or request.tf)
         _require_indicator(gateway, value)
         values.append(value)
     return Chart(instrument, request.tf, min(request.history.candles, MOST_CANDLES), tuple(dict.fromkeys(values)))
@@ -43,19 +42,19 @@ async def chart_of(gateway: Gateway, request: Request) -> Chart:
 
 async def channels_of(gateway: Gateway, texts: Iterable[str]) -> list[ChannelName]:
     """Return the channels that are asked for, each once. Raises Problem for one that there isn't."""
-    found = {}
+    names = {}
     for text in texts:
-        one = found[text] = channel_name.channel(text)
-        if one is None:
+        name = names[text] = ChannelName.parse(text)
+        if name is None:
             raise unknown(
                 "channel", f"{text!r} is no channel: there are pub:tick:NSE:2885, pub:candle:60s:NSE:2885, ..."
             )
-        await _known(gateway, one.instrument)
-        if one.indicator:
-            _require_indicator(gateway, one)
-        elif one.stage:
-            part_of(gateway, one.timeframe_s)
-    return [one for one in found.values() if one is not None]
+        await _known(gateway, name.instrument)
+        if name.indicator:
+            _require_indicator(gateway, name)
+        elif name.stage:
+            part_of(gateway, name.timeframe_s)
+    return [name for name in names.values() if name is not None]
 
 
 def symbol_of(text: str) -> str:

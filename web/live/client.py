@@ -30,24 +30,21 @@ TOO_SLOW: End = WSCloseCode.TRY_AGAIN_LATER, "you read too slowly: connect again
 
 
 class ClientSubscription(NamedTuple):
-    """What a client hears of what it has asked for."""
+    """What a client has asked for, and the channels that it listens to for it."""
 
     request: Request
     channels: frozenset[str]
 
 
-ClientSubscriptions = dict[tuple[str, int], ClientSubscription]
-"""By symbol and timeframe, or by channel and 0."""
-
-
 class Client:
     """A WebSocket that has been accepted. It implements `Listener`.
 
-    ``ended`` tells code and reason when it is to be closed.
+    ``subscriptions`` are by symbol and timeframe, or by channel and 0. ``ended`` has code and reason when it is to be
+    closed.
     """
 
     def __init__(self, socket: web.WebSocketResponse, *, deflate: int) -> None:
-        self.subscriptions: ClientSubscriptions = {}
+        self.subscriptions: dict[tuple[str, int], ClientSubscription] = {}
         self.ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._socket, self._deflate = socket, deflate
         self._waiting: deque[tuple[bool, bytes]] = deque()  # whether it is a push, and the text
@@ -59,6 +56,20 @@ class Client:
     def channels(self) -> set[str]:
         """The channels that it has subscribed."""
         return {channel for one in self.subscriptions.values() for channel in one.channels}
+
+    def subscribe(self, subscribed: tuple[str, int], subscription: ClientSubscription) -> None:
+        """Note what it has asked for."""
+        self.subscriptions[subscribed] = subscription
+
+    def withdraw(self, subscribed: tuple[str, int]) -> set[str]:
+        """Take a subscription back, if there is one; return the channels that it alone had."""
+        subscription = self.subscriptions.pop(subscribed, None)
+        return set() if subscription is None else set(subscription.channels) - self.channels
+
+    def withdraw_all(self) -> set[str]:
+        """Take all subscriptions back; return their channels."""
+        channels, self.subscriptions = self.channels, {}
+        return channels
 
     def confirmed(self, channel: str, group: PositionGroup) -> None:
         """Queue confirmed messages of a channel; what still forms there is known by now."""
@@ -72,10 +83,10 @@ class Client:
         self._wake.set()
 
     def push(self, text: bytes) -> None:
-        """Queue a push that belongs to no line."""
+        """Queue a push of a value that was published before."""
         self._queue(text, push=True)
 
-    def tell(self, text: bytes) -> None:
+    def answer(self, text: bytes) -> None:
         """Queue an answer or another message that is no push."""
         self._queue(text, push=False)
 

@@ -1,19 +1,24 @@
-"""Clients that subscribe nothing get everything: the newest value of every channel, then all pushes."""
+"""Clients that subscribe nothing get all channels: the newest value of each, then all pushes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 
 from topology import indicators
+from topology.sinks.channel_name import TICK, candle_name, channel, indicator_name
 from topology.sinks.cursor import SinkError
+from web.gateway import Gateway
 from web.http.problem import Problem, invalid
-from web.live import channel_name
 from web.live.channel import PositionGroup
+from web.live.channel_state import NOWHERE
 from web.live.client import MOST_WAITING, TOO_SLOW, Client
+from web.live.hub import Hub
+from web.live.message_header import message_header
 from web.live.redis_link import RedisLink
+from web.rest.queries import aware
 
 logger = logging.getLogger(__name__)
 
@@ -45,69 +50,67 @@ class HeldMessages:
         """Keep the newest."""
         self._newest[channel] = data, text
 
-    def release(self, had: Mapping[str, int]) -> None:
-        """Give all to the client but what it has had: the position of each channel."""
-        for channel, group in self._groups:
-            if group.position > had.get(channel, -1):
-                self._client.confirmed(channel, group)
-        for channel, (data, text) in self._newest.items():
-            self._client.newest(channel, data, text)
+    def release(self, positions: Mapping[str, int]) -> None:
+        """Give all to the client but what it has: up to the position of each channel."""
+        for name, group in self._groups:
+            if group.position > positions.get(name, NOWHERE):
+                self._client.confirmed(name, group)
+        for name, (data, text) in self._newest.items():
+            self._client.newest(name, data, text)
 
 
 class Firehose:
-    """Gives clients everything."""
+    """Gives clients all channels."""
 
-    def __init__(self, link: RedisLink) -> None:
-        self._link, self._hub = link, link.hub
-        self._again: set[asyncio.Task[None]] = set()
-        self._hub.on_return = self._repeat
+    def __init__(self, gateway: Gateway, hub: Hub, link: RedisLink) -> None:
+        self._gateway, self._hub, self._link = gateway, hub, link
+        self._renewals: set[asyncio.Task[None]] = set()
 
-    async def give(self, client: Client, since_ms: int | None = None) -> None:
-        """Tell a client the newest values, of those times only that are after ``since_ms``; then all that is said."""
-        hub, held, had = self._hub, HeldMessages(client), dict[str, int]()
-        hub.everything[held] = None
+    async def join(self, client: Client, since_ms: int | None = None) -> None:
+        """Give a client the newest values, of those times only that are after ``since_ms``; then all that comes."""
+        hub, held, positions = self._hub, HeldMessages(client), dict[str, int]()
+        hub.join_firehose(held)
         try:
-            await self._link.hear_everything()
-            await self._newest(client, since_ms, had)
-            if hub.heard is not None:
-                await hub.heard.caught_up()
+            await self._link.listen_to_firehose()
+            await self._push_newest(client, since_ms, positions)
+            if self._link.connection is not None:
+                await self._link.connection.caught_up()
         except (SinkError, Problem) as error:
-            logger.warning("a client that hears everything has no newest values: %s", error)
+            logger.warning("a client of all channels has no newest values: %s", error)
         finally:
-            hub.everything.pop(held)
+            hub.leave_firehose(held)
         if client in hub.clients:
-            held.release(had)
-            hub.everything[client] = None
+            held.release(positions)
+            hub.join_firehose(client)
 
-    async def take(self, client: Client) -> None:
-        """Note that a client hears everything no longer: it has subscribed, or gone."""
-        self._hub.everything.pop(client, None)
+    async def leave(self, client: Client) -> None:
+        """Give a client all channels no longer: it has subscribed, or gone."""
+        self._hub.leave_firehose(client)
         try:
-            await self._link.hear_everything()
+            await self._link.listen_to_firehose()
         except SinkError as error:
             logger.warning("%s", error)
 
-    def _repeat(self) -> None:
+    def renew(self) -> None:
         """After Redis was away: the newest values again."""
-        for client in [one for one in self._hub.everything if isinstance(one, Client)]:
-            del self._hub.everything[client]
-            task = asyncio.create_task(self.give(client))
-            self._again.add(task)
-            task.add_done_callback(self._again.discard)
+        for client in [one for one in self._hub.firehose if isinstance(one, Client)]:
+            self._hub.leave_firehose(client)
+            task = asyncio.create_task(self.join(client))
+            self._renewals.add(task)
+            task.add_done_callback(self._renewals.discard)
 
-    async def _newest(self, client: Client, since_ms: int | None, had: dict[str, int]) -> None:
-        gateway = self._hub.gateway
-        stored = gateway.log.configuration.timeframes
-        kinds = ["tick", "candle:1s", *(f"candle:{tf}s" for tf in sorted(stored))]
-        kinds += [f"ind:{indicators.name(spec)}:{tf}s" for tf, specs in sorted(stored.items()) for spec in specs]
-        wanted = [(kind, instrument) for instrument in sorted(await gateway.instruments()) for kind in kinds]
-        for start in range(0, len(wanted), AT_A_TIME):
-            found = await gateway.reading.mirror.latest_of(wanted[start : start + AT_A_TIME])
-            for (kind, instrument), data in found.items():
-                channel, mark = f"pub:{kind}:{instrument}", channel_name.message_header(data)
-                had[channel] = mark.position
-                if since_ms is None or max(mark.ts * 1000, mark.tick_ts) > since_ms:
-                    client.push(self._hub.initial(channel, data))
+    async def _push_newest(self, client: Client, since_ms: int | None, positions: dict[str, int]) -> None:
+        stored = self._gateway.log.configuration.timeframes
+        names = [TICK, candle_name(1), *map(candle_name, sorted(stored))]
+        names += [indicator_name(indicators.name(spec), tf) for tf, specs in sorted(stored.items()) for spec in specs]
+        keys = [(name, instrument) for instrument in sorted(await self._gateway.instruments()) for name in names]
+        for start in range(0, len(keys), AT_A_TIME):
+            latest = await self._gateway.reading.mirror.latest_of(keys[start : start + AT_A_TIME])
+            for (name, instrument), data in latest.items():
+                key, header = channel(name, instrument), message_header(data)
+                positions[key] = header.position
+                if since_ms is None or max(header.ts * 1000, header.tick_ts) > since_ms:
+                    client.push(self._hub.initial(key, data))
             await client.drained()
 
 
@@ -125,7 +128,6 @@ def since(text: str) -> int | None:
     except (ValueError, OverflowError):
         pass
     try:
-        found = datetime.fromisoformat(text.replace(" ", "+"))
-        return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+        return int(aware(text.replace(" ", "+"), UTC).timestamp() * 1000)
     except (ValueError, OverflowError):
         raise invalid(f"last_ts={text[:40]!r}: write epoch seconds or milliseconds, or 2026-11-24T03:45:00Z") from None

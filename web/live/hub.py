@@ -1,4 +1,4 @@
-"""All lines and all clients of a gateway, and what goes from the ones to the others."""
+"""All clients of a gateway, and how messages of channels get to them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from topology.sinks.mirror.pubsub import PubSubConnection, PubSubMessage
+from topology.clock import Clock
+from topology.sinks.mirror.pubsub import PubSubMessage
 from web.gateway import Gateway, Replay
-from web.live import channel_name
-from web.live.channel import Channel, ConfirmedMessage, Listener, Message, PositionGroup, key, position_groups
-from web.live.channel_name import MessageHeader, message_header
+from web.live.channel import Channel, Listener, Message, PositionGroup, position_groups
+from web.live.channel_state import ChannelEvent, ChannelState, ConfirmedMessage, ResampledPublication
 from web.live.client import GOES_AWAY, Client
+from web.live.message_header import message_header
 from web.live.metrics import CLIENTS
-from web.ports import Clock
+from web.live.registry import ChannelRegistry
 from web.rest.indicators import ACTIVE_KEY
 
 logger = logging.getLogger(__name__)
@@ -26,23 +27,20 @@ ACTIVE_CHANNEL = f"pub:{ACTIVE_KEY}"
 
 
 class Hub:
-    """What is said goes to whoever hears its line.
+    """Passes messages of channels on to their listeners, and to those of the firehose, who listen to all channels.
 
-    ``heard`` is the connection to Redis while there is one. The functions that are set from outside are called for what
-    another gateway says is shown (``on_active``), and when live values are back (``on_return``).
+    ``epoch`` names the time in which the numbers of pushes count. ``on_active`` is called with what another gateway
+    says is shown.
     """
 
-    def __init__(self, gateway: Gateway, clock: Clock) -> None:
-        self.gateway, self.clock = gateway, clock
+    def __init__(
+        self, gateway: Gateway, clock: Clock, registry: ChannelRegistry, *, on_active: Callable[[bytes], None]
+    ) -> None:
+        self._gateway, self._clock, self._registry, self._on_active = gateway, clock, registry, on_active
         self.clients: set[Client] = set()
-        self.lines: dict[str, Channel] = {}
+        self.firehose: dict[Listener, None] = {}
         self.epoch = secrets.token_hex(6)
-        self.heard: PubSubConnection | None = None
-        self.on_active: Callable[[bytes], None] = lambda data: None  # noqa: ARG005
-        self.on_return: Callable[[], None] = lambda: None
-        self.everything: dict[Listener, None] = {}
-        self.others: dict[str, Channel] = {}
-        gateway.pushed = self
+        self._has_redis = False
         self._seq = 0
         self._stamp = (0, b"")
 
@@ -50,9 +48,9 @@ class Hub:
         """Let a client in, and greet it."""
         self.clients.add(client)
         CLIENTS.set(len(self.clients))
-        client.tell(self.hello())
-        if self.heard is None:
-            client.tell(source(redis=False))
+        client.answer(self._hello())
+        if not self._has_redis:
+            client.answer(source(redis=False))
 
     def dismiss(self, client: Client) -> None:
         """Forget a client."""
@@ -61,143 +59,132 @@ class Hub:
         for channel in client.channels:
             self.leave(channel, client)
 
-    def hello(self) -> bytes:
+    def _hello(self) -> bytes:
         """Return what a client is told first, and again when the epoch changes."""
-        gateway = self.gateway
+        gateway = self._gateway
         return msgspec.json.encode(
             {
                 "type": "hello",
                 "epoch": self.epoch,
                 "log": gateway.log.id,
                 "simulated": gateway.simulated,
-                "server_ts": self.clock.now_ms(),
+                "server_ts": self._clock.now_ms(),
             }
         )
 
-    def tell_all(self, text: bytes) -> None:
-        """Tell every client something that is no push."""
+    def broadcast(self, text: bytes) -> None:
+        """Send every client something that is no push."""
         for client in self.clients:
-            client.tell(text)
+            client.answer(text)
 
-    def tell_folded(self, line: Channel, told: ConfirmedMessage) -> None:
-        """Pass on a message of a line that is folded: the line it is made of has seen that it is news."""
-        message = self._message(line, told.marks, told.data)
-        line.remember(message)
-        self._pass_on(line, position_groups([message]))
+    def set_source(self, *, redis: bool) -> None:
+        """Note whether live values come, and tell every client."""
+        self._has_redis = redis
+        self.broadcast(source(redis=redis))
 
-    def join(self, line: Channel, client: Listener, *, until: int) -> None:
-        """Let a client hear a line; it has all up to a position. What the line is given from now on is passed on."""
-        if line.heard_from is None and not line.listeners:
-            line.told = max(line.told, until)
-        line.listeners[client] = until
-        line.left_ms = None
+    def begin_epoch(self) -> None:
+        """Begin a new epoch, and greet every client again."""
+        self.epoch = secrets.token_hex(6)
+        self.broadcast(self._hello())
 
-    def leave(self, channel: str, client: Listener) -> None:
-        """Let a client hear a line no longer."""
-        line = self.lines.get(channel)
-        if line is not None and line.listeners.pop(client, None) is not None:
-            if isinstance(client, Client):
-                client.forget(channel)
-            if not line.listeners:
-                line.left_ms = self.clock.now_ms()
+    def leave(self, channel: str, client: Client) -> None:
+        """Let a client listen to a channel no longer."""
+        if self._registry.leave(channel, client):
+            client.forget(channel)
 
-    def take(self, said: list[PubSubMessage]) -> None:
-        """Pass on what was said, whole runs of the mirror's script."""
-        told: dict[str, list[bytes]] = {}
-        for channel, data in said:
-            told.setdefault(channel, []).append(data)
-        for channel, values in told.items():
-            line = self.lines.get(channel) or self._other(channel)
-            if line is not None:
-                self._take(line, values)
-            elif channel == ACTIVE_CHANNEL:
-                self.on_active(values[-1])
+    def join_firehose(self, listener: Listener) -> None:
+        """Let somebody listen to all channels."""
+        self.firehose[listener] = None
 
-    def _other(self, channel: str) -> Channel | None:
-        """Return the line of a channel that only those hear who hear everything."""
-        if not self.everything:
-            return None
-        found = self.others.get(channel)
-        if found is None and (read := channel_name.channel(channel)) is not None:
-            found = self.others[channel] = Channel(read)
-        return found
+    def leave_firehose(self, listener: Listener) -> None:
+        """Let somebody listen to all channels no longer, if he does."""
+        self.firehose.pop(listener, None)
 
-    def _take(self, line: Channel, values: list[bytes]) -> None:
-        """Pass on values of a line: confirmed ones, and the newest of those that are not."""
+    def receive(self, messages: list[PubSubMessage]) -> None:
+        """Pass on what was published, whole runs of the mirror's script."""
+        by_channel: dict[str, list[bytes]] = {}
+        for key, data in messages:
+            by_channel.setdefault(key, []).append(data)
+        for key, values in by_channel.items():
+            channel = self._registry.channels.get(key)
+            if channel is None and self.firehose:
+                channel = self._registry.of_firehose(key)
+            if channel is not None:
+                self._receive(channel, values)
+            elif key == ACTIVE_CHANNEL:
+                self._on_active(values[-1])
+
+    def _receive(self, channel: Channel, values: list[bytes]) -> None:
+        """Pass on values of a channel: confirmed ones, and the newest of those that are not."""
         newest: bytes | None = None
         confirmed: list[ConfirmedMessage] = []
         for data in values:
             try:
-                mark = message_header(data)
+                header = message_header(data)
             except (msgspec.DecodeError, UnicodeDecodeError):
-                logger.warning("what was said on %s is none of the mirror's values", line.name)
+                logger.warning("what was said on %s is none of the mirror's values", channel.key)
                 continue
-            if not line.channel.stage or mark.forming or mark.live:
+            if not channel.name.stage or header.forming or header.live:
                 newest = data
-            elif line.is_news(mark):
+            elif channel.progress.is_new(header):
                 newest = None
-                confirmed.append(ConfirmedMessage(mark, data))
-        if line.held is not None:
-            line.held += confirmed
-            return
-        self.tell(line, confirmed)
-        if newest is not None:
-            self.show(line, newest)
+                confirmed.append(ConfirmedMessage(header, data))
+        if confirmed:
+            self.apply(channel, channel.publication(confirmed))
+        if newest is not None and channel.state not in (ChannelState.CATCHING_UP, ChannelState.LOST):
+            self.publish_newest(channel, newest)
 
-    def show(self, line: Channel, data: bytes) -> None:
+    def publish_newest(self, channel: Channel, data: bytes) -> None:
         """Pass on a value that is not confirmed."""
-        line.number += 1
-        text = self.envelope(line, data)
-        for listener in (*line.listeners, *self._everyone(line)):
-            listener.newest(line.name, data, text)
+        text = self._envelope(channel.key, data, channel.next_number())
+        for listener in (*channel.listeners, *self._firehose_of(channel)):
+            listener.newest(channel.key, data, text)
 
-    def tell(self, line: Channel, told: Iterable[ConfirmedMessage]) -> None:
-        """Pass on confirmed messages as far as they are news."""
-        news = []
-        for one in sorted(told, key=key):
-            if line.is_news(one.marks):
-                news.append(self._message(line, one.marks, one.data))
-                line.remember(news[-1])
-        self._pass_on(line, position_groups(news))
+    def publish_resampled(self, channel: Channel, message: ConfirmedMessage) -> None:
+        """Pass on a closed candle of a channel that is resampled."""
+        self.apply(channel, ResampledPublication([message]))
 
-    def _pass_on(self, line: Channel, told: Iterable[PositionGroup]) -> None:
-        for group in told:
-            for listener, until in line.listeners.items():
+    def apply(self, channel: Channel, event: ChannelEvent) -> None:
+        """Apply an event to a channel, and pass on the confirmed messages that come of it."""
+        messages = []
+        for header, data in channel.apply(event):
+            number = channel.next_number()
+            messages.append(Message(header, data, self._envelope(channel.key, data, number), number))
+            channel.remember(messages[-1])
+        self._pass_on(channel, position_groups(messages))
+
+    def _pass_on(self, channel: Channel, groups: Iterable[PositionGroup]) -> None:
+        for group in groups:
+            for listener, until in channel.listeners.items():
                 if group.position > until:
-                    listener.confirmed(line.name, group)
-            for everyone in self._everyone(line):
-                everyone.confirmed(line.name, group)
+                    listener.confirmed(channel.key, group)
+            for listener in self._firehose_of(channel):
+                listener.confirmed(channel.key, group)
 
-    def _everyone(self, line: Channel) -> Iterable[Listener]:
-        """Return those who hear everything, which is what Redis has."""
-        return self.everything if line.base is None else ()
+    def _firehose_of(self, channel: Channel) -> Iterable[Listener]:
+        """Return those who listen to all channels, which are those that Redis has."""
+        return self.firehose if channel.base is None else ()
 
-    def _message(self, line: Channel, mark: MessageHeader, data: bytes) -> Message:
-        line.number += 1
-        return Message(mark, data, self.envelope(line, data), line.number)
+    def repeated(self, channel: Channel, message: ConfirmedMessage) -> Message:
+        """Return a message of before for one client: it has the number of the newest push of its channel."""
+        header, data = message
+        return Message(header, data, self._envelope(channel.key, data, channel.number), channel.number)
 
-    def repeated(self, line: Channel, mark: MessageHeader, data: bytes) -> Message:
-        """Return a message that was said before for one client: it has the number of the newest push of its line."""
-        return Message(mark, data, self.envelope(line, data), line.number)
-
-    def envelope(self, line: Channel, data: bytes) -> bytes:
-        """Wrap a value for clients. It has the line's newest number."""
+    def _envelope(self, key: str, data: bytes, number: int) -> bytes:
+        """Wrap a value for clients."""
         self._seq += 1
         return b'{"channel":"%b","data":%b,"ts":"%b","seq":%d,"channel_seq":%d,"epoch":"%b"}' % (
-            line.name.encode(), data, self.now(), self._seq, line.number, self.epoch.encode(),
+            key.encode(), data, self.now(), self._seq, number, self.epoch.encode(),
         )  # fmt: skip
 
-    def initial(self, channel: str, data: bytes) -> bytes:
-        """Wrap the newest value of a channel for a client that hears everything."""
-        line = self.lines.get(channel) or self.others.get(channel)
-        self._seq += 1
-        return b'{"channel":"%b","data":%b,"ts":"%b","seq":%d,"channel_seq":%d,"epoch":"%b","initial":true}' % (
-            channel.encode(), data, self.now(), self._seq, 0 if line is None else line.number, self.epoch.encode(),
-        )  # fmt: skip
+    def initial(self, key: str, data: bytes) -> bytes:
+        """Wrap the newest value of a channel for a client of the firehose."""
+        channel = self._registry.get(key)
+        return self._envelope(key, data, 0 if channel is None else channel.number)[:-1] + b',"initial":true}'
 
     def now(self) -> bytes:
         """Return the time of day as clients read it."""
-        now_ms = self.clock.now_ms()
+        now_ms = self._clock.now_ms()
         if self._stamp[0] != now_ms:
             text = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds")
             self._stamp = now_ms, text.replace("+00:00", "Z").encode()
@@ -205,11 +192,11 @@ class Hub:
 
     def replay(self, channel: str, *, first: int, last: int, epoch: str) -> Replay:
         """Return what was pushed for good on a channel from one of its numbers to another, as far as it is known."""
-        line = self.lines.get(channel)
-        if line is None or epoch not in ("", self.epoch):
-            return Replay([], 0 if line is None else line.number, self.epoch, complete=False)
-        texts = [message.text for message in line.memory if first <= message.number <= last]
-        return Replay(texts, line.number, self.epoch, complete=first > line.forgotten and last <= line.number)
+        found = self._registry.channels.get(channel)
+        if found is None or epoch not in ("", self.epoch):
+            return Replay([], 0 if found is None else found.number, self.epoch, complete=False)
+        texts = [message.text for message in found.memory if first <= message.number <= last]
+        return Replay(texts, found.number, self.epoch, complete=first > found.forgotten and last <= found.number)
 
     def close(self) -> None:
         """Have every client closed: the gateway stops."""

@@ -1,29 +1,28 @@
-"""The connection to Redis' pub/sub, and which lines are heard by it."""
+"""The connection to Redis' pub/sub, and which channels are subscribed by it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import NoReturn
 
+from topology.clock import Clock
 from topology.market import CalendarError
+from topology.sinks.channel_name import ChannelName
 from topology.sinks.cursor import SinkError
+from topology.sinks.mirror.mirror import MirrorAwayError
 from topology.sinks.mirror.pubsub import PubSubConnection, PubSubMessage
+from web.gateway import Gateway
 from web.http.problem import Problem
 from web.live.channel import Channel
-from web.live.channel_history import ChannelHistory, laid_over
-from web.live.channel_name import ChannelName
-from web.live.client import Client, ClientSubscriptions
-from web.live.hub import ACTIVE_CHANNEL, Hub, source
-from web.live.metrics import LINES
+from web.live.channel_history import ChannelHistory
+from web.live.channel_state import CatchUp, CatchUpEnd, ChannelState, ConnectionLoss, Subscription
+from web.live.hub import ACTIVE_CHANNEL, Hub
+from web.live.registry import ChannelRegistry
 from web.live.resampled_channel import ResampledChannel, base_of
 
 logger = logging.getLogger(__name__)
-
-KEPT_MS = 120_000
-"""How long a line is kept that nobody hears any more."""
 
 SWEEP_S = 10.0
 PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -34,18 +33,22 @@ Connect = Callable[[Callable[[list[PubSubMessage]], None]], Awaitable[PubSubConn
 
 
 class RedisLink:
-    """Opens the lines of a hub, and opens them again whenever Redis comes back. ``connect`` makes the connection.
+    """Subscribes channels, and does so again whenever Redis comes back. ``connect`` makes the connection.
 
-    ``repeat`` is called for each client with what it had subscribed, when not all that was said can be told.
+    ``on_return`` is called when live values are back, ``on_hole`` when not all that was published meanwhile can be
+    read: after it nobody listens to a channel.
     """
 
-    def __init__(self, hub: Hub, connect: Connect) -> None:
-        self.hub, self._connect = hub, connect
-        self.past = ChannelHistory(hub.gateway, hub.clock)
-        self.repeat: Callable[[Client, ClientSubscriptions], None] = lambda client, subscriptions: None  # noqa: ARG005
-        self._returns = False  # whether Redis has been connected before
+    def __init__(
+        self, gateway: Gateway, clock: Clock, hub: Hub, registry: ChannelRegistry, history: ChannelHistory, *,
+        connect: Connect, on_return: Callable[[], None], on_hole: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._gateway, self._clock, self._hub, self._registry, self._history = gateway, clock, hub, registry, history
+        self._connect, self._on_return, self._on_hole = connect, on_return, on_hole
+        self.connection: PubSubConnection | None = None
+        self._was_connected = False
         self._opening: dict[str, asyncio.Task[None]] = {}
-        self._hears_all = asyncio.Lock()
+        self._firehose_lock = asyncio.Lock()
 
     async def run(self) -> NoReturn:
         """Stay connected to Redis, for as long as the gateway runs."""
@@ -55,162 +58,146 @@ class RedisLink:
                 await self._listen()
             except SinkError as error:
                 logger.warning("live values are away: %s", error)
-            if self.hub.heard is not None:
+            if self.connection is not None:
                 failed = 0
-                self._lose()
-            await self.hub.clock.sleep(PAUSES_S[min(failed, len(PAUSES_S) - 1)])
+                self._lose_connection()
+            await self._clock.sleep(PAUSES_S[min(failed, len(PAUSES_S) - 1)])
             failed += 1
 
     async def _listen(self) -> None:
-        """Connect, tell what was said meanwhile, and listen until the connection is lost."""
-        heard = await self._connect(self.hub.take)
+        """Connect, pass on what was published meanwhile, and listen until the connection is lost."""
+        connection = await self._connect(self._hub.receive)
         try:
-            self.hub.heard = heard
-            self.hub.tell_all(source(redis=True))
-            await heard.subscribe([ACTIVE_CHANNEL])
-            await self.hear_everything()
-            await self.open([line.channel for line in self.hub.lines.values()])
-            if self._returns:
-                self.hub.on_return()
-            self._returns = True
-            while not heard.ended.done():
-                await heard.caught_up()
-                await asyncio.wait({heard.ended}, timeout=ALIVE_S)
+            self.connection = connection
+            self._hub.set_source(redis=True)
+            await connection.subscribe([ACTIVE_CHANNEL])
+            await self.listen_to_firehose()
+            if self._opening:  # by the connection before: they end soon, and their channels are still to be subscribed
+                await asyncio.wait(set(self._opening.values()))
+            await self.open([channel.name for channel in self._registry.channels.values()])
+            if self._was_connected:
+                self._on_return()
+            self._was_connected = True
+            while not connection.ended.done():
+                await connection.caught_up()
+                await asyncio.wait({connection.ended}, timeout=ALIVE_S)
         finally:
-            heard.close()
+            connection.close()
 
-    def _lose(self) -> None:
-        self.hub.heard = None
-        for line in self.hub.lines.values():
-            line.lose()
-        self.hub.tell_all(source(redis=False))
+    def _lose_connection(self) -> None:
+        self.connection = None
+        for channel in self._registry.channels.values():
+            self._hub.apply(channel, ConnectionLoss())
+        self._hub.set_source(redis=False)
 
-    async def open(self, channels: Iterable[ChannelName]) -> list[Channel]:
-        """Return the lines of channels, as soon as they are heard; those that aren't now will be later."""
-        lines = [self._line(channel) for channel in channels]
-        lacking = [line for line in lines if line.heard_from is None and line.name not in self._opening]
-        folded = {line: base for line in lacking if (base := base_of(self.hub.gateway, line.channel)) is not None}
-        said = [line for line in lacking if line not in folded]
-        if said and self.hub.heard is not None:
-            self._start(self._open(self.hub.heard, said), said)
-        for line, base in folded.items():
-            self._start(self._fold(line, base), [line])
-        while link := {self._opening[line.name] for line in lines if line.name in self._opening}:
-            await asyncio.wait(link)
-        return lines
-
-    def _start(self, link: Coroutine[None, None, None], lines: list[Channel]) -> None:
-        task = asyncio.create_task(link)
-        self._opening |= {line.name: task for line in lines}
-        task.add_done_callback(lambda _: self._opened(lines))
-
-    async def _fold(self, line: Channel, of: ChannelName) -> None:
-        """Hear the line that one is folded out of."""
-        (base,) = await self.open([of])
-        if line.base is not base:
-            fold = ResampledChannel(self.hub.gateway, line, base, tell=self.hub.tell_folded, show=self.hub.show)
-            count = -(-line.channel.timeframe_s // of.timeframe_s) + 1
-            try:
-                rows = await self.past.rows(base, count)
-            except (SinkError, Problem, CalendarError) as error:
-                logger.warning("%s can't be folded: %s", line.name, error)
-                return
-            known = laid_over(rows, base)
-            fold.begin([known[ts] for ts in sorted(known)])
-            self.hub.join(base, fold, until=rows.until)
-            line.base, line.fold = base, fold
-        line.heard_from = base.heard_from
-
-    def _unfold(self, line: Channel) -> None:
-        if line.base is not None and line.fold is not None:
-            self.hub.leave(line.base.name, line.fold)
-            line.base = line.fold = None
-
-    def _opened(self, lines: Iterable[Channel]) -> None:
-        for line in lines:
-            del self._opening[line.name]
-
-    async def _open(self, heard: PubSubConnection, lines: list[Channel]) -> None:
-        """Hear lines from now on. Those who hear them are told what was said meanwhile."""
-        for line in lines:
-            line.held = []
-            if not line.listeners:
-                line.forget()
+    async def is_unbroken(self, since: PubSubConnection | None) -> bool:
+        """Whether the connection is that one still (None: there is none), and all published so far has come by it."""
+        if self.connection is not since:
+            return False
+        if since is None:
+            return True
         try:
-            await heard.subscribe([line.name for line in lines])
-            applied = await self.hub.gateway.reading.mirror.positions()
-            for line in lines:
-                line.heard_from = applied.get(line.channel.stage, {})
-            await asyncio.gather(*(self._catch_up(line) for line in lines if line.listeners))
-            await heard.caught_up()
+            await since.caught_up()
+        except MirrorAwayError:
+            return False
+        return self.connection is since
+
+    async def open(self, names: Iterable[ChannelName]) -> list[Channel]:
+        """Return channels, as soon as they are subscribed; those that can't be now will be later."""
+        channels = [self._registry.open(name) for name in names]
+        cold = [one for one in channels if one.state is ChannelState.COLD and one.key not in self._opening]
+        resampled = {one: base for one in cold if (base := base_of(self._gateway, one.name)) is not None}
+        published = [one for one in cold if one not in resampled]
+        if published and self.connection is not None:
+            for channel in published:
+                channel.start()
+            self._start(self._subscribe(self.connection, published), published)
+        for channel, base in resampled.items():
+            self._start(self._resample(channel, base), [channel])
+        while opening := {self._opening[one.key] for one in channels if one.key in self._opening}:
+            await asyncio.wait(opening)
+        return channels
+
+    def _start(self, opening: Coroutine[None, None, None], channels: list[Channel]) -> None:
+        task = asyncio.create_task(opening)
+        self._opening |= {channel.key: task for channel in channels}
+        task.add_done_callback(lambda _: self._end_opening(channels))
+
+    def _end_opening(self, channels: Iterable[Channel]) -> None:
+        for channel in channels:
+            del self._opening[channel.key]
+
+    async def _resample(self, channel: Channel, base_name: ChannelName) -> None:
+        """Have a channel resampled out of another, as soon as that is subscribed."""
+        (base,) = await self.open([base_name])
+        if channel.base is not base:
+            hub = self._hub
+            resampler = ResampledChannel(
+                self._gateway, channel, base, publish=hub.publish_resampled, publish_newest=hub.publish_newest
+            )
+            count = -(-channel.name.timeframe_s // base_name.timeframe_s) + 1
+            try:
+                rows = await self._history.rows(base, count)
+            except (SinkError, Problem, CalendarError) as error:
+                logger.warning("%s can't be resampled: %s", channel.key, error)
+                return
+            closed = base.laid_over(rows.messages, rows.until)
+            resampler.begin([closed[ts] for ts in sorted(closed)])
+            base.join(resampler, until=rows.until)
+            channel.resample_from(base, resampler)
+        if base.progress.subscribed_at is not None:
+            self._hub.apply(channel, Subscription(base.progress.subscribed_at))
+
+    async def _subscribe(self, connection: PubSubConnection, channels: list[Channel]) -> None:
+        """Subscribe channels that were started. Their listeners get what was published meanwhile."""
+        try:
+            await connection.subscribe([channel.key for channel in channels])
+            positions = await self._gateway.reading.mirror.positions()
+            if self.connection is not connection:
+                return None
+            for channel in channels:
+                self._hub.apply(channel, Subscription(positions.get(channel.name.stage, {})))
+            await asyncio.gather(*(self._catch_up(connection, channel) for channel in channels if channel.listeners))
+            await connection.caught_up()
         except SinkError as error:
-            logger.warning("%d channels can't be heard: %s", len(lines), error)
-            for line in lines:
-                line.lose()
-            return heard.close()  # and again from the beginning
-        if any(line.lost for line in lines):
-            self._renew()
-        for line in lines:
-            held, line.held = line.held or [], None
-            self.hub.tell(line, held)
+            logger.warning("%d channels can't be subscribed: %s", len(channels), error)
+            if self.connection is connection:
+                for channel in channels:
+                    self._hub.apply(channel, ConnectionLoss())
+            return connection.close()  # and again from the beginning
+        if any(channel.state is ChannelState.LOST for channel in channels):
+            self._begin_epoch()
+        for channel in channels:
+            self._hub.apply(channel, CatchUpEnd())
         return None
 
-    async def _catch_up(self, line: Channel) -> None:
-        held = line.held
-        missed = await self.past.after(line, max(line.told, line.reached))
-        if line.held is not held or held is None:
-            return  # the connection is another one by now
-        if missed is None:
-            line.lost = True
-        else:
-            held += missed.told
+    async def _catch_up(self, connection: PubSubConnection, channel: Channel) -> None:
+        missed = await self._history.after(channel, channel.progress.resumes_after)
+        if self.connection is connection:
+            self._hub.apply(channel, CatchUp(None if missed is None else missed.messages))
 
-    def _renew(self) -> None:
-        """Begin a new epoch: not all that was said while Redis was away can be told."""
-        self.hub.epoch = secrets.token_hex(6)
-        for line in self.hub.lines.values():
-            line.lost = False
-            line.forget()
-            self._unfold(line)
-            line.heard_from = None if base_of(self.hub.gateway, line.channel) else line.heard_from
-        for client in self.hub.clients:
-            subscriptions, client.subscriptions = client.subscriptions, {}
-            for line in self.hub.lines.values():
-                self.hub.leave(line.name, client)
-            client.tell(self.hub.hello())
-            self.repeat(client, subscriptions)
+    def _begin_epoch(self) -> None:
+        """Forget what is behind a hole: not all that was published while Redis was away can be read."""
+        for channel in self._registry.channels.values():
+            channel.renew()
+            self._registry.stop_resampling(channel)
+            if base_of(self._gateway, channel.name) is not None:
+                self._hub.apply(channel, ConnectionLoss())
+        self._on_hole()
 
-    async def hear_everything(self) -> None:
+    async def listen_to_firehose(self) -> None:
         """Listen to all channels, or no longer, as somebody wants it. Raises MirrorAwayError."""
-        async with self._hears_all:
-            if self.hub.heard is not None and self.hub.heard.hears_all_channels != bool(self.hub.everything):
-                await self.hub.heard.listen_to_everything(bool(self.hub.everything))
-            if not self.hub.everything:
-                self.hub.others.clear()
-
-    def _line(self, channel: ChannelName) -> Channel:
-        """Return the line of a channel, which is kept for a while at least."""
-        lines, name = self.hub.lines, str(channel)
-        line = lines.get(name)
-        if line is None:
-            line = lines[name] = self.hub.others.pop(name, Channel(channel))
-            LINES.set(len(lines))
-        if not line.listeners:
-            line.left_ms = self.hub.clock.now_ms()
-        return line
+        async with self._firehose_lock:
+            wanted = bool(self._hub.firehose)
+            if self.connection is not None and self.connection.hears_all_channels != wanted:
+                await self.connection.listen_to_everything(wanted)
+            if not self._hub.firehose:
+                self._registry.forget_others()
 
     async def sweep(self) -> NoReturn:
-        """Let go of lines that nobody has heard for a while."""
+        """Let go of channels that nobody has listened to for a while."""
         while True:
-            await self.hub.clock.sleep(SWEEP_S)
-            before_ms = self.hub.clock.now_ms() - KEPT_MS
-            left = [line for line in self.hub.lines.values() if line.left_ms is not None and line.left_ms < before_ms]
-            for line in left:
-                if line.name not in self._opening:
-                    del self.hub.lines[line.name]
-                    if self.hub.everything and line.base is None:
-                        self.hub.others[line.name] = line
-                    self._unfold(line)
-            if self.hub.heard is not None:
-                self.hub.heard.unsubscribe([line.name for line in left if line.name not in self.hub.lines])
-            LINES.set(len(self.hub.lines))
+            await self._clock.sleep(SWEEP_S)
+            gone = self._registry.sweep(busy=self._opening, to_firehose=bool(self._hub.firehose))
+            if self.connection is not None:
+                self.connection.unsubscribe(gone)

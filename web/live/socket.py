@@ -11,16 +11,21 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from web.http.problem import Problem, unavailable
+from web.http.token_bucket import TokenBucket
 from web.live import requests
-from web.live.bucket import Bucket
 from web.live.client import Client, End
 from web.live.firehose import since
 from web.live.requests import LONGEST, Request
-from web.live.subscriptions import Subscriptions, refuse
+from web.live.server import LiveServer
+from web.live.subscriptions import refuse
 
 MOST_CLIENTS = 5_000
+BURST, RATE_PER_S = 50.0, 20.0
+PATIENCE = 100.0
+"""Requests beyond what is allowed, after which a client is closed."""
+
 UNDECIDED_S = 0.5
-"""A client that hasn't subscribed for so long gets everything."""
+"""A client that hasn't subscribed for so long gets all channels."""
 
 PING_S, SILENT_S = 30.0, 60.0
 """How often a client is asked for a sign of life, and how long it is kept without one."""
@@ -34,10 +39,13 @@ _encode = msgspec.json.encode
 
 
 class Sockets:
-    """Serves `/ws`. ``answers`` is asked for each client, since it is made when the app has started."""
+    """Serves `/ws`. ``live`` is asked for each client, since it is made when the app has started.
 
-    def __init__(self, answers: Callable[[], Subscriptions]) -> None:
-        self._answers = answers
+    ``monotonic`` gives seconds.
+    """
+
+    def __init__(self, live: Callable[[], LiveServer], monotonic: Callable[[], float]) -> None:
+        self._live, self._monotonic = live, monotonic
 
     def serve(self, application: web.Application) -> None:
         """Add the view. When the application shuts down its clients are closed: it waits for them."""
@@ -46,8 +54,8 @@ class Sockets:
 
     async def view(self, request: web.Request) -> web.StreamResponse:
         """Serve a client until it is gone."""
-        answers = self._answers()
-        hub = answers.hub
+        live = self._live()
+        hub = live.hub
         last = request.query.get("last_ts", "")
         since(last)
         if len(hub.clients) >= MOST_CLIENTS:
@@ -59,33 +67,35 @@ class Sockets:
         client = Client(socket, deflate=_only_large(socket))
         hub.admit(client)
         try:
-            why = await Conversation(answers, client, socket, last).hold()
+            why = await Conversation(live, client, socket, last, self._monotonic).hold()
         finally:
             hub.dismiss(client)
-            await answers.everything.take(client)
+            await live.firehose.leave(client)
         await _close(request, socket, why)
         return socket
 
     async def _shutdown(self, _: web.Application) -> None:
-        self._answers().hub.close()
+        self._live().hub.close()
 
 
 class Conversation:
     """What goes on between a client and the gateway."""
 
-    def __init__(self, answers: Subscriptions, client: Client, socket: web.WebSocketResponse, last: str) -> None:
-        self._answers, self._client, self._socket = answers, client, socket
-        self._now_ms = answers.hub.clock.now_ms
-        self._bucket = Bucket(self._now_ms)
+    def __init__(
+        self, live: LiveServer, client: Client, socket: web.WebSocketResponse, last: str, monotonic: Callable[[], float]
+    ) -> None:
+        self._live, self._client, self._socket = live, client, socket
+        self._now_ms = live.clock.now_ms
+        self._bucket = TokenBucket(monotonic, burst=BURST, rate_per_s=RATE_PER_S, debt=PATIENCE)
         self._last = last
-        self._everything: asyncio.Task[None] | None = None
+        self._joining: asyncio.Task[None] | None = None
         self._underway: dict[asyncio.Task[None], str] = {}  # what is being answered, and what it is about
 
     async def hold(self) -> End | None:
         """Return why it is to be closed; None where the client has gone."""
         sending, receiving = asyncio.create_task(self._client.send()), asyncio.create_task(self._receive())
-        self._everything = asyncio.create_task(self._give_everything())
-        tasks = [sending, receiving, self._everything, asyncio.create_task(self._ping())]
+        self._joining = asyncio.create_task(self._join_firehose())
+        tasks = [sending, receiving, self._joining, asyncio.create_task(self._ping())]
         waited: list[asyncio.Future[Any]] = [sending, receiving, self._client.ended]
         try:
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -104,7 +114,7 @@ class Conversation:
             message = await self._socket.receive()
             match message.type:
                 case WSMsgType.TEXT:
-                    self._take(message.data)
+                    self._read(message.data)
                 case WSMsgType.PING:
                     await self._socket.pong(message.data)
                 case WSMsgType.PONG:
@@ -117,10 +127,10 @@ class Conversation:
     async def _ping(self) -> None:
         with suppress(ConnectionError):  # who reads learns of it too
             while True:
-                await self._answers.hub.clock.sleep(PING_S)
+                await self._live.clock.sleep(PING_S)
                 await self._socket.ping()
 
-    def _take(self, text: str) -> None:
+    def _read(self, text: str) -> None:
         if not self._bucket.take():
             if self._bucket.overdrawn:
                 self._client.end(STORM)
@@ -130,8 +140,8 @@ class Conversation:
         except Problem as problem:
             return refuse(self._client, requests.id_of(text), problem)
         if request.ping is not None:
-            told = {"type": "pong", "ping": request.ping, "server_ts": self._now_ms()}
-            return self._client.tell(_encode(told))
+            pong = {"type": "pong", "ping": request.ping, "server_ts": self._now_ms()}
+            return self._client.answer(_encode(pong))
         about = "" if request.channels is not None else f"{request.symbol} {request.tf}"
         earlier = [task for task, other in self._underway.items() if other == about]
         task = asyncio.create_task(self._answer(request, earlier))
@@ -139,21 +149,21 @@ class Conversation:
         task.add_done_callback(self._underway.pop)
         return None
 
-    async def _give_everything(self) -> None:
-        """Give a client everything that doesn't subscribe for a moment, or says since when it wants it."""
+    async def _join_firehose(self) -> None:
+        """Give a client all channels that doesn't subscribe for a moment, or says since when it wants them."""
         if not self._last:
-            await self._answers.hub.clock.sleep(UNDECIDED_S)
-        await self._answers.everything.give(self._client, since(self._last))
+            await self._live.clock.sleep(UNDECIDED_S)
+        await self._live.firehose.join(self._client, since(self._last))
 
     async def _answer(self, request: Request, earlier: list[asyncio.Task[None]]) -> None:
         """Answer a request after those before it that are about the same."""
-        if request.type == "SUBSCRIBE" and self._everything is not None:
-            self._everything.cancel()
-            await asyncio.wait([self._everything])
-            await self._answers.everything.take(self._client)
+        if request.type == "SUBSCRIBE" and self._joining is not None:
+            self._joining.cancel()
+            await asyncio.wait([self._joining])
+            await self._live.firehose.leave(self._client)
         if earlier:
             await asyncio.wait(earlier)
-        await self._answers.answer(self._client, request)
+        await self._live.subscriptions.answer(self._client, request)
 
 
 def _only_large(socket: web.WebSocketResponse) -> int:

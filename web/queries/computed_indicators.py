@@ -19,7 +19,7 @@ MOST_BEFORE = 10_000
 
 
 async def computed(
-    gateway: Gateway, instrument: str, name: str, timeframe_s: int, wanted: PageQuery
+    gateway: Gateway, instrument: str, name: str, timeframe_s: int, query: PageQuery
 ) -> list[IndicatorJson]:
     """Return values at closed candles of any timeframe, the newest first: each has the cause of its candle.
 
@@ -28,22 +28,22 @@ async def computed(
     """
     indicator = indicators.IndicatorSpec.of_name(name).create()
     before = min(SETTLED * indicator.period, MOST_BEFORE)
-    reaching = msgspec.structs.replace(wanted, limit=wanted.limit + before, since_s=0)
-    page = await page_of(gateway, instrument, timeframe_s, reaching)
+    with_before = msgspec.structs.replace(query, limit=query.limit + before, since_s=0)
+    page = await page_of(gateway, instrument, timeframe_s, with_before)
     values = await asyncio.to_thread(_values, indicator, page.candles, name)
-    return [value for value in values[: wanted.limit] if value.ts >= wanted.since_s]
+    return [value for value in values[: query.limit] if value.ts >= query.since_s]
 
 
 def _values(indicator: indicators.Indicator, candles: Sequence[AnyCandle], name: str) -> list[IndicatorJson]:
     """Compute over candles that come the newest first; so do the values."""
-    found = []
+    rows = []
     for one in reversed(candles):
         value = indicator.update(candle_of(one))
         if value is not None:
             cause = one.position, one.partition
-            found.append(
+            rows.append(
                 IndicatorJson(
                     name, one.token, one.exchange, one.tf, round(value, 4), one.ts, True, False, *cause, computed=True
                 )
             )
-    return found[::-1]
+    return rows[::-1]

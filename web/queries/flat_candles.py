@@ -26,16 +26,16 @@ def with_flat_candles(
     A flat candle has the close of the one before it as all its prices. There is none before the oldest candle, and
     none in a gap of the feed: what was traded there isn't known.
     """
-    found: list[AnyCandle] = []
+    filled: list[AnyCandle] = []
     for candle in candles:
         after = Interval((candle.ts + 1) * 1000, until_s * 1000)
         starts = candle_starts(calendar, instrument_class, candle.tf, after, gaps)
-        found += [_flat(candle, start_ms // 1000) for start_ms in islice(starts, limit - len(found))]
-        if len(found) == limit:
-            return found
-        found.append(candle)
+        filled += [_flat(candle, start_ms // 1000) for start_ms in islice(starts, limit - len(filled))]
+        if len(filled) == limit:
+            return filled
+        filled.append(candle)
         until_s = candle.ts
-    return found[:limit]
+    return filled[:limit]
 
 
 def _flat(before: AnyCandle, ts: int) -> CandleJson:

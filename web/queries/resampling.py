@@ -1,4 +1,4 @@
-"""Candles of any timeframe: of one that is stored, or folded out of a shorter one that is."""
+"""Candles of any timeframe: of one that is stored, or resampled out of a shorter one that is."""
 
 from __future__ import annotations
 
@@ -49,28 +49,28 @@ def part_of(gateway: Gateway, timeframe_s: int) -> int:
     return part_s
 
 
-async def page_of(gateway: Gateway, instrument: str, timeframe_s: int, wanted: PageQuery) -> Page:
+async def page_of(gateway: Gateway, instrument: str, timeframe_s: int, query: PageQuery) -> Page:
     """Return a page of candles, the newest first. Raises Problem for a timeframe that there can't be."""
     part_s = part_of(gateway, timeframe_s)
     if part_s == timeframe_s:
-        return Page(await gateway.reading.candles(instrument, timeframe_s, wanted), more=False)
-    return await resampled_page(gateway, instrument, timeframe_s, part_s, wanted)
+        return Page(await gateway.reading.candles(instrument, timeframe_s, query), more=False)
+    return await resampled_page(gateway, instrument, timeframe_s, part_s, query)
 
 
-async def resampled_page(gateway: Gateway, instrument: str, timeframe_s: int, part_s: int, wanted: PageQuery) -> Page:
+async def resampled_page(gateway: Gateway, instrument: str, timeframe_s: int, part_s: int, query: PageQuery) -> Page:
     """Return closed candles of ``timeframe_s``, each made of all its parts of ``part_s``. Raises NotCovered."""
     reading, calendar, instrument_class = gateway.reading, gateway.calendar, gateway.class_of(instrument)
     lateness_ms = gateway.log.configuration.lateness_ms
-    before_ms = wanted.before_s * 1000
+    before_ms = query.before_s * 1000
     parts: list[AnyCandle] = []
-    until_s = wanted.before_s
-    if wanted.before_s < 1 << 40:
+    until_s = query.before_s
+    if query.before_s < 1 << 40:
         with suppress(NotCovered):
             around = candle_interval(calendar, instrument_class, timeframe_s, before_ms - 1)
-            until_s = wanted.before_s if around is None else around.to_ms // 1000
+            until_s = query.before_s if around is None else around.to_ms // 1000
     while True:
         block = await reading.candles(
-            instrument, part_s, PageQuery(BLOCK, before_s=parts[-1].ts if parts else until_s, since_s=wanted.since_s)
+            instrument, part_s, PageQuery(BLOCK, before_s=parts[-1].ts if parts else until_s, since_s=query.since_s)
         )
         parts += block
         ended = len(block) < BLOCK
@@ -79,9 +79,9 @@ async def resampled_page(gateway: Gateway, instrument: str, timeframe_s: int, pa
         )
         if not ended:
             candles = candles[:-1]  # the oldest may lack parts that were not read
-        found = [candle for candle in candles if wanted.since_s <= candle.ts < wanted.before_s]
-        if ended or len(found) >= wanted.limit or len(parts) >= MOST:
-            return Page(found[: wanted.limit], more=not ended)
+        page = [candle for candle in candles if query.since_s <= candle.ts < query.before_s]
+        if ended or len(page) >= query.limit or len(parts) >= MOST:
+            return Page(page[: query.limit], more=not ended)
 
 
 async def _closed_until(reading: Store, parts: Sequence[AnyCandle], lateness_ms: int) -> int:
@@ -95,20 +95,20 @@ async def _closed_until(reading: Store, parts: Sequence[AnyCandle], lateness_ms:
 def resample(
     parts: Sequence[AnyCandle], calendar: Calendar, instrument_class: str, timeframe_s: int, closed_until_ms: int
 ) -> list[CandleJson]:
-    """Fold candles that come the newest first; so do the longer ones, those that end by ``closed_until_ms``."""
+    """Resample candles that come the newest first; so do the longer ones, those that end by ``closed_until_ms``."""
     made = resampled(
         map(candle_of, reversed(parts)), calendar, instrument_class, timeframe_s, Interval(0, closed_until_ms)
     )
-    found, first = [], 0
+    rows, first = [], 0
     for candle in reversed(made):
         while parts[first].ts * 1000 >= candle.start_ms + timeframe_s * 1000:
             first += 1
         last = first
         while last < len(parts) and parts[last].ts * 1000 >= candle.start_ms:
             last += 1
-        found.append(_json(candle, parts[first:last]))
+        rows.append(_json(candle, parts[first:last]))
         first = last
-    return found
+    return rows
 
 
 def candle_of(part: AnyCandle) -> Candle:
@@ -126,7 +126,7 @@ def candle_of(part: AnyCandle) -> Candle:
 
 
 def _json(candle: Candle, parts: Sequence[AnyCandle]) -> CandleJson:
-    """Return a folded candle. Its cause is the newest frame that has a part in it."""
+    """Return a resampled candle. Its cause is the newest frame that has a part in it."""
     newest = max(parts, key=lambda part: part.position)
     revisions = [part.revision for part in parts if isinstance(part, CandleJson) and part.revision is not msgspec.UNSET]
     return CandleJson(

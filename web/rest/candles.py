@@ -1,4 +1,4 @@
-"""Pages of candles, of any timeframe that is stored or can be folded."""
+"""Pages of candles, of any timeframe that is stored or can be resampled."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class CandlesQuery(msgspec.Struct):
 async def candles(gateway: Gateway, query: CandlesQuery) -> Paged[AnyCandle]:
     """Return closed candles, the newest first; the next page's address is in the header Link."""
     instrument = await gateway.instrument(query.token, query.exchange)
-    wanted = PageQuery(query.limit, before_s=seconds("before", query.before, FAR_S))
-    page = await page_of(gateway, instrument, query.tf, wanted)
+    page_query = PageQuery(query.limit, before_s=seconds("before", query.before, FAR_S))
+    page = await page_of(gateway, instrument, query.tf, page_query)
     if query.fill == "flat" and page.candles:
-        page = await _filled(gateway, instrument, wanted, page)
+        page = await _with_flat_candles(gateway, instrument, page_query, page)
     more = page.more or len(page.candles) == query.limit
     return Paged(page.candles, page.candles[-1].ts if more and page.candles else None)
 
@@ -64,20 +64,20 @@ async def gaps(gateway: Gateway, query: GapsQuery) -> list[GapJson]:
     return await asyncio.to_thread(gateway.reading.archive.gaps, instrument, Interval(from_s * 1000, to_s * 1000))
 
 
-async def _filled(gateway: Gateway, instrument: str, wanted: PageQuery, page: Page) -> Page:
+async def _with_flat_candles(gateway: Gateway, instrument: str, query: PageQuery, page: Page) -> Page:
     """Fill a page up to the time before which it is, if there are candles after that; else up to its newest candle."""
     newest = page.candles[0]
-    has_later = wanted.before_s < FAR_S and bool(
-        (await page_of(gateway, instrument, newest.tf, PageQuery(1, since_s=wanted.before_s))).candles
+    has_later = query.before_s < FAR_S and bool(
+        (await page_of(gateway, instrument, newest.tf, PageQuery(1, since_s=query.before_s))).candles
     )
-    interval = Interval(page.candles[-1].ts * 1000, wanted.before_s * 1000)
+    interval = Interval(page.candles[-1].ts * 1000, query.before_s * 1000)
     gaps = await asyncio.to_thread(gateway.reading.archive.gaps, instrument, interval)
     candles = with_flat_candles(
         page.candles,
         gateway.calendar,
         gateway.class_of(instrument),
-        until_s=wanted.before_s if has_later else newest.ts,
-        limit=wanted.limit,
+        until_s=query.before_s if has_later else newest.ts,
+        limit=query.limit,
         gaps=[Interval(gap.from_ms, _FAR_MS if gap.to_ms is None else gap.to_ms) for gap in gaps if gap.broken],
     )
     return Page(candles, page.more)

@@ -15,7 +15,7 @@ def docs(endpoints: tuple[Endpoint, ...]) -> Endpoint:
     @get("/api/docs")
     async def described(_: Gateway) -> dict[str, Any]:
         """Return this document."""
-        return told
+        return page
 
-    told = document([*endpoints, described])
+    page = document([*endpoints, described])
     return described

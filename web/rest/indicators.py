@@ -8,6 +8,7 @@ import msgspec
 
 from topology import indicators
 from topology.sinks.archive.reader import PageQuery
+from topology.sinks.channel_name import channel, indicator_name
 from topology.sinks.values import IndicatorJson
 from web.gateway import Gateway
 from web.http.endpoint import Paged, get, post
@@ -77,9 +78,9 @@ async def history(gateway: Gateway, query: HistoryQuery) -> Paged[IndicatorJson]
 async def latest(gateway: Gateway) -> dict[str, msgspec.Raw]:
     """Return the newest confirmed value of every indicator and instrument, by its channel."""
     timeframes = gateway.log.configuration.timeframes
-    names = [f"ind:{indicators.name(spec)}:{tf}s" for tf, specs in timeframes.items() for spec in specs]
+    names = [indicator_name(indicators.name(spec), tf) for tf, specs in timeframes.items() for spec in specs]
     found = await gateway.reading.mirror.latest(names, sorted(await gateway.instruments()))
-    return {f"pub:{name}:{instrument}": msgspec.Raw(data) for (name, instrument), data in found.items()}
+    return {channel(name, instrument): msgspec.Raw(data) for (name, instrument), data in found.items()}
 
 
 @get("/api/indicators/active")

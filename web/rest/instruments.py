@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from topology.sinks.archive.reader import PageQuery
+from topology.sinks.channel_name import TICK
 from topology.sinks.values import IndicatorJson, TickJson, split
 from web.gateway import Gateway
 from web.http.endpoint import get
@@ -63,26 +64,26 @@ async def tokens(gateway: Gateway) -> list[InstrumentJson]:
     """Return the instruments that there is something of, with their last prices."""
     names = sorted(await gateway.instruments())
     infos = await gateway.names.of(names)
-    ticks = await gateway.reading.mirror.latest(["tick"], names)
-    found = []
+    ticks = await gateway.reading.mirror.latest([TICK], names)
+    instruments = []
     for name in names:
         exchange, token = split(name)
-        info, data = infos[name], ticks.get(("tick", name))
+        info, data = infos[name], ticks.get((TICK, name))
         one = InstrumentJson(token, exchange, info.symbol, info.name, info.instrument_class)
         if data is not None:
             tick = _TICK(data)
             one.price, one.tick_ts, one.previous_close = tick.price, tick.tick_ts, tick.previous_close
             one.day_open, one.day_high, one.day_low = tick.day_open, tick.day_high, tick.day_low
             one.day_volume = tick.day_volume
-        found.append(one)
-    return found
+        instruments.append(one)
+    return instruments
 
 
 @get("/candles", example="token=99926000&tf=60&from=2026-11-24T09:15&limit=2")
 async def candles(gateway: Gateway, query: IntervalQuery) -> Sequence[AnyCandle]:
     """Return closed candles of an interval of time, the oldest first."""
     instrument = await gateway.instrument(query.token, query.exchange)
-    page = await page_of(gateway, instrument, query.tf, _wanted(query))
+    page = await page_of(gateway, instrument, query.tf, _page_query(query))
     return page.candles[::-1]
 
 
@@ -91,11 +92,11 @@ async def values(gateway: Gateway, query: ValuesQuery) -> list[IndicatorJson]:
     """Return confirmed values of an interval of time, the oldest first."""
     instrument = await gateway.instrument(query.token, query.exchange)
     name = known_name(query.name)
-    rows = await gateway.reading.values(instrument, name, query.tf, _wanted(query))
+    rows = await gateway.reading.values(instrument, name, query.tf, _page_query(query))
     if not rows:
         require_computed(gateway, name, query.tf)
     return rows[::-1]
 
 
-def _wanted(query: IntervalQuery | ValuesQuery) -> PageQuery:
+def _page_query(query: IntervalQuery | ValuesQuery) -> PageQuery:
     return PageQuery(query.limit, before_s=seconds("to", query.to, FAR_S), since_s=seconds("from", query.from_, 0))

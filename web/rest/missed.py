@@ -42,10 +42,11 @@ async def missed(gateway: Gateway, query: MissedQuery) -> MissedPushes:
     """Return pushes of a channel that is subscribed, or was two minutes ago: of the newest 500 confirmed ones."""
     if query.from_seq > query.to_seq:
         raise invalid(f"from_seq={query.from_seq} is after to_seq={query.to_seq}")
-    if gateway.pushed is None:  # nobody has subscribed anything, and nobody can
+    pushes = gateway.pushes()
+    if pushes is None:  # nobody has subscribed anything, and nobody can
         return MissedPushes(query.channel, 0, 0, [], complete=False, epoch="")
-    found = gateway.pushed.replay(query.channel, first=query.from_seq, last=query.to_seq, epoch=query.epoch)
-    messages = [msgspec.Raw(text) for text in found.messages]
+    replay = pushes.replay(query.channel, first=query.from_seq, last=query.to_seq, epoch=query.epoch)
+    messages = [msgspec.Raw(text) for text in replay.messages]
     return MissedPushes(
-        query.channel, found.current, len(messages), messages, complete=found.complete, epoch=found.epoch
+        query.channel, replay.current, len(messages), messages, complete=replay.complete, epoch=replay.epoch
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Annotated
 
 import msgspec
@@ -40,12 +40,21 @@ def seconds(name: str, text: str, default: int) -> int:
     except ValueError:
         pass
     try:
-        found = datetime.fromisoformat(_PLUS.sub("+", text))
+        time = aware(_PLUS.sub("+", text), IST)
     except ValueError:
         raise invalid(f"{name}={text!r}: write epoch seconds, or a time like 2026-11-24T09:15:00+05:30") from None
-    aware = found if found.tzinfo is not None else found.replace(tzinfo=IST)
     try:
-        whole = aware.astimezone(UTC).timestamp()
+        time_s = time.astimezone(UTC).timestamp()
     except (OverflowError, ValueError):
         raise invalid(f"{name}={text!r}: no such time") from None
-    return max(-int(-whole // 1), 0)
+    return max(-int(-time_s // 1), 0)
+
+
+def aware(text: str, zone: tzinfo) -> datetime:
+    """Read a time of RFC 3339 or ISO 8601; one that names no zone is of this one. Raises ValueError.
+
+    >>> aware("2026-11-24T09:15", IST) == aware("2026-11-24T03:45", UTC)
+    True
+    """
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo is not None else time.replace(tzinfo=zone)

@@ -30,7 +30,7 @@ class TimeframeSpecs(msgspec.Struct, rename={"tf": "TF", "indicators": "Indicato
 @post("/reload", example='[{"TF":60,"Indicators":[{"Type":"SMA","Period":34}]}]')
 async def reload(gateway: Gateway, body: Annotated[list[TimeframeSpecs], msgspec.Meta(max_length=MOST)]) -> Reloaded:
     """Compute these timeframes and indicators from now on, in place of those there were; what stays isn't touched."""
-    wanted: list[tuple[int, list[str]]] = [
+    timeframes: list[tuple[int, list[str]]] = [
         (one.tf, [f"{spec.type}:{spec.period}" for spec in one.indicators]) for one in body
     ]
-    return await gateway.log.reload(wanted)
+    return await gateway.log.reload(timeframes)

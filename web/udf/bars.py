@@ -9,6 +9,7 @@ import msgspec
 
 from topology.market.instruments import price_divisor
 from topology.sinks.archive.reader import PageQuery
+from topology.sinks.channel_name import TICK
 from topology.sinks.values import CandleJson, TickJson
 from web.gateway import Gateway
 from web.http.endpoint import Text, get
@@ -114,15 +115,15 @@ async def history(gateway: Gateway, query: BarsQuery) -> Bars:
 async def marks(gateway: Gateway, query: BarsQuery) -> BarMarks:
     """Return a mark for each candle that a gap of the feed has touched, or that the broker's history has corrected."""
     _, _, rows = await _bars(gateway, query)
-    told = [(_time(row), mark) for row in rows if (mark := _mark(row)) is not None]
+    marked = [(_time(row), mark) for row in rows if (mark := _mark(row)) is not None]
     return BarMarks(
-        id=[at for at, _ in told],
-        time=[at for at, _ in told],
-        color=[mark.color for _, mark in told],
-        text=[mark.text for _, mark in told],
-        label=[mark.label for _, mark in told],
-        label_font_color=["#ffffff"] * len(told),
-        min_size=[14] * len(told),
+        id=[at for at, _ in marked],
+        time=[at for at, _ in marked],
+        color=[mark.color for _, mark in marked],
+        text=[mark.text for _, mark in marked],
+        label=[mark.label for _, mark in marked],
+        label_font_color=["#ffffff"] * len(marked),
+        min_size=[14] * len(marked),
     )
 
 
@@ -135,12 +136,12 @@ async def quotes(gateway: Gateway, query: QuotesQuery) -> Quotes:
 async def _quoted(gateway: Gateway, symbol: str) -> dict[str, Any]:
     try:
         instrument, info = await resolved(gateway, symbol)
-        found = await gateway.reading.mirror.latest(["tick"], [instrument])
-        if not found:
+        latest = await gateway.reading.mirror.latest([TICK], [instrument])
+        if not latest:
             raise unknown("price", f"{symbol} has no last price yet")
     except Problem as problem:
         return {"s": "error", "n": symbol, "v": {}, "errmsg": problem.detail}
-    (data,) = found.values()
+    (data,) = latest.values()
     return {"s": "ok", "n": symbol, "v": _quote(instrument, info, _TICK(data))}
 
 
@@ -151,12 +152,12 @@ def _quote(instrument: str, info: Info, tick: TickJson) -> dict[str, Any]:
         "lp": tick.price, "bid": tick.bid, "ask": tick.ask, "open_price": tick.day_open, "high_price": tick.day_high,
         "low_price": tick.day_low, "prev_close_price": tick.previous_close,
     }  # fmt: skip
-    told: dict[str, Any] = {name: price / divisor for name, price in prices.items() if price is not None}
+    values: dict[str, Any] = {name: price / divisor for name, price in prices.items() if price is not None}
     if tick.previous_close:
         change = tick.price - tick.previous_close
-        told |= {"ch": change / divisor, "chp": round(100 * change / tick.previous_close, 2)}
+        values |= {"ch": change / divisor, "chp": round(100 * change / tick.previous_close, 2)}
     volume = {} if tick.day_volume is None else {"volume": tick.day_volume}
-    return told | volume | {"short_name": info.symbol, "exchange": exchange, "description": info.name}
+    return values | volume | {"short_name": info.symbol, "exchange": exchange, "description": info.name}
 
 
 async def _bars(gateway: Gateway, query: BarsQuery) -> tuple[str, int, Sequence[AnyCandle]]:
@@ -165,19 +166,19 @@ async def _bars(gateway: Gateway, query: BarsQuery) -> tuple[str, int, Sequence[
     timeframe_s = _timeframe(gateway, query.resolution)
     before_s = _own_time(query.to, timeframe_s)
     if query.countback is not None:
-        wanted = PageQuery(min(query.countback, MOST_BARS), before_s=before_s)
+        page_query = PageQuery(min(query.countback, MOST_BARS), before_s=before_s)
     else:
-        wanted = PageQuery(MOST_BARS, before_s=before_s, since_s=_own_time(query.from_, timeframe_s))
-    page = await page_of(gateway, instrument, timeframe_s, wanted)
+        page_query = PageQuery(MOST_BARS, before_s=before_s, since_s=_own_time(query.from_, timeframe_s))
+    page = await page_of(gateway, instrument, timeframe_s, page_query)
     return instrument, timeframe_s, page.candles[::-1]
 
 
 def _timeframe(gateway: Gateway, text: str) -> int:
-    wanted = "1D" if text.upper() == "D" else text.upper()
-    known = {"1S": 1} | {resolution(seconds): seconds for seconds in offered(gateway)}
-    if wanted not in known:
+    name = "1D" if text.upper() == "D" else text.upper()
+    timeframes = {"1S": 1} | {resolution(seconds): seconds for seconds in offered(gateway)}
+    if name not in timeframes:
         raise unknown("resolution", f"resolution={text!r}: there are {', '.join(resolutions(gateway))}")
-    return known[wanted]
+    return timeframes[name]
 
 
 def _time(row: AnyCandle) -> int:

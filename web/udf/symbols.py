@@ -172,14 +172,14 @@ def hours(calendar: Calendar, instrument_class: str, now_ms: int) -> tuple[str, 
     """Return the regular session, the weekdays without one, and the days with another one, as charts write them."""
     today = indian_day(now_ms)
     days = [today + timedelta(number) for number in range(-AROUND_DAYS, AROUND_DAYS)]
-    told = {
+    texts = {
         day: ",".join(map(_hours, calendar.sessions(instrument_class, day))) for day in days if calendar.covered(day)
     }
-    regular = Counter(filter(None, told.values())).most_common(1)[0][0]
+    regular = Counter(filter(None, texts.values())).most_common(1)[0][0]
     if regular == "0000-2400":
         return "24x7", "", ""
-    holidays = [f"{day:%Y%m%d}" for day, text in told.items() if not text and day.weekday() < 5]
-    others = [f"{text}:{day:%Y%m%d}" for day, text in told.items() if text and (text != regular or day.weekday() >= 5)]
+    holidays = [f"{day:%Y%m%d}" for day, text in texts.items() if not text and day.weekday() < 5]
+    others = [f"{text}:{day:%Y%m%d}" for day, text in texts.items() if text and (text != regular or day.weekday() >= 5)]
     return regular, ",".join(holidays), ";".join(others)
 
 

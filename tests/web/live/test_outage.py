@@ -13,6 +13,7 @@ from tests.support.ws_market import CANDLES_60, SECONDS, SMA, TICK, Listening, M
 from topology.embedded import Valkey, free_port
 from topology.sinks.mirror.mirror import MirrorAwayError, MirrorEmptiedError
 from web.live import channel_history
+from web.live.channel_state import ChannelState
 
 PATIENCE_S = 20
 
@@ -110,7 +111,7 @@ async def test_without_redis_there_is_history_and_live_values_when_it_comes(mark
         await resumes(market)
         assert (await client.until(type="source"))["redis"] is True
         assert await all_of(client, market, CANDLES_60) == market.told(CANDLES_60)[2:]
-        await until(lambda: gateway.hub.lines[CANDLES_60].held is None)
+        await until(lambda: gateway.channels[CANDLES_60].state is ChannelState.LIVE)
         await market.run(1)
         await client.until(channel=TICK)
 

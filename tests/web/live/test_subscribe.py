@@ -71,7 +71,7 @@ async def test_a_client_that_unsubscribes_hears_no_more(client: Listening, gatew
     assert (await client.until(type="UNSUBSCRIBED"))["reqId"] == "u"
     await market.run(60)
     assert {message["channel"] for message in [await client.next() for _ in range(3)]} == {TICK}
-    assert not gateway.hub.lines[CANDLES_60].listeners
+    assert not gateway.channels[CANDLES_60].listeners
 
 
 async def test_a_ping_is_answered(client: Listening) -> None:

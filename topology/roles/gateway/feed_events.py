@@ -18,15 +18,15 @@ logger = logging.getLogger(__name__)
 _EVENT = Decoder(FeedEvent)
 
 
-async def follow_events(settings: Settings, log: topics.Log, tell: Callable[[FeedEvent], None]) -> NoReturn:
-    """Tell what happens to the feed from now on, for as long as the gateway runs."""
+async def follow_events(settings: Settings, log: topics.Log, publish: Callable[[FeedEvent], None]) -> NoReturn:
+    """Publish what happens to the feed from now on, for as long as the gateway runs."""
 
-    def take(record: ConsumerRecord) -> None:
+    def publish_event(record: ConsumerRecord) -> None:
         try:
             event = _EVENT.decode(record.value)
         except FrameError as error:
             logger.warning("an event of the feed can't be read: %s", error)
         else:
-            tell(event)
+            publish(event)
 
-    await follow(settings.bootstrap, log.topic(FEED_EVENTS), take, since=None)
+    await follow(settings.bootstrap, log.topic(FEED_EVENTS), publish_event, since=None)

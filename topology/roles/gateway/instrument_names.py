@@ -30,28 +30,28 @@ class MasterNames:
         known = self._known if copy == self._copy else {}
         missing = [name for name in instruments if name not in known]
         if missing:
-            known = known | self._looked_up(missing)
+            known = known | self._look_up(missing)
             self._known, self._copy = known, copy
         return {name: known[name] for name in instruments}
 
     def _stamp(self) -> tuple[int, int] | None:
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except FileNotFoundError:
             return None
-        return found.st_ino, found.st_mtime_ns
+        return status.st_ino, status.st_mtime_ns
 
-    def _looked_up(self, instruments: Collection[str]) -> dict[str, Info]:
-        found = {}
+    def _look_up(self, instruments: Collection[str]) -> dict[str, Info]:
+        infos = {}
         try:
             with Listings.opened(self._path) or nullcontext() as listings:
                 for name in instruments:
                     listing = None if listings is None else listings.get(Instrument.parse(name))
                     if listing is not None:
-                        found[name] = Info(listing.symbol, listing.name, listing.instrument_class)
+                        infos[name] = Info(listing.symbol, listing.name, listing.instrument_class)
         except MasterError:
             pass  # a damaged copy: the feed says so, and makes it anew; until then tokens do
-        return {name: found.get(name) or _by_token(name) for name in instruments}
+        return {name: infos.get(name) or _by_token(name) for name in instruments}
 
 
 def _by_token(instrument: str) -> Info:

@@ -48,11 +48,11 @@ class FollowedLog:
         return self._configuration
 
     async def follow(self) -> NoReturn:
-        """Take over each new configuration, for as long as the gateway runs."""
+        """Follow each new configuration, for as long as the gateway runs."""
         since = self._configuration.id + 1
-        await follow(self._settings.bootstrap, self._log.topic(COMMANDS), self._take, since=since)
+        await follow(self._settings.bootstrap, self._log.topic(COMMANDS), self._apply, since=since)
 
-    def _take(self, record: ConsumerRecord) -> None:
+    def _apply(self, record: ConsumerRecord) -> None:
         if record.key is None and isinstance(command := topics.command_of(record), Configure):
             self._configuration = command
 
@@ -69,8 +69,8 @@ class FollowedLog:
 
     async def _ask(self) -> Standing:
         async with topics.consumer(self._settings.bootstrap) as reader:
-            clock_ms, lines = await lag_report.lines(reader, self._log, self._settings)
-        return Standing(clock_ms, lines)
+            clock_ms, lags = await lag_report.lines(reader, self._log, self._settings)
+        return Standing(clock_ms, lags)
 
     async def reload(self, timeframes: Sequence[tuple[int, Sequence[str]]]) -> Reloaded:
         """Write a new configuration into the log."""

@@ -29,11 +29,8 @@ from web.gateway import Gateway
 from web.http import health, pages, session, views
 from web.http.guard import LOOPBACK, Access, Rates, guard
 from web.http.token import token
-from web.live.broadcasts import Broadcaster
-from web.live.hub import Hub
-from web.live.redis_link import RedisLink
+from web.live.server import LiveServer
 from web.live.socket import Sockets
-from web.live.subscriptions import Subscriptions
 from web.queries.store import Store
 from web.rest import ENDPOINTS
 
@@ -49,7 +46,7 @@ class GatewayRole:
         self._app, self._settings = app, settings
         self._background = BackgroundTasks(settings)
         self._gateway: Gateway | None = None
-        self._answers: Subscriptions | None = None
+        self._live: LiveServer | None = None
         self._client: Redis | None = None
         self._redis_answers = False
         self._started_ms = now_ms()
@@ -69,7 +66,7 @@ class GatewayRole:
         )
         application: Application = web.web_app  # type: ignore[attr-defined] # of the driver that we use
         application.middlewares.extend(guard(access, Rates(time.monotonic)))
-        Sockets(self._live).serve(application)
+        Sockets(self._ready_live, time.monotonic).serve(application)
         session.serve(application, access)
         pages.serve(application, pages.assets())
 
@@ -85,11 +82,9 @@ class GatewayRole:
             log=followed,
             names=MasterNames(settings.namespace_dir / FILE_NAME),
             now_ms=now_ms,
+            pushes=lambda: self._ready_live().hub,
         )
-        hub = Hub(self._gateway, SYSTEM)
-        link = RedisLink(hub, self._hear)
-        self._answers = Subscriptions(link)
-        news = Broadcaster(hub)
+        self._live = LiveServer(self._gateway, SYSTEM, self._connect_pubsub)
         if not settings.token_path.exists():
             token(settings.token_path)
             logger.info("a token was made: `topology gateway token` shows it")
@@ -98,10 +93,8 @@ class GatewayRole:
                 followed.follow(),
                 self._second_address(),
                 self._ask_redis(),
-                link.run(),
-                link.sweep(),
-                news.run(),
-                follow_events(settings, log, news.happened),
+                *self._live.coroutines(),
+                follow_events(settings, log, self._live.broadcaster.broadcast_event),
             ]
         )
 
@@ -118,11 +111,11 @@ class GatewayRole:
         assert self._gateway is not None, "the web server starts after the role"
         return self._gateway
 
-    def _live(self) -> Subscriptions:
-        assert self._answers is not None, "the web server starts after the role"
-        return self._answers
+    def _ready_live(self) -> LiveServer:
+        assert self._live is not None, "the web server starts after the role"
+        return self._live
 
-    async def _hear(self, take: Callable[[list[PubSubMessage]], None]) -> PubSubConnection:
+    async def _connect_pubsub(self, take: Callable[[list[PubSubMessage]], None]) -> PubSubConnection:
         host, port = self._settings.redis_addr
         return await connect_pubsub(host, port, password=self._settings.redis_password or None, take=take)
 
@@ -155,7 +148,7 @@ class GatewayRole:
             [],
             status="ok",
             redis=self._redis_answers,
-            ws_clients=0 if self._answers is None else len(self._answers.hub.clients),
+            ws_clients=0 if self._live is None else len(self._live.hub.clients),
             uptime_sec=(now_ms() - self._started_ms) // 1000,
             ts=now_ms(),
         )

@@ -15,6 +15,7 @@ from topology.market.candle import Candle
 from topology.market.history import History
 from topology.market.quotes import Quote
 from topology.market.ticks import Tick
+from topology.sinks.channel_name import ChannelName, candle_name, indicator_name
 from topology.sinks.cursor import StoredFrame
 from topology.sinks.values import candle_json, indicator_json, tick_json
 
@@ -48,14 +49,13 @@ ListenedChannels = Mapping[str, Set[str]]
 def listened_channels(channels: Iterable[str]) -> ListenedChannels:
     """What is watched on these channels, which may hold others than ours.
 
-    >>> watched_on(["pub:tick:NSE:2885", "pub:ind:SMA_9:60s:BSE:1", "pub:other"])
+    >>> listened_channels(["pub:tick:NSE:2885", "pub:ind:SMA_9:60s:BSE:1", "pub:other"])
     {'NSE:2885': {'tick'}, 'BSE:1': {'ind:SMA_9:60s'}}
     """
     found: dict[str, set[str]] = {}
-    for channel in channels:
-        match channel.removeprefix("pub:").rsplit(":", 2):
-            case [name, exchange, token]:
-                found.setdefault(f"{exchange}:{token}", set()).add(name)
+    for name in map(ChannelName.parse, channels):
+        if name is not None:
+            found.setdefault(name.instrument, set()).add(name.name)
     return found
 
 
@@ -180,8 +180,8 @@ def _newest_live(frames: Iterable[StoredFrame], listened: ListenedChannels | Non
 
 def _name(value: Candle | IndicatorValue) -> str:
     if isinstance(value, Candle):
-        return f"candle:{value.timeframe_s}s"
-    return f"ind:{value.name}:{value.timeframe_s}s"
+        return candle_name(value.timeframe_s)
+    return indicator_name(value.name, value.timeframe_s)
 
 
 def _time(told: Tick | Quote) -> int:

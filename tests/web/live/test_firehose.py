@@ -1,4 +1,4 @@
-"""Clients that subscribe nothing get everything; all get news."""
+"""Clients that subscribe nothing get all channels; all get broadcasts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from tests.support.gateway_fixture import CONFIGURATION, NIFTY, STOCK
 from tests.support.ws_market import CANDLES_60, OPEN_MS, SECONDS, TICK, Listening, Market, Served, confirmed, until
 from topology.log.frames import FeedEvent
-from web.live.broadcasts import Broadcaster
 from web.rest.indicators import ACTIVE_KEY
 
 ALL = {
@@ -21,7 +20,7 @@ ALL = {
 
 @pytest.fixture(autouse=True)
 def undecided() -> None:
-    """Clients get everything soon."""
+    """Clients get all channels soon."""
 
 
 @pytest.fixture
@@ -67,18 +66,18 @@ async def test_who_says_since_when_gets_what_is_newer(gateway: Served, market: M
             await session.ws_connect(f"http://127.0.0.1:{gateway.port}/ws?last_ts=yesterday")
 
 
-async def test_who_subscribes_after_all_gets_only_that(client: Listening, gateway: Served, market: Market) -> None:
+async def test_who_subscribes_later_gets_only_that(client: Listening, gateway: Served, market: Market) -> None:
     await initial(client)
     await client.subscribe(channels=[TICK])
-    assert not gateway.hub.everything
+    assert not gateway.hub.firehose
     await market.run(60)
     messages = [await client.next() for _ in range(3)]
     assert {message["channel"] for message in messages if "channel" in message} == {TICK}
-    assert gateway.hub.heard is not None
-    assert not gateway.hub.heard.hears_all_channels
+    assert gateway.live.link.connection is not None
+    assert not gateway.live.link.connection.hears_all_channels
 
 
-async def test_one_who_hears_all_and_one_who_subscribes_both_hear_once(
+async def test_one_of_the_firehose_and_one_who_subscribes_both_get_all_once(
     client: Listening, gateway: Served, market: Market
 ) -> None:
     await initial(client)
@@ -93,18 +92,19 @@ async def test_one_who_hears_all_and_one_who_subscribes_both_hear_once(
     await client.confirmed(SECONDS, market.told(SECONDS)[-1])
 
 
-async def test_nobody_pays_for_everything_when_nobody_hears_it(gateway: Served, market: Market) -> None:
+async def test_nobody_pays_for_the_firehose_when_nobody_listens(gateway: Served, market: Market) -> None:
     await market.run(60)
     async with gateway.client_of() as client:
         await initial(client)
         assert await market.client.pubsub_numpat() == 1
-    await until(lambda: gateway.hub.heard is not None and not gateway.hub.heard.hears_all_channels)
+    await until(
+        lambda: gateway.live.link.connection is not None and not gateway.live.link.connection.hears_all_channels
+    )
     assert await market.client.pubsub_numpat() == 0
     assert not gateway.hub.clients
 
 
-async def test_what_is_shown_is_told_to_all(client: Listening, gateway: Served) -> None:
-    Broadcaster(gateway.hub)
+async def test_what_is_shown_is_broadcast(client: Listening, gateway: Served) -> None:
     await client.next()
     await gateway.gateway.reading.mirror.keep(ACTIVE_KEY, b'{"entries":[{"name":"SMA_3","tf":60,"color":"#26a69a"}]}')
     update = await client.until(type="config_update")
@@ -112,19 +112,21 @@ async def test_what_is_shown_is_told_to_all(client: Listening, gateway: Served) 
     assert update["ts"]
 
 
-async def test_news_of_the_feed_are_told(client: Listening, gateway: Served) -> None:
+async def test_events_of_the_feed_are_broadcast(client: Listening, gateway: Served) -> None:
     await client.next()
-    Broadcaster(gateway.hub).happened(FeedEvent(1, "log", 5, "gap", from_ms=1, to_ms=4, instruments=2, detail="none"))
+    gateway.live.broadcaster.broadcast_event(
+        FeedEvent(1, "log", 5, "gap", from_ms=1, to_ms=4, instruments=2, detail="none")
+    )
     assert await client.until(type="event") == {
         "type": "event", "kind": "gap", "at_ms": 5, "from_ms": 1, "to_ms": 4, "instruments": 2, "detail": "none",
     }  # fmt: skip
 
 
-async def test_how_things_are_is_told_every_two_seconds_and_a_new_configuration_once(
+async def test_how_things_are_is_broadcast_every_two_seconds_and_a_new_configuration_once(
     client: Listening, gateway: Served, market: Market
 ) -> None:
     hello = await client.next()
-    gateway.start_news()
+    gateway.start_broadcasts()
     first = await client.until(type="metrics")
     assert {"cpu_load_1", "uptime_sec"} <= set(first["metrics"])
     assert first["marketOpen"] == (first["market"]["phase"] == "open")

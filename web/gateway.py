@@ -64,7 +64,7 @@ class Gateway:
     """
 
     simulated: bool
-    reading: Store
+    store: Store
     log: LogView
     names: Names
     now_ms: Callable[[], int]
@@ -95,9 +95,9 @@ class Gateway:
         Raises Problem where neither store can be asked.
         """
         if not 0 <= self.now_ms() - self._known_at_ms < at_most_ms:
-            reading = self.reading
+            store = self.store
             answers = await asyncio.gather(
-                reading.mirror.instruments(), asyncio.to_thread(reading.archive.instruments), return_exceptions=True
+                store.mirror.instruments(), asyncio.to_thread(store.archive.instruments), return_exceptions=True
             )
             errors = [error for error in answers if isinstance(error, BaseException)]
             for error in errors:

@@ -172,9 +172,9 @@ def _memory_kb(pid: int) -> int:
 async def _gateway(redis_port: int, port: int) -> None:
     """Serve a gateway, as the role does."""
     client = connect(LOOPBACK, redis_port, db=0)
-    reading = Store(MirrorReader(client), ArchiveReader(Path("/nonexistent/candles.db")))
+    store = Store(MirrorReader(client), ArchiveReader(Path("/nonexistent/candles.db")))
     log = _Log(from_settings(Settings.from_env({})))
-    gateway = Gateway(simulated=True, reading=reading, log=log, names=None, now_ms=now_ms)  # type: ignore[arg-type]
+    gateway = Gateway(simulated=True, store=store, log=log, names=None, now_ms=now_ms)  # type: ignore[arg-type]
     live = LiveServer(gateway, SYSTEM, lambda take: connect_pubsub(LOOPBACK, redis_port, password=None, take=take))
     counted = set()
 

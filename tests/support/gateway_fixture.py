@@ -200,7 +200,7 @@ async def asked(
     stores: Stores, log: FixedLog | None = None, *, now_ms: Callable[[], int] = lambda: NOW_MS, **options: Any
 ) -> AsyncIterator[Client]:
     """Serve a gateway before stores, and yield a client of it."""
-    reading = Store(MirrorReader(stores.client), ArchiveReader(stores.path))
-    gateway = Gateway(simulated=False, reading=reading, log=log or FixedLog(), names=SomeNames(), now_ms=now_ms)
+    store = Store(MirrorReader(stores.client), ArchiveReader(stores.path))
+    gateway = Gateway(simulated=False, store=store, log=log or FixedLog(), names=SomeNames(), now_ms=now_ms)
     async with Served(gateway, **options) as served, aiohttp.ClientSession() as session:
         yield Client(session, f"http://{LOOPBACK}:{served.port}")

@@ -230,9 +230,9 @@ class Served:
 
     def __init__(self, redis: int, path: Path, *, log: FixedLog | None = None, clock: Any = SYSTEM) -> None:
         self.client = connect(LOOPBACK, redis, db=0)
-        reading = Store(MirrorReader(self.client), ArchiveReader(path))
+        store = Store(MirrorReader(self.client), ArchiveReader(path))
         self.log = log or FixedLog()
-        self.gateway = Gateway(simulated=True, reading=reading, log=self.log, names=SomeNames(), now_ms=clock.now_ms)
+        self.gateway = Gateway(simulated=True, store=store, log=self.log, names=SomeNames(), now_ms=clock.now_ms)
         self.live = LiveServer(
             self.gateway, clock, lambda take: connect_pubsub(LOOPBACK, redis, password=None, take=take)
         )

@@ -237,7 +237,7 @@ async def test_messages_of_the_socket_are_those_that_are_written(
         found["of the feed"] = shape(await client.until(type="event"))
         gateway.log.configuration = Configure(2, {60: ["SMA:3"]}, {}, gateway.log.configuration.calendar, 1000)
         found["of a new configuration"] = shape(await client.until(type="configuration"))
-        await gateway.gateway.reading.mirror.keep("gateway:active_config", b'{"entries":[{"name":"SMA_3","tf":60}]}')
+        await gateway.gateway.store.mirror.keep("gateway:active_config", b'{"entries":[{"name":"SMA_3","tf":60}]}')
         found["of what is shown"] = shape(await client.until(type="config_update"))
         own_valkey.stop()
         found["of Redis"] = shape(await client.until(type="source"))

@@ -51,7 +51,7 @@ class ChannelHistory:
     """Reads what was published on channels. One that is subscribed remembers what comes after it."""
 
     def __init__(self, gateway: Gateway, clock: Clock) -> None:
-        self._gateway, self._store, self._clock = gateway, gateway.reading, clock
+        self._gateway, self._store, self._clock = gateway, gateway.store, clock
 
     async def rows(self, channel: Channel, limit: int) -> Rows:
         """Return the newest rows of a channel. Raises Problem, SinkError, CalendarError."""

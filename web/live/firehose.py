@@ -105,7 +105,7 @@ class Firehose:
         names += [indicator_name(indicators.name(spec), tf) for tf, specs in sorted(stored.items()) for spec in specs]
         keys = [(name, instrument) for instrument in sorted(await self._gateway.instruments()) for name in names]
         for start in range(0, len(keys), AT_A_TIME):
-            latest = await self._gateway.reading.mirror.latest_of(keys[start : start + AT_A_TIME])
+            latest = await self._gateway.store.mirror.latest_of(keys[start : start + AT_A_TIME])
             for (name, instrument), data in latest.items():
                 key, header = channel(name, instrument), message_header(data)
                 positions[key] = header.position

@@ -152,7 +152,7 @@ class RedisLink:
         """Subscribe channels that were started. Their listeners get what was published meanwhile."""
         try:
             await connection.subscribe([channel.key for channel in channels])
-            positions = await self._gateway.reading.mirror.positions()
+            positions = await self._gateway.store.mirror.positions()
             if self.connection is not connection:
                 return None
             for channel in channels:

@@ -103,7 +103,7 @@ class ResampledChannel:
         """Publish a candle of before again, of which a part has been corrected."""
         first_s, end_s = interval.from_ms // 1000, -(-interval.to_ms // 1000)
         try:
-            rows = await self._gateway.reading.candles(
+            rows = await self._gateway.store.candles(
                 part.exchange + ":" + part.token, part.tf, PageQuery(end_s - first_s, before_s=end_s, since_s=first_s)
             )
         except (SinkError, Problem) as error:

@@ -186,7 +186,7 @@ class Subscriptions:
         if self._link.connection is None:
             return {}
         try:
-            return await self._gateway.reading.mirror.latest_of([(one.name, one.instrument) for one in names])
+            return await self._gateway.store.mirror.latest_of([(one.name, one.instrument) for one in names])
         except MirrorAwayError:
             return {}
 

@@ -53,13 +53,13 @@ async def page_of(gateway: Gateway, instrument: str, timeframe_s: int, query: Pa
     """Return a page of candles, the newest first. Raises Problem for a timeframe that there can't be."""
     part_s = part_of(gateway, timeframe_s)
     if part_s == timeframe_s:
-        return Page(await gateway.reading.candles(instrument, timeframe_s, query), more=False)
+        return Page(await gateway.store.candles(instrument, timeframe_s, query), more=False)
     return await resampled_page(gateway, instrument, timeframe_s, part_s, query)
 
 
 async def resampled_page(gateway: Gateway, instrument: str, timeframe_s: int, part_s: int, query: PageQuery) -> Page:
     """Return closed candles of ``timeframe_s``, each made of all its parts of ``part_s``. Raises NotCovered."""
-    reading, calendar, instrument_class = gateway.reading, gateway.calendar, gateway.class_of(instrument)
+    store, calendar, instrument_class = gateway.store, gateway.calendar, gateway.class_of(instrument)
     lateness_ms = gateway.log.configuration.lateness_ms
     before_ms = query.before_s * 1000
     parts: list[AnyCandle] = []
@@ -69,13 +69,13 @@ async def resampled_page(gateway: Gateway, instrument: str, timeframe_s: int, pa
             around = candle_interval(calendar, instrument_class, timeframe_s, before_ms - 1)
             until_s = query.before_s if around is None else around.to_ms // 1000
     while True:
-        block = await reading.candles(
+        block = await store.candles(
             instrument, part_s, PageQuery(BLOCK, before_s=parts[-1].ts if parts else until_s, since_s=query.since_s)
         )
         parts += block
         ended = len(block) < BLOCK
         candles = await asyncio.to_thread(
-            resample, parts, calendar, instrument_class, timeframe_s, await _closed_until(reading, parts, lateness_ms)
+            resample, parts, calendar, instrument_class, timeframe_s, await _closed_until(store, parts, lateness_ms)
         )
         if not ended:
             candles = candles[:-1]  # the oldest may lack parts that were not read
@@ -84,11 +84,11 @@ async def resampled_page(gateway: Gateway, instrument: str, timeframe_s: int, pa
             return Page(page[: query.limit], more=not ended)
 
 
-async def _closed_until(reading: Store, parts: Sequence[AnyCandle], lateness_ms: int) -> int:
+async def _closed_until(store: Store, parts: Sequence[AnyCandle], lateness_ms: int) -> int:
     """Return the time up to which all shorter candles have closed, in milliseconds."""
     if not parts:
         return 0
-    reached_ms = await asyncio.to_thread(reading.archive.reached_ms, TIMEFRAMES, parts[0].partition)
+    reached_ms = await asyncio.to_thread(store.archive.reached_ms, TIMEFRAMES, parts[0].partition)
     return max((parts[0].ts + parts[0].tf) * 1000, (reached_ms or 0) - lateness_ms)
 
 

@@ -61,7 +61,7 @@ async def gaps(gateway: Gateway, query: GapsQuery) -> list[GapJson]:
     """Return when the feed saw nothing of an instrument, the oldest first. That may be when nothing is traded, too."""
     instrument = await gateway.instrument(query.token, query.exchange)
     from_s, to_s = seconds("from", query.from_, 0), seconds("to", query.to, FAR_S)
-    return await asyncio.to_thread(gateway.reading.archive.gaps, instrument, Interval(from_s * 1000, to_s * 1000))
+    return await asyncio.to_thread(gateway.store.archive.gaps, instrument, Interval(from_s * 1000, to_s * 1000))
 
 
 async def _with_flat_candles(gateway: Gateway, instrument: str, query: PageQuery, page: Page) -> Page:
@@ -71,7 +71,7 @@ async def _with_flat_candles(gateway: Gateway, instrument: str, query: PageQuery
         (await page_of(gateway, instrument, newest.tf, PageQuery(1, since_s=query.before_s))).candles
     )
     interval = Interval(page.candles[-1].ts * 1000, query.before_s * 1000)
-    gaps = await asyncio.to_thread(gateway.reading.archive.gaps, instrument, interval)
+    gaps = await asyncio.to_thread(gateway.store.archive.gaps, instrument, interval)
     candles = with_flat_candles(
         page.candles,
         gateway.calendar,

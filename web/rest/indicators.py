@@ -64,7 +64,7 @@ async def history(gateway: Gateway, query: HistoryQuery) -> Paged[IndicatorJson]
     instrument = await gateway.instrument(query.token, query.exchange)
     name = known_name(query.name)
     page = PageQuery(query.limit, before_s=seconds("before", query.before, FAR_S))
-    rows = await gateway.reading.values(instrument, name, query.tf, page)
+    rows = await gateway.store.values(instrument, name, query.tf, page)
     if query.fill == "computed" and len(rows) < query.limit:
         before_s = rows[-1].ts if rows else page.before_s
         missing = PageQuery(query.limit - len(rows), before_s=before_s)
@@ -79,14 +79,14 @@ async def latest(gateway: Gateway) -> dict[str, msgspec.Raw]:
     """Return the newest confirmed value of every indicator and instrument, by its channel."""
     timeframes = gateway.log.configuration.timeframes
     names = [indicator_name(indicators.name(spec), tf) for tf, specs in timeframes.items() for spec in specs]
-    found = await gateway.reading.mirror.latest(names, sorted(await gateway.instruments()))
+    found = await gateway.store.mirror.latest(names, sorted(await gateway.instruments()))
     return {channel(name, instrument): msgspec.Raw(data) for (name, instrument), data in found.items()}
 
 
 @get("/api/indicators/active")
 async def active(gateway: Gateway) -> Active:
     """Return which indicators the dashboards show; all that are computed, where nobody has chosen."""
-    kept = await gateway.reading.mirror.kept(ACTIVE_KEY)
+    kept = await gateway.store.mirror.kept(ACTIVE_KEY)
     if kept is not None:
         return msgspec.json.decode(kept, type=Active)
     timeframes = gateway.log.configuration.timeframes
@@ -100,7 +100,7 @@ async def activate(gateway: Gateway, body: Active) -> Done:
         name = known_name(entry.name)
         if not is_computed(gateway, name, entry.tf):
             raise unknown("indicator", f"{name} of {entry.tf} s is not computed: add it by POST /reload")
-    await gateway.reading.mirror.keep(ACTIVE_KEY, msgspec.json.encode(body))
+    await gateway.store.mirror.keep(ACTIVE_KEY, msgspec.json.encode(body))
     return Done()
 
 

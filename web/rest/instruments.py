@@ -64,7 +64,7 @@ async def tokens(gateway: Gateway) -> list[InstrumentJson]:
     """Return the instruments that there is something of, with their last prices."""
     names = sorted(await gateway.instruments())
     infos = await gateway.names.of(names)
-    ticks = await gateway.reading.mirror.latest([TICK], names)
+    ticks = await gateway.store.mirror.latest([TICK], names)
     instruments = []
     for name in names:
         exchange, token = split(name)
@@ -92,7 +92,7 @@ async def values(gateway: Gateway, query: ValuesQuery) -> list[IndicatorJson]:
     """Return confirmed values of an interval of time, the oldest first."""
     instrument = await gateway.instrument(query.token, query.exchange)
     name = known_name(query.name)
-    rows = await gateway.reading.values(instrument, name, query.tf, _page_query(query))
+    rows = await gateway.store.values(instrument, name, query.tf, _page_query(query))
     if not rows:
         require_computed(gateway, name, query.tf)
     return rows[::-1]

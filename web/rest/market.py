@@ -176,7 +176,7 @@ async def pipeline(gateway: Gateway) -> Pipeline:
 
 async def _ticks(gateway: Gateway) -> TickCounts:
     try:
-        counts = await asyncio.to_thread(gateway.reading.archive.counts)
+        counts = await asyncio.to_thread(gateway.store.archive.counts)
     except SinkError:
         counts = Counts()  # the archive's problem is in the same answer
     accepted = counts.accepted

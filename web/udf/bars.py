@@ -136,7 +136,7 @@ async def quotes(gateway: Gateway, query: QuotesQuery) -> Quotes:
 async def _quoted(gateway: Gateway, symbol: str) -> dict[str, Any]:
     try:
         instrument, info = await resolved(gateway, symbol)
-        latest = await gateway.reading.mirror.latest([TICK], [instrument])
+        latest = await gateway.store.mirror.latest([TICK], [instrument])
         if not latest:
             raise unknown("price", f"{symbol} has no last price yet")
     except Problem as problem:

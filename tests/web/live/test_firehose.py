@@ -106,7 +106,7 @@ async def test_nobody_pays_for_the_firehose_when_nobody_listens(gateway: Served,
 
 async def test_what_is_shown_is_broadcast(client: Listening, gateway: Served) -> None:
     await client.next()
-    await gateway.gateway.reading.mirror.keep(ACTIVE_KEY, b'{"entries":[{"name":"SMA_3","tf":60,"color":"#26a69a"}]}')
+    await gateway.gateway.store.mirror.keep(ACTIVE_KEY, b'{"entries":[{"name":"SMA_3","tf":60,"color":"#26a69a"}]}')
     update = await client.until(type="config_update")
     assert update["entries"] == [{"name": "SMA_3", "tf": 60, "color": "#26a69a"}]
     assert update["ts"]

@@ -78,7 +78,7 @@ class GatewayRole:
         followed = FollowedLog(settings, log)
         self._gateway = Gateway(
             simulated=settings.namespace == SIM,
-            reading=Store(MirrorReader(self._client), ArchiveReader(settings.sqlite_path)),
+            store=Store(MirrorReader(self._client), ArchiveReader(settings.sqlite_path)),
             log=followed,
             names=MasterNames(settings.namespace_dir / FILE_NAME),
             now_ms=now_ms,
@@ -133,7 +133,7 @@ class GatewayRole:
     async def _ask_redis(self) -> None:
         while True:
             try:
-                await self._ready().reading.mirror.ping()
+                await self._ready().store.mirror.ping()
                 self._redis_answers = True
             except MirrorAwayError:
                 self._redis_answers = False

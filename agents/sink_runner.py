@@ -14,9 +14,8 @@ from faust.types import TP, EventT
 
 from agents.metrics import StageMetrics
 from agents.process_guard import REFUSED, StallGuard, end_process
-from agents.stage_runner import HOLD_S
 from topology.log.frames import DERIVED, TICKS, FrameError, Poison, TickFrame, tick_frame
-from topology.log.position import Order, order
+from topology.log.sequencer import HOLD_S, Sequencer
 from topology.sinks.cursor import AnyFrame, SinkCursor, Source, StoredFrame
 
 Event = EventT[bytes]
@@ -26,16 +25,6 @@ BATCH_ROWS = 100  # a batch is written when it has this many rows,
 BATCH_S = 0.2  # or when its first frame is this old
 MAX_PENDING = 500  # frames that wait to be written before reading pauses
 MAX_BATCH = 200  # frames in a batch while catching up
-
-
-class _SourceState:
-    """One source as this process reads it: the position read, and frames ahead of one that is missing."""
-
-    def __init__(self, applied: SinkCursor | None) -> None:
-        # A sink that has only passed over frames of another run has an offset and no position yet.
-        self.position = None if applied is None or applied.position < 0 else applied.position
-        self.held: dict[int, tuple[Event, StoredFrame]] = {}
-        self.held_since_s = 0.0
 
 
 class SinkRunner:
@@ -61,7 +50,7 @@ class SinkRunner:
             guard,
             batch_s,
         )
-        self._readers: dict[Source, _SourceState] = {}
+        self._sequencers: dict[Source, Sequencer[tuple[Event, StoredFrame]]] = {}
         self._pending: list[tuple[Event, StoredFrame]] = []
         self._since_s = 0.0
         self._news, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -78,7 +67,9 @@ class SinkRunner:
         stage = self._stage(tp.topic)
         applied = (await self._positions()).get((stage, tp.partition))
         self._pending = [kept for kept in self._pending if kept[1].source != (stage, tp.partition)]
-        self._readers[stage, tp.partition] = _SourceState(applied)
+        # A sink that has only passed over frames of another run has an offset and no position yet.
+        position = None if applied is None or applied.position < 0 else applied.position
+        self._sequencers[stage, tp.partition] = Sequencer(position, time.monotonic)
         offset = None if applied is None else applied.offset
         if offset is not None and offset >= log_end:
             end_process(
@@ -94,7 +85,7 @@ class SinkRunner:
     def drop(self, tp: TP) -> None:
         """Forget a source that was revoked."""
         source = self._stage(tp.topic), tp.partition
-        self._readers.pop(source, None)
+        self._sequencers.pop(source, None)
         self._pending = [kept for kept in self._pending if kept[1].source != source]
         self._metrics_of(source[0]).closed(tp.partition)
 
@@ -102,11 +93,14 @@ class SinkRunner:
         """Read one record; it is written with the next batch."""
         message = event.message
         stage = self._stage(message.topic)
-        reader = self._readers.get((stage, message.partition))
-        if reader is None:
+        sequencer = self._sequencers.get((stage, message.partition))
+        if sequencer is None:
             return
         stored = StoredFrame(stage, message.partition, message.offset, self._decode(stage, event))
-        self._place(reader, event, stored)
+        if sequencer.is_duplicate(stored.position):
+            self._queue(event, stored)  # the sink drops it, and notes that it was read
+        for _, following in sequencer.release(stored.position, (event, stored)):
+            self._queue(*following)
         if len(self._pending) >= MAX_PENDING:
             self._room.clear()
         await self._room.wait()
@@ -124,22 +118,6 @@ class SinkRunner:
             end_process(
                 f"{event.message.topic} partition {event.message.partition} offset {event.message.offset}: {error}"
             )
-
-    def _place(self, reader: _SourceState, event: Event, stored: StoredFrame) -> None:
-        match order(reader.position, stored.position):
-            case Order.DUPLICATE:
-                self._queue(event, stored)  # the sink drops it, and notes that it was read
-            case Order.AHEAD:
-                reader.held.setdefault(stored.position, (event, stored))
-                reader.held_since_s = reader.held_since_s or time.monotonic()
-            case Order.NEXT:
-                self._queue(event, stored)
-                position = stored.position
-                while (following := reader.held.pop(position + 1, None)) is not None:
-                    position += 1
-                    self._queue(*following)
-                reader.position = position
-                reader.held_since_s = time.monotonic() if reader.held else 0.0
 
     def _queue(self, event: Event, stored: StoredFrame) -> None:
         if not self._pending:
@@ -183,11 +161,11 @@ class SinkRunner:
         """End the role when a missing frame doesn't come."""
         while True:
             await asyncio.sleep(1.0)
-            for (stage, partition), reader in self._readers.items():
-                if reader.held_since_s and time.monotonic() - reader.held_since_s > HOLD_S:
+            for (stage, partition), sequencer in self._sequencers.items():
+                if sequencer.is_overdue:
                     end_process(
-                        f"{self.name}: the frame after position {reader.position} of {stage} partition {partition} has "
-                        f"been missing for {HOLD_S:.0f} s: is the stage before running?"
+                        f"{self.name}: the frame after position {sequencer.applied} of {stage} partition {partition} "
+                        f"has been missing for {HOLD_S:.0f} s: is the stage before running?"
                     )
 
     def _stage(self, topic: str) -> str:

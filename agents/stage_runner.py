@@ -21,12 +21,11 @@ from agents.metrics import StageMetrics
 from agents.process_guard import REFUSED, StallGuard, end_process
 from tables.state import Row, StateTable
 from topology.log.frames import VERSION, DeadLetter, Decoder, Frame, FrameError, encode, tick_frame
-from topology.log.position import Order, order
+from topology.log.sequencer import HOLD_S, Sequencer
 from topology.log.stage import Stage
 
 logger = logging.getLogger(__name__)
 
-HOLD_S = 60.0  # how long a frame waits for one that is missing before it
 NEAR_END = 20  # records: a reader further than this from the log's end sends no live values
 
 Core = TypeVar("Core")
@@ -39,8 +38,7 @@ class PartitionState(Generic[Core]):
     def __init__(self, partition: int, stage: Stage[Any, Frame[Any], Core], offset: int) -> None:
         self.partition, self.stage = partition, stage
         self.offset = offset  # every record up to here has been used
-        self.held: dict[int, tuple[Event, Any]] = {}  # frames by position, ahead of one that is missing
-        self.held_since_s = 0.0
+        self.sequencer: Sequencer[tuple[Event, Any]] = Sequencer(stage.position, time.monotonic)
         self.unacked: deque[Event] = deque()  # in the order of their offsets
         self.sent: dict[str, Delivery] = {}  # the newest record for each topic: when it is delivered, all are
         self.saved_s = time.monotonic()
@@ -117,8 +115,8 @@ class StageRunner(Generic[Core]):
         async with self._turn:
             state.unacked.append(event)
             clock_ms = await self._place(state, event)
-            if state.held:
-                state.offset = max(state.offset, min(held.message.offset for held, _ in state.held.values()) - 1)
+            if held := state.sequencer.held:
+                state.offset = max(state.offset, min(waiting.message.offset for waiting, _ in held) - 1)
             else:
                 state.offset = event.message.offset
             self.metrics.read(state.partition, state.offset, state.stage.position, clock_ms)
@@ -130,17 +128,10 @@ class StageRunner(Generic[Core]):
         position, frame = self._read(event)
         if frame is None:
             return 0
-        match order(state.stage.position, position):
-            case Order.DUPLICATE:
-                self.metrics.duplicates.inc()
-            case Order.AHEAD:
-                state.held.setdefault(position, (event, frame))
-                state.held_since_s = state.held_since_s or time.monotonic()
-            case Order.NEXT:
-                await self._apply(state, event, position, frame)
-                while (following := state.held.pop(position := position + 1, None)) is not None:
-                    await self._apply(state, following[0], position, following[1])
-                state.held_since_s = time.monotonic() if state.held else 0.0
+        if state.sequencer.is_duplicate(position):
+            self.metrics.duplicates.inc()
+        for next_position, (its_event, its_frame) in state.sequencer.release(position, (event, frame)):
+            await self._apply(state, its_event, next_position, its_frame)
         return getattr(frame, "clock_ms", 0)
 
     def _read(self, event: Event) -> tuple[int, Any]:
@@ -210,11 +201,11 @@ class StageRunner(Generic[Core]):
         while not self._closing:
             await asyncio.sleep(min(1.0, self._checkpoint_s))
             for state in list(self.partitions.values()):
-                if state.held_since_s and time.monotonic() - state.held_since_s > HOLD_S:
+                if state.sequencer.is_overdue:
                     end_process(
-                        f"{self.name} partition {state.partition}: the frame after position {state.stage.position} has "
-                        f"been missing for {HOLD_S:.0f} s while {len(state.held)} later ones wait: is the stage before "
-                        "this one running?"
+                        f"{self.name} partition {state.partition}: the frame after position {state.sequencer.applied} "
+                        f"has been missing for {HOLD_S:.0f} s while {len(state.sequencer.held)} later ones wait: is "
+                        "the stage before this one running?"
                     )
                 if state.unacked and time.monotonic() - state.saved_s >= self._checkpoint_s:
                     await self.checkpoint(state)

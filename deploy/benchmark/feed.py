@@ -28,7 +28,7 @@ from topology.configuration.environment import from_settings
 from topology.embedded import free_port
 from topology.kafka import topics
 from topology.log.frames import TICK_FRAME, TICKS
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market import Calendar
 from topology.market.calendar import indian_day
 from topology.market.times import IST

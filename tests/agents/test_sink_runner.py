@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import agents.sink_runner
 from agents.process_guard import REFUSED, RESTART, StallGuard
 from agents.sink_runner import BATCH_ROWS, BATCH_S, MAX_BATCH, MAX_PENDING, SinkRunner
-from agents.stage_runner import HOLD_S
 from topology.log.frames import CANDLES, TICKS, VERSION, CandleFrame, TickFrame, encode
+from topology.log.sequencer import HOLD_S
 from topology.market.candle import Candle
 from topology.sinks.cursor import NO_CURSOR, SinkCursor, Source, StoredFrame, unapplied
 

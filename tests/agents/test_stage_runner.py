@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 import agents.stage_runner
 from agents.process_guard import REFUSED, RESTART, StallGuard
-from agents.stage_runner import HOLD_S, NEAR_END, StageRunner
+from agents.stage_runner import NEAR_END, StageRunner
 from tables.state import Row, StateTable
 from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import CANDLE_FRAME, VERSION, CandleFrame, DeadLetter, Frame, encode
+from topology.log.sequencer import HOLD_S
 from topology.log.stage import StageState, stage_state
 from topology.market.candle import Candle
 
@@ -269,7 +270,7 @@ async def _interrupt(runner: StageRunner[Any], world: World, how: str, number: i
 
 def _passes_no_held_record(runner: StageRunner[Any]) -> None:
     state = runner.partitions[0]
-    assert all(state.offset < event.message.offset for event, _ in state.held.values())
+    assert all(state.offset < event.message.offset for event, _ in state.sequencer.held)
 
 
 # Order
@@ -336,9 +337,11 @@ async def test_when_a_missing_frame_comes_the_others_have_all_their_time_again(w
     await take(runner, world, 0, 2, 4)
     clock.now_s += HOLD_S - 1
     await take(runner, world, 1, first_offset=3)
-    assert runner.partitions[0].held_since_s == clock.now_s
+    clock.now_s += HOLD_S
+    assert not runner.partitions[0].sequencer.is_overdue
     await take(runner, world, 3, first_offset=4)
-    assert runner.partitions[0].held_since_s == 0.0
+    clock.now_s += 2 * HOLD_S
+    assert not runner.partitions[0].sequencer.is_overdue
 
 
 async def test_partitions_have_nothing_to_do_with_each_other(world: World) -> None:

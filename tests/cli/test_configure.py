@@ -19,7 +19,7 @@ from topology.configuration.environment import differences, from_settings, label
 from topology.kafka import topics
 from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import VERSION, Configure, TickFrame, encode
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market.ticks import Tick
 from topology.settings import Settings
 

@@ -17,7 +17,7 @@ from topology.feeds.writer import MAX_ROWS, StaleSourceError, TickLogWriter, _Pa
 from topology.kafka import topics
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import TICK_FRAME, TICKS, Backfill, Configure, TickFrame
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick

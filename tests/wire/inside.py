@@ -54,7 +54,7 @@ from topology.log.frames import (
     encode,
 )
 from topology.log.indicator_stage import IndicatorSeriesState as ClosesOfSeries
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.log.stage import StageState
 from topology.market.candle import Candle
 from topology.market.forming_candle import FormingCandle

@@ -30,7 +30,7 @@ from topology.log.frames import (
     FeedEvent,
     FrameError,
 )
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market.history import History
 from topology.market.instruments import InstrumentError
 from topology.settings import Settings

@@ -18,7 +18,7 @@ from topology.kafka import topics
 from topology.log.candle_stage import check_configuration
 from topology.log.configuration_diff import configuration_diff, requested_configuration
 from topology.log.frames import Backfill, Configure
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market import Calendar, CalendarError, Candle
 from topology.market.history import History, resampled_history
 from topology.market.instruments import default_class

@@ -31,7 +31,7 @@ from topology.log.frames import (
     TickFrame,
     encode,
 )
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market.ticks import Tick
 from topology.market.times import DAY_MS
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from topology.log.frames import TICKS, CandleFrame, IndicatorFrame, TickFrame, TimeframeFrame
-from topology.log.position import Order, order
+from topology.log.sequencer import Order, order
 
 AnyFrame = TickFrame | CandleFrame | TimeframeFrame | IndicatorFrame
 Source = tuple[str, int]
@@ -100,16 +100,16 @@ def unapplied(applied: SinkCursor, batch: Iterable[StoredFrame], *, log: str, ru
     for stored in batch:
         frame, position = stored.frame, stored.position
         if frame.log != log:
-            raise ForeignLogError(f"{_place(stored)} belongs to log {frame.log}, not to {log}: restart this role")
+            raise ForeignLogError(f"{_described(stored)} belongs to log {frame.log}, not to {log}: restart this role")
         offset = max(stored.offset, applied.offset)
-        place = order(applied.position if applied.position >= 0 else None, position)
-        if place is Order.DUPLICATE or not (isinstance(frame, TickFrame) or frame.run == run):
+        its_order = order(applied.position if applied.position >= 0 else None, position)
+        if its_order is Order.DUPLICATE or not (isinstance(frame, TickFrame) or frame.run == run):
             duplicates += 1
             applied = applied._replace(offset=offset)
             continue
-        if place is Order.AHEAD:
+        if its_order is Order.AHEAD:
             raise PositionError(
-                f"{_place(stored)} has position {position} after {applied.position}: frames are missing"
+                f"{_described(stored)} has position {position} after {applied.position}: frames are missing"
             )
         applied = SinkCursor(position, offset, max(applied.clock_ms, frame.clock_ms))
         fresh.append(stored)
@@ -128,5 +128,5 @@ def is_mine(log: str, run: int, *, held_log: str, held_run: int, remedy: str) ->
     return held_run == run
 
 
-def _place(stored: StoredFrame) -> str:
+def _described(stored: StoredFrame) -> str:
     return f"{stored.stage}[{stored.partition}] offset {stored.offset}"

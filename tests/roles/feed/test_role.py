@@ -25,7 +25,7 @@ from topology.configuration.environment import from_settings
 from topology.feeds import FeedError
 from topology.kafka import topics
 from topology.log.frames import BACKFILL, WARMUP, Backfill, Configure, TickFrame, Warmup, encode
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market import Candle, SecondCandles
 from topology.market.calendar import indian_day
 from topology.market.gaps import Baseline

@@ -64,15 +64,19 @@ class StageRunner(Generic[Core]):
         live_s: float,
     ) -> None:
         self.name = name
-        self.log, self.run = "", 0  # known once the worker has seen the log, before the first frame
+        self._log, self._run = "", 0
         self.partitions: dict[int, PartitionState[Core]] = {}
         self.metrics = StageMetrics(name, behind)
         self._output, self._dead_letters = output, dead_letters
-        self._decode, self._stage, self._table = decode, stage, table
+        self._decoder, self._stage, self._table = decode, stage, table
         self._producer, self._guard, self._behind = producer, guard, behind
         self._checkpoint_s, self._live_s = checkpoint_s, live_s
         self._turn = asyncio.Lock()
         self._closing = False
+
+    def start(self, log: str, run: int = 0) -> None:
+        """Take over which log this is, and which run of it, before the first partition is opened."""
+        self._log, self._run = log, run
 
     def open(self, partition: int, log_end: int) -> int | None:
         """Take a partition up from its row, in place of what is hot. Return the offset used so far, None if none.
@@ -81,16 +85,16 @@ class StageRunner(Generic[Core]):
         this one, ends the worker: frames would be dropped as duplicates that it has never seen.
         """
         row = self._table.load(partition)
-        if row is not None and (row.state.log != self.log or row.offset >= log_end):
+        if row is not None and (row.state.log != self._log or row.offset >= log_end):
             end_process(
                 f"the state of {self.name} partition {partition} is of log {row.state.log} up to offset {row.offset}, "
-                f"but the topics hold log {self.log} up to {log_end - 1}: delete the data folder of this worker and "
+                f"but the topics hold log {self._log} up to {log_end - 1}: delete the data folder of this worker and "
                 f"the topics named *-{self.name}-changelog, and start again",
                 code=REFUSED,
             )
-        stage = self._stage(self.log, self.run)
+        stage = self._stage(self._log, self._run)
         used = None
-        if row is not None and row.state.run == self.run:
+        if row is not None and row.state.run == self._run:
             stage.restore(row.state)
             used = row.offset
         state = self.partitions[partition] = PartitionState(partition, stage, -1 if used is None else used)
@@ -100,13 +104,13 @@ class StageRunner(Generic[Core]):
         )
         return used
 
-    def drop(self, partition: int) -> None:
+    def revoke(self, partition: int) -> None:
         """Forget a partition that was revoked. Nothing of it is acknowledged."""
         self.partitions.pop(partition, None)
         self.metrics.closed(partition)
 
-    async def take(self, event: Event) -> None:
-        """Use one record: apply its frame, drop it as a duplicate, or hold it until the one before it comes."""
+    async def process(self, event: Event) -> None:
+        """Process one record: apply its frame, drop it as a duplicate, or hold it until the one before it comes."""
         state = self.partitions.get(event.message.partition)
         if state is None or self._closing:
             return
@@ -114,7 +118,7 @@ class StageRunner(Generic[Core]):
         # A checkpoint in the middle of this would save a state whose output nobody has been given yet.
         async with self._turn:
             state.unacked.append(event)
-            clock_ms = await self._place(state, event)
+            clock_ms = await self._sequence(state, event)
             if held := state.sequencer.held:
                 state.offset = max(state.offset, min(waiting.message.offset for waiting, _ in held) - 1)
             else:
@@ -123,8 +127,8 @@ class StageRunner(Generic[Core]):
             if time.monotonic() - state.saved_s >= self._checkpoint_s:
                 await self._save(state)
 
-    async def _place(self, state: PartitionState[Core], event: Event) -> int:
-        """Put a record where it belongs. Return the clock of its frame, 0 where that is not known."""
+    async def _sequence(self, state: PartitionState[Core], event: Event) -> int:
+        """Apply, drop or hold a record. Return the clock of its frame, 0 where that is not known."""
         position, frame = self._read(event)
         if frame is None:
             return 0
@@ -137,23 +141,23 @@ class StageRunner(Generic[Core]):
     def _read(self, event: Event) -> tuple[int, Any]:
         """Return position and frame of a record; None in place of the frame of another run."""
         message = event.message
-        if self._decode is None:
+        if self._decoder is None:
             return message.offset, tick_frame(message.value)
         try:
-            frame = self._decode.decode(message.value)
+            frame = self._decoder.decode(message.value)
         except FrameError as error:
             end_process(f"{message.topic} partition {message.partition} offset {message.offset}: {error}", code=REFUSED)
-        if frame.log != self.log:
-            end_process(f"{message.topic} holds a frame of log {frame.log}, not of {self.log}", code=REFUSED)
-        return frame.position, frame if frame.run == self.run else None
+        if frame.log != self._log:
+            end_process(f"{message.topic} holds a frame of log {frame.log}, not of {self._log}", code=REFUSED)
+        return frame.position, frame if frame.run == self._run else None
 
     async def _apply(self, state: PartitionState[Core], event: Event, position: int, frame: Any) -> None:
         output = state.stage.apply(position, frame, live=self._wants_live(state, event))
         await self._send(state, self._output, encode(output), output.clock_ms)
         self.metrics.applied(output)
-        if output.unusable and self._decode is None:
+        if output.unusable and self._decoder is None:
             letter = DeadLetter(
-                VERSION, self.log, state.partition, position, output.unusable, event.message.value or b""
+                VERSION, self._log, state.partition, position, output.unusable, event.message.value or b""
             )
             await self._send(state, self._dead_letters, encode(letter), output.clock_ms)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -13,17 +13,19 @@ from typing import Self
 from topology.cli.supervisor import RoleProcess, Supervisor
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, Valkey, free_port
-from topology.kafka import lag_report, topics
-from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
+from topology.kafka import topics
+from topology.log.frames import TICKS
+from topology.log.lag import FramePosition
 from topology.settings import LIVE, Address, Settings
-from topology.sinks.archive.archive import read_positions
-from topology.sinks.cursor import SinkCursor, Source
-from topology.sinks.mirror.mirror import MirrorAwayError
+from topology.sinks.cursor import SinkAwayError, Source
+from topology.sinks.registry import used_sinks
+from topology.sinks.sink import Sink
 
 SESSION_TIMEOUT_S = 6  # a worker that died is replaced after this long
 POLL_S = 0.1
 
-Ends = dict[Source, int]
+Ends = dict[int, int]
+"""The newest position of each partition."""
 
 
 class PrivatePipeline:
@@ -48,6 +50,7 @@ class PrivatePipeline:
             sqlite_path=self.archive,
         )
         self.log: topics.Log
+        self._sinks = used_sinks(self.settings)
         self._workers, self._progress = workers, progress
 
     def __enter__(self) -> Self:
@@ -76,8 +79,8 @@ class PrivatePipeline:
         self._progress("starting the roles")
         for number in range(self._workers):
             self._start_role("pipeline", number)
-        self._start_role("archive", 0)
-        self._start_role("mirror", 0)
+        for sink in self._sinks:
+            self._start_role(sink.name, 0)
 
     def _start_role(self, role: str, number: int) -> None:
         folder = self.settings.data_dir
@@ -104,19 +107,14 @@ class PrivatePipeline:
         self._folder.cleanup()
 
     async def ends(self) -> Ends:
-        """Return the newest position of each partition of the tick log, for every source of archive and mirror."""
-        partitions = self.log.header.partitions
-        found = await topics.ends(self.settings.bootstrap, [self.log.topic(TICKS)], partitions)
-        return {
-            (stage, partition): end - 1
-            for (_, partition), end in found.items()
-            for stage in (TICKS, CANDLES, TIMEFRAMES, INDICATORS)
-        }
+        """Return the newest position of each partition of the tick log."""
+        ends = await topics.ends(self.settings.bootstrap, [self.log.topic(TICKS)], self.log.header.partitions)
+        return {partition: end - 1 for (_, partition), end in ends.items()}
 
     async def wait_until(self, ends: Ends, shown: Callable[[float], None]) -> None:
-        """Wait until archive and mirror have applied all up to ``ends``; start again what dies meanwhile.
+        """Wait until every sink has applied all up to ``ends``; start again what dies meanwhile.
 
-        ``shown`` is told the part that is done, from 0 to 1.
+        ``shown`` is called with the part that is done, from 0 to 1.
         """
         while (done := await self._done(ends)) < 1:
             shown(done)
@@ -125,20 +123,18 @@ class PrivatePipeline:
         shown(1.0)
 
     async def _done(self, ends: Ends) -> float:
-        archived = read_positions(self.archive, log=self.log.header.log, run=0)
-        mirrored = await self._mirrored()
-        parts = [(archived, source) for source in ends if source[0] != TICKS] + [(mirrored, source) for source in ends]
-        reached = [min(_position(found, source), ends[source]) + 1 for found, source in parts]
-        wanted = sum(ends[source] + 1 for _, source in parts)
-        return sum(reached) / wanted if wanted else 1.0
+        applied = wanted = 0
+        for sink in self._sinks:
+            reached = await self._reached(sink)
+            for stage in sink.stages:
+                for partition, end in ends.items():
+                    frame = reached.get((stage, partition))
+                    applied += 0 if frame is None else min(frame.position, end) + 1
+                    wanted += end + 1
+        return applied / wanted if wanted else 1.0
 
-    async def _mirrored(self) -> dict[Source, SinkCursor]:
+    async def _reached(self, sink: Sink) -> Mapping[Source, FramePosition]:
         try:
-            return await lag_report.mirrored(self.settings, self.log)
-        except MirrorAwayError:
+            return await sink.reached(self.log.header)
+        except SinkAwayError:
             return {}
-
-
-def _position(found: dict[Source, SinkCursor], source: Source) -> int:
-    applied = found.get(source)
-    return -1 if applied is None else applied.position

@@ -17,6 +17,7 @@ from topology.log.lag import TickRange
 from topology.market.times import DAY_MS
 from topology.settings import Settings
 from topology.sinks.cursor import Source
+from topology.sinks.registry import used_sinks
 
 EXAMPLE = """example:
   topology prune --days 7"""
@@ -46,14 +47,14 @@ def add(subparsers: Any) -> None:
         description="Removes frames from every topic of the log but `commands`: those more than this many days older "
         "than the newest frame, by the log's clock. A partition is cut at a frame that carries the configuration, so "
         "that what starts at the log's first frame finds it there (the feed writes one whenever it starts), and never "
-        "beyond what pipeline, mirror and archive have applied.",
+        "beyond what the pipeline and every sink have applied.",
         epilog=EXAMPLE,
     )
     parser.add_argument("--days", type=at_least_one, metavar="N", help="days to keep (default LOG_KEEP_DAYS)")
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run the command; return its exit code. Raises SinkError where mirror or archive can't be asked."""
+    """Run the command; return its exit code. Raises SinkError where a sink can't be asked."""
     asyncio.run(_prune(settings, days=arguments.days or settings.log_keep_days))
     return 0
 
@@ -86,18 +87,14 @@ async def _prune(settings: Settings, *, days: int) -> None:
 
 async def _applied(settings: Settings, log: topics.Log, reader: AIOKafkaConsumer) -> dict[str, dict[Source, int]]:
     """Return the positions that each role has applied, of every partition of every topic it reads."""
-    found = {
-        "mirror": (lag_report.MIRRORED, await lag_report.mirrored(settings, log)),
-        "archive": (lag_report.ARCHIVED, lag_report.archived(settings, log)),
-    }
-    applied = {
-        role: {
-            (stage, p): held[stage, p].position if (stage, p) in held else -1
-            for stage in stages
+    applied = {}
+    for sink in used_sinks(settings):
+        reached = await sink.reached(log.header)
+        applied[sink.name] = {
+            (stage, p): reached[stage, p].position if (stage, p) in reached else -1
+            for stage in sink.stages
             for p in range(log.header.partitions)
         }
-        for role, (stages, held) in found.items()
-    }
     return applied | {PIPELINE: await _saved(settings, log, reader)}
 
 

@@ -16,6 +16,7 @@ from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent
 from topology.log.lag import TopicLag
 from topology.market.times import IST
 from topology.settings import SIM, Settings
+from topology.sinks.registry import used_sinks
 
 EXAMPLE = """example:
   topology status --json | jq '.lines[] | select(.behind_frames > 100)'"""
@@ -101,7 +102,7 @@ def _clock(clock_ms: int | None) -> str:
 async def _look(settings: Settings) -> Status:
     log = await topics.read(settings.bootstrap, settings.namespace)
     async with topics.consumer(settings.bootstrap) as reader:
-        clock_ms, lines = await lag_report.lines(reader, log, settings)
+        clock_ms, lines = await lag_report.lines(reader, log, used_sinks(settings))
         events = await _events(reader, log)
     return Status(
         simulated=settings.namespace == SIM,

@@ -8,6 +8,10 @@ from typing import NamedTuple
 import msgspec
 
 
+class ProgressError(Exception):
+    """Somebody can't be asked how far he is; one line says why."""
+
+
 class FramePosition(NamedTuple):
     """The position of a frame, and its clock in milliseconds since the epoch."""
 

@@ -35,8 +35,6 @@ MAX_WORKERS = 256  # of one role on one machine, each with a folder of its own
 class Role(Protocol):
     """What a role adds to its app."""
 
-    def __init__(self, app: RoleApp, settings: Settings) -> None: ...
-
     async def start(self, log: topics.Log) -> None:
         """Take over which log this is, before anything is read; connect to what the role needs."""
         ...

@@ -3,18 +3,23 @@
 Exceptions::
 
     SinkError
-    +-- PositionError      frames are missing before the given one
-    +-- ForeignLogError    what the sink holds belongs to another log, or to a later run
-    +-- ArchiveError       (sqlite) ArchiveLockedError, ArchiveFullError
-    +-- MirrorAwayError, MirrorEmptiedError    (redis)
+    +-- PositionError         frames are missing before the given one
+    +-- SinkRefusedError      to try again would not help
+    |   +-- ForeignLogError   what the sink holds belongs to another log, or to a later run
+    |   +-- SharedServerError (mirror)
+    +-- SinkAwayError         it isn't there yet, or doesn't answer: later it may
+    |   +-- MirrorAwayError   (mirror)
+    +-- MirrorEmptiedError    (mirror)
+    +-- ArchiveError          (archive) ArchiveLockedError, ArchiveFullError
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from topology.log.frames import TICKS, CandleFrame, IndicatorFrame, TickFrame, TimeframeFrame
+from topology.log.lag import FramePosition, ProgressError
 from topology.log.sequencer import Order, order
 
 AnyFrame = TickFrame | CandleFrame | TimeframeFrame | IndicatorFrame
@@ -22,15 +27,23 @@ Source = tuple[str, int]
 """A stage's topic (``"candles_1s"``) and a partition of it."""
 
 
-class SinkError(Exception):
-    """A sink can't take what it was given."""
+class SinkError(ProgressError):
+    """A sink can't take what it was given, or say how far it is."""
 
 
 class PositionError(SinkError):
     """A frame is further on than the next one: those between must come first."""
 
 
-class ForeignLogError(SinkError):
+class SinkRefusedError(SinkError):
+    """A sink can't be used as it is: to try again would fail in the same way."""
+
+
+class SinkAwayError(SinkError):
+    """A sink isn't there yet, or doesn't answer now."""
+
+
+class ForeignLogError(SinkRefusedError):
     """What the sink holds belongs to another log, or to a later run of this one."""
 
 
@@ -80,6 +93,11 @@ class Unapplied(NamedTuple):
     frames: list[StoredFrame]
     applied: SinkCursor
     duplicates: int
+
+
+def frame_positions(cursors: Mapping[Source, SinkCursor]) -> dict[Source, FramePosition]:
+    """Return what cursors tell to whoever asks how far a sink is."""
+    return {source: FramePosition(cursor.position, cursor.clock_ms) for source, cursor in cursors.items()}
 
 
 def run_of(stage: str, run: int) -> int:

@@ -21,6 +21,7 @@ from topology.log.frames import COMMANDS, Configure, FrameError
 from topology.market import CalendarError
 from topology.settings import Settings
 from topology.sinks.archive.history import ArchiveHistory
+from topology.sinks.registry import used_sinks
 from web.http.problem import invalid, unavailable
 from web.ports import Reloaded, Standing
 
@@ -69,7 +70,7 @@ class FollowedLog:
 
     async def _ask(self) -> Standing:
         async with topics.consumer(self._settings.bootstrap) as reader:
-            clock_ms, lines = await lag_report.lines(reader, self._log, self._settings)
+            clock_ms, lines = await lag_report.lines(reader, self._log, used_sinks(self._settings))
         return Standing(clock_ms, lines)
 
     async def reload(self, timeframes: Sequence[tuple[int, Sequence[str]]]) -> Reloaded:

@@ -13,7 +13,18 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from topology.sinks.cursor import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, is_mine, run_of, unapplied
+from topology.sinks.cursor import (
+    NO_CURSOR,
+    SinkAwayError,
+    SinkCursor,
+    SinkError,
+    SinkRefusedError,
+    Source,
+    StoredFrame,
+    is_mine,
+    run_of,
+    unapplied,
+)
 from topology.sinks.mirror.breaker import Breaker
 from topology.sinks.mirror.streams import Command, ListenedChannels, StreamCommands, listened_channels
 
@@ -25,7 +36,7 @@ COMMANDS_PER_CALL = 1_000
 """A call holds Redis up for about 10 ms."""
 
 
-class MirrorAwayError(SinkError):
+class MirrorAwayError(SinkAwayError):
     """Redis can't be reached or takes nothing: keep the frames and try again after ``retry_after_s`` seconds."""
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
@@ -37,7 +48,7 @@ class MirrorEmptiedError(SinkError):
     """Redis has lost what this mirror knows it held: a new ``Mirror`` reads again from what is left, at worst all."""
 
 
-class SharedServerError(SinkError):
+class SharedServerError(SinkRefusedError):
     """Live values are published on the server that simulated ones were to go to."""
 
 

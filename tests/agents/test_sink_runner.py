@@ -21,6 +21,7 @@ from topology.log.lag import FramePosition
 from topology.log.sequencer import HOLD_S
 from topology.market.candle import Candle
 from topology.sinks.cursor import NO_CURSOR, SinkCursor, Source, StoredFrame, frame_positions, unapplied
+from topology.sinks.sink import Output
 
 LOG = "log"
 NEVER = 1e9
@@ -52,6 +53,7 @@ class Sink:
 
     name: ClassVar = "archive"
     stages: ClassVar[Sequence[str]] = (TICKS, CANDLES)
+    output: ClassVar[Output | None] = None
     is_used = True
 
     def __init__(self, _settings: object = None) -> None:

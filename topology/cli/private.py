@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from topology.cli.supervisor import RoleProcess, Supervisor
 from topology.configuration.environment import from_settings
@@ -18,7 +18,7 @@ from topology.log.frames import TICKS
 from topology.log.lag import FramePosition
 from topology.settings import LIVE, Address, Settings
 from topology.sinks.cursor import SinkAwayError, Source
-from topology.sinks.registry import used_sinks
+from topology.sinks.registry import SINKS
 from topology.sinks.sink import Sink
 
 SESSION_TIMEOUT_S = 6  # a worker that died is replaced after this long
@@ -29,16 +29,21 @@ Ends = dict[int, int]
 
 
 class PrivatePipeline:
-    """Everything that a recording needs to become candles in ``archive``, for as long as the context lasts."""
+    """Everything that a recording needs to become candles, for as long as the context lasts.
+
+    ``outputs`` holds where each sink that writes files does so; those that are ``wanted`` run beside the usual ones.
+    """
 
     def __init__(
-        self, settings: Settings, *, workers: int, archive: Path | None, progress: Callable[[str], None]
+        self, settings: Settings, *, workers: int, wanted: Collection[str], progress: Callable[[str], None]
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="topology-", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
         self.kafka = Kafka(folder / "kafka", free_port(), java_home=settings.java_home)
         self.valkey = Valkey(folder / "valkey", free_port())
-        self.archive = archive or folder / "candles.db"
+        settable = {sink.name: sink.output.setting for sink in SINKS if sink.output is not None}
+        self.outputs = {name: folder / "outputs" / name for name in settable}
+        paths: dict[str, Any] = {setting: self.outputs[name] for name, setting in settable.items()}
         self.supervisor = Supervisor()
         self.settings = replace(
             settings,
@@ -47,10 +52,12 @@ class PrivatePipeline:
             data_dir=folder,
             redis_addr=Address("127.0.0.1", self.valkey.port),
             redis_password="",
-            sqlite_path=self.archive,
+            **paths,
         )
+        self._variables = {setting.upper(): str(path) for setting, path in paths.items()}
         self.log: topics.Log
-        self._sinks = used_sinks(self.settings)
+        sinks = [sink(self.settings) for sink in SINKS]
+        self._sinks = [sink for sink in sinks if sink.is_used or sink.name in wanted]
         self._workers, self._progress = workers, progress
 
     def __enter__(self) -> Self:
@@ -92,8 +99,8 @@ class PrivatePipeline:
             "FAUST_DATADIR": str(folder / f"{role}-{number}"),
             "REDIS_ADDR": str(self.settings.redis_addr),
             "REDIS_PASSWORD": "",
-            "SQLITE_PATH": str(self.archive),
             "SESSION_TIMEOUT_S": str(SESSION_TIMEOUT_S),
+            **self._variables,
         }
         log = folder / f"{role}-{number}.log"
         process = RoleProcess(f"{role} {number}", role=role, env=env, log=log, options=("--without-web",))

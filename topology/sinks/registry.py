@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from topology.settings import Settings
 from topology.sinks.archive.sink import ArchiveSink
+from topology.sinks.jsonl.sink import JsonlSink
 from topology.sinks.mirror.sink import MirrorSink
 from topology.sinks.sink import Sink
 
 SINKS: Sequence[type[Sink]] = (
     MirrorSink,
     ArchiveSink,
+    JsonlSink,
 )
 
 

@@ -1,13 +1,14 @@
 """What a sink is to the role that feeds it, and to whoever asks how far it is.
 
 A sink is one folder here with one class in it, and one line of `SINKS` in :mod:`topology.sinks.registry`: that gives
-it a role of its name, a line of `topology status`, and a say in what `topology prune` may remove.
+it a role of its name, a line of `topology status`, an option of `topology run`, and a say in what `topology prune`
+may remove.
 """
 
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from topology.log.frames import LogHeader
 from topology.log.lag import FramePosition
@@ -18,8 +19,21 @@ RUN = 0
 """The run of the log that sinks hold; a rebuild would raise it."""
 
 
+class Output(NamedTuple):
+    """A file or folder that a sink writes: the field of the settings that says where, and how `topology run` asks."""
+
+    setting: str
+    metavar: str
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable of the setting."""
+        return self.setting.upper()
+
+
 class Sink(Protocol):
-    """Where the facts of ``stages`` go. ``name`` is also that of its role.
+    """Where the facts of ``stages`` go. ``name`` is also that of its role; ``output`` is None where it is a server.
 
     Every method may raise a SinkError: one that is a
     SinkRefusedError ends the role for good, any other lets it start again and read on from the positions.
@@ -27,6 +41,7 @@ class Sink(Protocol):
 
     name: ClassVar[str]
     stages: ClassVar[Sequence[str]]
+    output: ClassVar[Output | None]
 
     def __init__(self, settings: Settings) -> None: ...
 

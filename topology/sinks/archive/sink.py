@@ -13,7 +13,7 @@ from topology.log.lag import FramePosition
 from topology.settings import Settings
 from topology.sinks.archive.archive import Archive, read_positions
 from topology.sinks.cursor import SinkAwayError, SinkCursor, Source, StoredFrame, frame_positions
-from topology.sinks.sink import RUN
+from topology.sinks.sink import RUN, Output
 
 COMMIT = Histogram("mdengine_sqlite_commit_duration_seconds", "A batch into SQLite, from the call to its commit")
 
@@ -23,6 +23,9 @@ class ArchiveSink:
 
     name: ClassVar = "archive"
     stages: ClassVar[Sequence[str]] = tuple(DERIVED)
+    output: ClassVar[Output | None] = Output(
+        "sqlite_path", metavar="OUT.db", help="keep the candles and values in this SQLite file"
+    )
     batch_s = 0.2
     is_used = True
 

@@ -26,7 +26,7 @@ from topology.sinks.mirror.mirror import (
     query_listened_channels,
 )
 from topology.sinks.mirror.streams import ListenedChannels, StreamCommands
-from topology.sinks.sink import RUN
+from topology.sinks.sink import RUN, Output
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class MirrorSink:
 
     name: ClassVar = "mirror"
     stages: ClassVar[Sequence[str]] = (TICKS, *DERIVED)
+    output: ClassVar[Output | None] = None
     batch_s = 0.0
     is_used = True
 

@@ -18,7 +18,7 @@ from topology.cli import main as command_line
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, Valkey
 from topology.embedded.loopback import LOOPBACK, free_port
-from topology.kafka import topics
+from topology.kafka import broker_log, clients
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import (
     CANDLES,
@@ -93,7 +93,7 @@ class WrittenLog:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         bootstrap, namespace = settings.bootstrap, settings.namespace
-        self.log = asyncio.run(topics.create(bootstrap, namespace, PARTITIONS, from_settings(settings)))
+        self.log = asyncio.run(broker_log.create(bootstrap, namespace, PARTITIONS, from_settings(settings)))
         self.stored: list[StoredFrame] = []
         self._stages = [self._fresh() for _ in range(PARTITIONS)]
         self._sequence = 0
@@ -186,10 +186,10 @@ class WrittenLog:
         return asyncio.run(self._records(TopicPartition(self.log.topic(stage), partition)))
 
     async def _records(self, place: TopicPartition) -> list[ConsumerRecord]:
-        async with topics.consumer(self.settings.bootstrap) as reader:
+        async with clients.consumer(self.settings.bootstrap) as reader:
             begin = (await reader.beginning_offsets([place]))[place]
             end = (await reader.end_offsets([place]))[place]
-            return [record async for record in topics.records(reader, place, begin, end)]
+            return [record async for record in clients.records(reader, place, begin, end)]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import CommandLine, WrittenLog
 from topology.cli.prune import PruneLimit, limit
 from topology.embedded.valkey import Valkey
-from topology.kafka import topics
+from topology.kafka import broker_log
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import (
     CANDLE_FRAME,
@@ -187,6 +187,6 @@ def test_the_limit_of_a_partition_is_who_has_come_least_far_there() -> None:
 
 def test_history_in_commands_is_no_hindrance(topology: CommandLine, settings: Settings, ten_days: WrittenLog) -> None:
     fill = Backfill(0, [History(NIFTY, 300, [], 0)])
-    asyncio.run(topics.command(settings.bootstrap, settings.namespace, fill))
+    asyncio.run(broker_log.append(settings.bootstrap, settings.namespace, fill))
     assert "21 records removed" in topology(settings, "prune", "--days", "3").out
     assert len(ten_days.records("commands", 0)) == 3

@@ -13,7 +13,7 @@ from typing import Any, Self
 from topology.cli.supervisor import RoleProcess, Supervisor
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, Valkey, free_port
-from topology.kafka import topics
+from topology.kafka import broker_log, clients
 from topology.log.frames import TICKS
 from topology.log.lag import FramePosition
 from topology.settings import LIVE, Address, Settings
@@ -55,7 +55,7 @@ class PrivatePipeline:
             **paths,
         )
         self._variables = {setting.upper(): str(path) for setting, path in paths.items()}
-        self.log: topics.Log
+        self.log: broker_log.Log
         sinks = [sink(self.settings) for sink in SINKS]
         self._sinks = [sink for sink in sinks if sink.is_used or sink.name in wanted]
         self._workers, self._progress = workers, progress
@@ -81,7 +81,7 @@ class PrivatePipeline:
         self.valkey.start()
         self._progress("making the topics")
         self.log = asyncio.run(
-            topics.create(settings.bootstrap, LIVE, settings.topic_partitions, from_settings(settings))
+            broker_log.create(settings.bootstrap, LIVE, settings.topic_partitions, from_settings(settings))
         )
         self._progress("starting the roles")
         for number in range(self._workers):
@@ -115,7 +115,7 @@ class PrivatePipeline:
 
     async def ends(self) -> Ends:
         """Return the newest position of each partition of the tick log."""
-        ends = await topics.ends(self.settings.bootstrap, [self.log.topic(TICKS)], self.log.header.partitions)
+        ends = await clients.ends(self.settings.bootstrap, [self.log.topic(TICKS)], self.log.header.partitions)
         return {partition: end - 1 for (_, partition), end in ends.items()}
 
     async def wait_until(self, ends: Ends, shown: Callable[[float], None]) -> None:

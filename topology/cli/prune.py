@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from topology.cli import at_least_one
-from topology.kafka import lag_report, topics
+from topology.kafka import broker_log, clients, lag_report, topics
 from topology.log.frames import CANDLE_FRAME, CANDLES, DEAD_LETTERS, DERIVED, TICKS, TIMEFRAMES, DeadLetter, Decoder
 from topology.log.lag import TickRange
 from topology.market.times import DAY_MS
@@ -71,8 +71,8 @@ def limit(applied: Mapping[str, Mapping[Source, int]], partition: int) -> PruneL
 
 
 async def _prune(settings: Settings, *, days: int) -> None:
-    log = await topics.read(settings.bootstrap, settings.namespace)
-    async with topics.consumer(settings.bootstrap) as reader:
+    log = await broker_log.read(settings.bootstrap, settings.namespace)
+    async with clients.consumer(settings.bootstrap) as reader:
         applied = await _applied(settings, log, reader)
         ticks = await lag_report.ticks(reader, log)
         newest_ms = max((held.newest.clock_ms for held in ticks.values() if held.newest), default=0)
@@ -85,7 +85,7 @@ async def _prune(settings: Settings, *, days: int) -> None:
         print(f"nothing to remove: there is nothing before the last start of the feed that is over {days} days old")
 
 
-async def _applied(settings: Settings, log: topics.Log, reader: AIOKafkaConsumer) -> dict[str, dict[Source, int]]:
+async def _applied(settings: Settings, log: broker_log.Log, reader: AIOKafkaConsumer) -> dict[str, dict[Source, int]]:
     """Return the positions that each role has applied, of every partition of every topic it reads."""
     applied = {}
     for sink in used_sinks(settings):
@@ -98,9 +98,9 @@ async def _applied(settings: Settings, log: topics.Log, reader: AIOKafkaConsumer
     return applied | {PIPELINE: await _saved(settings, log, reader)}
 
 
-async def _saved(settings: Settings, log: topics.Log, reader: AIOKafkaConsumer) -> dict[Source, int]:
+async def _saved(settings: Settings, log: broker_log.Log, reader: AIOKafkaConsumer) -> dict[Source, int]:
     """Return the positions that the stages have saved: they acknowledge a record when their state holds it."""
-    async with topics.admin(settings.bootstrap) as client:
+    async with clients.admin(settings.bootstrap) as client:
         offsets = await client.list_consumer_group_offsets(f"{settings.namespace}.{PIPELINE}")
     saved = {}
     for stage in (TICKS, CANDLES, TIMEFRAMES):
@@ -118,13 +118,13 @@ async def _position_before(reader: AIOKafkaConsumer, place: TopicPartition, offs
     begin = (await reader.beginning_offsets([place]))[place]
     if offset <= begin:
         return -1
-    found = [record async for record in topics.records(reader, place, offset - 1, offset)]
+    found = [record async for record in clients.records(reader, place, offset - 1, offset)]
     return max((DERIVED[stage].decode(record.value).position for record in found), default=-1)
 
 
 async def _firsts(
     reader: AIOKafkaConsumer,
-    log: topics.Log,
+    log: broker_log.Log,
     older_ms: int,
     *,
     ticks: Mapping[int, TickRange],
@@ -145,7 +145,7 @@ async def _firsts(
 
 
 async def _cut(
-    reader: AIOKafkaConsumer, log: topics.Log, partition: int, *, older_ms: int, most: PruneLimit
+    reader: AIOKafkaConsumer, log: broker_log.Log, partition: int, *, older_ms: int, most: PruneLimit
 ) -> Cut | None:
     """Find the newest frame to start at that leaves all that isn't old.
 
@@ -155,7 +155,7 @@ async def _cut(
     begin, end = (await reader.beginning_offsets([place]))[place], (await reader.end_offsets([place]))[place]
     at = (await reader.offsets_for_times({place: max(0, older_ms)}))[place]
     told = False
-    async for record in topics.newest_first(reader, place, begin, end if at is None else min(end, at.offset + 1)):
+    async for record in clients.newest_first(reader, place, begin, end if at is None else min(end, at.offset + 1)):
         frame = CANDLE_FRAME.decode(record.value)
         if not frame.commands:
             continue
@@ -177,7 +177,7 @@ async def _first_to_keep(reader: AIOKafkaConsumer, place: TopicPartition, cut: C
     if at is None:
         return end
     decode = _DEAD_LETTER.decode if stage == DEAD_LETTERS else DERIVED[stage].decode
-    async for record in topics.records(reader, place, at.offset, end):
+    async for record in clients.records(reader, place, at.offset, end):
         if decode(record.value).position >= cut.position:
             return int(record.offset)
     return end
@@ -186,7 +186,7 @@ async def _first_to_keep(reader: AIOKafkaConsumer, place: TopicPartition, cut: C
 async def _delete(settings: Settings, firsts: Mapping[TopicPartition, tuple[int, int]]) -> dict[str, int]:
     """Remove what comes before the first records to keep. Return the number of records, by topic."""
     if firsts:
-        async with topics.admin(settings.bootstrap) as client:
+        async with clients.admin(settings.bootstrap) as client:
             await client.delete_records({place: RecordsToDelete(keep) for place, (_, keep) in firsts.items()})
     names: Iterable[str] = dict.fromkeys(place.topic for place in firsts)
     return {name: sum(keep - begin for place, (begin, keep) in firsts.items() if place.topic == name) for name in names}

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from topology.kafka import lag_report, topics
+from topology.kafka import broker_log, clients, lag_report
 from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent
 from topology.log.lag import TopicLag
 from topology.market.times import IST
@@ -100,8 +100,8 @@ def _clock(clock_ms: int | None) -> str:
 
 
 async def _look(settings: Settings) -> Status:
-    log = await topics.read(settings.bootstrap, settings.namespace)
-    async with topics.consumer(settings.bootstrap) as reader:
+    log = await broker_log.read(settings.bootstrap, settings.namespace)
+    async with clients.consumer(settings.bootstrap) as reader:
         clock_ms, lines = await lag_report.lines(reader, log, used_sinks(settings))
         events = await _events(reader, log)
     return Status(
@@ -116,8 +116,8 @@ async def _look(settings: Settings) -> Status:
     )
 
 
-async def _events(reader: AIOKafkaConsumer, log: topics.Log) -> list[FeedEvent]:
+async def _events(reader: AIOKafkaConsumer, log: broker_log.Log) -> list[FeedEvent]:
     place = TopicPartition(log.topic(FEED_EVENTS), 0)
     end = (await reader.end_offsets([place]))[place]
     begin = max(end - NEWEST_EVENTS, (await reader.beginning_offsets([place]))[place])
-    return [_EVENT.decode(record.value) async for record in topics.records(reader, place, begin, end)]
+    return [_EVENT.decode(record.value) async for record in clients.records(reader, place, begin, end)]

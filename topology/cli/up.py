@@ -18,7 +18,7 @@ from typing import Any
 from topology.cli.supervisor import Process, RoleError, RoleProcess, Supervisor
 from topology.configuration.environment import from_settings
 from topology.embedded import EmbeddedError, Kafka, Valkey, free_port, kafka, valkey
-from topology.kafka import topics
+from topology.kafka import broker_log
 from topology.settings import SIM, Address, Settings, load
 from topology.simulator import MASTER_PATH, STREAM_PATH, account_or_demonstration
 from web.http.token import token
@@ -94,7 +94,7 @@ class _System:
         self._start_services()
         _say("making the topics")
         configuration = from_settings(settings)
-        asyncio.run(topics.create(settings.bootstrap, settings.namespace, settings.topic_partitions, configuration))
+        asyncio.run(broker_log.create(settings.bootstrap, settings.namespace, settings.topic_partitions, configuration))
         if self.simulated:
             self._start_simulator()
         if not settings.token_path.exists():

@@ -10,7 +10,8 @@ from typing import NoReturn
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from topology.kafka import topics
+from topology.kafka import clients
+from topology.kafka.errors import NoBrokerError
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ async def follow(bootstrap: str, topic: str, take: Callable[[ConsumerRecord], No
     place = TopicPartition(topic, 0)
     while True:
         try:
-            async with topics.consumer(bootstrap) as reader:
+            async with clients.consumer(bootstrap) as reader:
                 reader.assign([place])
                 if since is None:
                     since = (await reader.end_offsets([place]))[place]
@@ -31,6 +32,6 @@ async def follow(bootstrap: str, topic: str, take: Callable[[ConsumerRecord], No
                     record = await reader.getone(place)
                     since = record.offset + 1
                     take(record)
-        except (KafkaError, topics.NoBrokerError) as error:
+        except (KafkaError, NoBrokerError) as error:
             logger.warning("%s can't be followed: %s", topic, error)
             await asyncio.sleep(RETRY_S)

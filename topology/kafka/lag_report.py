@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from topology.kafka import topics
+from topology.kafka import broker_log, clients
 from topology.log.frames import DERIVED, TICKS, LogHeader
 from topology.log.lag import FramePosition, ProgressError, TickRange, TopicLag, compare
 
@@ -23,23 +23,23 @@ class MeasuredSink(Protocol):
         ...
 
 
-async def ticks(reader: AIOKafkaConsumer, log: topics.Log) -> dict[int, TickRange]:
+async def ticks(reader: AIOKafkaConsumer, log: broker_log.Log) -> dict[int, TickRange]:
     """Return which tick frames each partition holds."""
     places = [TopicPartition(log.topic(TICKS), partition) for partition in range(log.header.partitions)]
     firsts = await reader.beginning_offsets(places)
     found = {}
     for place in places:
-        record = await topics.last_record(reader, place)
+        record = await clients.last_record(reader, place)
         newest = None if record is None else FramePosition(record.offset, record.timestamp)
         found[place.partition] = TickRange(firsts[place], newest)
     return found
 
 
-async def derived(reader: AIOKafkaConsumer, log: topics.Log, stage: str) -> dict[int, FramePosition]:
+async def derived(reader: AIOKafkaConsumer, log: broker_log.Log, stage: str) -> dict[int, FramePosition]:
     """Return the newest frame of each partition of a derived topic; partitions without one are left out."""
     found = {}
     for partition in range(log.header.partitions):
-        record = await topics.last_record(reader, TopicPartition(log.topic(stage), partition))
+        record = await clients.last_record(reader, TopicPartition(log.topic(stage), partition))
         if record is not None:
             frame = DERIVED[stage].decode(record.value)
             found[partition] = FramePosition(frame.position, frame.clock_ms)
@@ -47,7 +47,7 @@ async def derived(reader: AIOKafkaConsumer, log: topics.Log, stage: str) -> dict
 
 
 async def lines(
-    reader: AIOKafkaConsumer, log: topics.Log, sinks: Iterable[MeasuredSink]
+    reader: AIOKafkaConsumer, log: broker_log.Log, sinks: Iterable[MeasuredSink]
 ) -> tuple[int | None, list[TopicLag]]:
     """Return the newest clock in the log, None in an empty one, and how far each role is in each topic."""
     # The end of the tick log first, so that what comes while the others are asked counts for nobody as behind.
@@ -61,7 +61,7 @@ async def lines(
     return max((end.clock_ms for end in ends.values()), default=None), lags
 
 
-async def _sink_lags(sink: MeasuredSink, log: topics.Log, *, ticks: Mapping[int, TickRange]) -> list[TopicLag]:
+async def _sink_lags(sink: MeasuredSink, log: broker_log.Log, *, ticks: Mapping[int, TickRange]) -> list[TopicLag]:
     try:
         reached = await sink.reached(log.header)
     except ProgressError as error:

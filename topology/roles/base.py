@@ -21,8 +21,9 @@ from topology.configuration.environment import differences, from_settings
 from topology.embedded.loopback import free_port
 from topology.feeds import FeedError
 from topology.json_logging import logging_config
-from topology.kafka import topics
-from topology.kafka.topics import MAX_RECORD_BYTES
+from topology.kafka import broker_log
+from topology.kafka.clients import MAX_RECORD_BYTES
+from topology.kafka.errors import LogError, NoBrokerError
 from topology.market import CalendarError
 from topology.settings import Address, Settings
 from web.http.health import RoleHealth
@@ -35,7 +36,7 @@ MAX_WORKERS = 256  # of one role on one machine, each with a folder of its own
 class Role(Protocol):
     """What a role adds to its app."""
 
-    async def start(self, log: topics.Log) -> None:
+    async def start(self, log: broker_log.Log) -> None:
         """Take over which log this is, before anything is read; connect to what the role needs."""
         ...
 
@@ -72,9 +73,9 @@ class RoleApp(faust.App):
         level = client.level
         client.setLevel(logging.CRITICAL)
         try:
-            log = await topics.read(settings.bootstrap, settings.namespace)
-        except topics.LogError as error:
-            end_process(str(error), code=RESTART if isinstance(error, topics.NoBrokerError) else REFUSED)
+            log = await broker_log.read(settings.bootstrap, settings.namespace)
+        except LogError as error:
+            end_process(str(error), code=RESTART if isinstance(error, NoBrokerError) else REFUSED)
         finally:
             client.setLevel(level)
         if log.header.partitions != settings.topic_partitions:
@@ -126,7 +127,7 @@ class BackgroundTasks:
             task.cancel()
 
 
-def _warn_of_differences(log: topics.Log, settings: Settings) -> None:
+def _warn_of_differences(log: broker_log.Log, settings: Settings) -> None:
     """Say what the environment asks for that the log, which stands, does not compute; or why that can't be told."""
     try:
         lines = differences(log.configuration, from_settings(settings))

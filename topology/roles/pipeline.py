@@ -11,7 +11,7 @@ from agents.frame_producer import FrameProducer
 from agents.stage_runner import StageRunner
 from agents.stage_wiring import StageWiring
 from topology import faust_fixes
-from topology.kafka import topics
+from topology.kafka import broker_log
 from topology.log.frames import CANDLES, TICKS, TIMEFRAMES
 from topology.roles.base import BackgroundTasks, RoleApp, health_of
 from topology.settings import Settings
@@ -44,7 +44,7 @@ class PipelineRole:
         app.on_partitions_revoked.connect(self._revoked)  # type: ignore[arg-type] # its type hides the arguments
         health.add(app, self._health)
 
-    async def start(self, log: topics.Log) -> None:
+    async def start(self, log: broker_log.Log) -> None:
         """Take over which log this is, and connect."""
         self._log = log.header.log
         for runner in self._runners.values():

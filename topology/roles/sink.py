@@ -11,7 +11,7 @@ from agents.process_guard import REFUSED, end_process
 from agents.sink_runner import SinkRunner, or_end_role
 from agents.stage_wiring import attach, records_behind
 from topology import faust_fixes
-from topology.kafka import topics
+from topology.kafka import broker_log, topics
 from topology.roles.base import BackgroundTasks, RoleApp, health_of
 from topology.settings import Settings
 from topology.sinks.cursor import SinkError
@@ -38,7 +38,7 @@ class SinkRole:
         app.on_partitions_revoked.connect(self._revoked)  # type: ignore[arg-type] # its type hides the arguments
         health.add(app, self._health)
 
-    async def start(self, log: topics.Log) -> None:
+    async def start(self, log: broker_log.Log) -> None:
         """Take over which log this is, and open the sink, or end with the reason."""
         self._log = log.header.log
         self._runner.start(self._log)

@@ -49,7 +49,7 @@ class SinkRunner:
         self._log = log
 
     async def open(self, tp: TP, log_end: int) -> int | None:
-        """Take a source up where the sink is. Return the offset that it has used, None for none.
+        """Begin to read a source where the sink is. Return the offset that it has used, None for none.
 
         ``log_end`` is the offset after the last record of the source. A sink that is ahead of it ends the role.
         """

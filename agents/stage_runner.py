@@ -79,7 +79,7 @@ class StageRunner(Generic[Core]):
         self._log, self._run = log, run
 
     def open(self, partition: int, log_end: int) -> int | None:
-        """Take a partition up from its row, in place of what is hot. Return the offset used so far, None if none.
+        """Restore a partition from its row, in place of what is hot. Return the offset used so far, None if none.
 
         ``log_end`` is the offset after the last record of the input. A state of another log, or ahead of the end of
         this one, ends the worker: frames would be dropped as duplicates that it has never seen.

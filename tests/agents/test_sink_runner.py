@@ -20,7 +20,16 @@ from topology.log.frames import CANDLES, TICKS, VERSION, CandleFrame, LogHeader,
 from topology.log.lag import FramePosition
 from topology.log.sequencer import HOLD_S
 from topology.market.candle import Candle
-from topology.sinks.cursor import NO_CURSOR, SinkCursor, Source, StoredFrame, frame_positions, unapplied
+from topology.sinks.cursor import (
+    NO_CURSOR,
+    ForeignLogError,
+    SinkCursor,
+    SinkError,
+    Source,
+    StoredFrame,
+    frame_positions,
+    unapplied,
+)
 from topology.sinks.sink import Output
 
 LOG = "log"
@@ -291,6 +300,26 @@ async def test_a_write_that_fails_acknowledges_nothing_and_ends_the_role(sink: S
     await sink.read(runner, 0)
     with pytest.raises(OSError, match="full"):
         await asyncio.wait_for(runner.run(), 10)
+    assert sink.acked == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(SinkError("the file is locked"), RESTART), (ForeignLogError("it holds log other"), REFUSED)]
+)
+async def test_what_a_sink_says_is_wrong_ends_the_role_for_good_only_where_it_is_refused(
+    sink: Sink, error: SinkError, code: int
+) -> None:
+    async def fails(frames: list[StoredFrame] | None = None) -> dict[Source, SinkCursor]:
+        raise error
+
+    runner = sink.runner()
+    await runner.open(SOURCE, 100)
+    await sink.read(runner, 0)
+    sink.write = sink.positions = fails  # type: ignore[method-assign,assignment]
+    for call in (runner.run(), runner.open(SOURCE, 100)):
+        with pytest.raises(Ended, match=str(error)) as ended:
+            await asyncio.wait_for(call, 10)
+        assert ended.value.code == code
     assert sink.acked == []
 
 

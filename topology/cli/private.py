@@ -41,9 +41,9 @@ class PrivatePipeline:
         folder = Path(self._folder.name)
         self.kafka = Kafka(folder / "kafka", free_port(), java_home=settings.java_home)
         self.valkey = Valkey(folder / "valkey", free_port())
-        settable = {sink.name: sink.output.setting for sink in SINKS if sink.output is not None}
-        self.outputs = {name: folder / "outputs" / name for name in settable}
-        paths: dict[str, Any] = {setting: self.outputs[name] for name, setting in settable.items()}
+        outputs = {sink.name: sink.output for sink in SINKS if sink.output is not None}
+        self.outputs = {name: folder / "outputs" / name for name in outputs}
+        paths: dict[str, Any] = {output.setting: self.outputs[name] for name, output in outputs.items()}
         self.supervisor = Supervisor()
         self.settings = replace(
             settings,
@@ -54,7 +54,7 @@ class PrivatePipeline:
             redis_password="",
             **paths,
         )
-        self._variables = {setting.upper(): str(path) for setting, path in paths.items()}
+        self._variables = {output.variable: str(self.outputs[name]) for name, output in outputs.items()}
         self.log: broker_log.Log
         sinks = [sink(self.settings) for sink in SINKS]
         self._sinks = [sink for sink in sinks if sink.is_used or sink.name in wanted]

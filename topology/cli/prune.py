@@ -105,21 +105,21 @@ async def _saved(settings: Settings, log: broker_log.Log, reader: AIOKafkaConsum
     saved = {}
     for stage in (TICKS, CANDLES, TIMEFRAMES):
         for partition in range(log.header.partitions):
-            place = TopicPartition(log.topic(stage), partition)
-            following = max(0, offsets[place].offset) if place in offsets else 0
-            saved[stage, partition] = await _position_before(reader, place, following, stage=stage)
+            tp = TopicPartition(log.topic(stage), partition)
+            following = max(0, offsets[tp].offset) if tp in offsets else 0
+            saved[stage, partition] = await _position_before(reader, tp, following, stage=stage)
     return saved
 
 
-async def _position_before(reader: AIOKafkaConsumer, place: TopicPartition, offset: int, *, stage: str) -> int:
+async def _position_before(reader: AIOKafkaConsumer, tp: TopicPartition, offset: int, *, stage: str) -> int:
     """Return the position of the record before an offset, -1 where there is none."""
     if stage == TICKS:
         return offset - 1
-    begin = (await reader.beginning_offsets([place]))[place]
+    begin = (await reader.beginning_offsets([tp]))[tp]
     if offset <= begin:
         return -1
-    found = [record async for record in clients.records(reader, place, offset - 1, offset)]
-    return max((DERIVED[stage].decode(record.value).position for record in found), default=-1)
+    before = [record async for record in clients.records(reader, tp, offset - 1, offset)]
+    return max((DERIVED[stage].decode(record.value).position for record in before), default=-1)
 
 
 async def _firsts(
@@ -138,10 +138,10 @@ async def _firsts(
         cut = await _cut(reader, log, partition, older_ms=older_ms, most=limit(applied, partition))
         if cut is not None:
             for stage in topics.PARTITIONED:
-                place = TopicPartition(log.topic(stage), partition)
-                begin = (await reader.beginning_offsets([place]))[place]
-                firsts[place] = begin, await _first_to_keep(reader, place, cut, stage=stage)
-    return {place: offsets for place, offsets in firsts.items() if offsets[0] < offsets[1]}
+                tp = TopicPartition(log.topic(stage), partition)
+                begin = (await reader.beginning_offsets([tp]))[tp]
+                firsts[tp] = begin, await _first_to_keep(reader, tp, cut, stage=stage)
+    return {tp: offsets for tp, offsets in firsts.items() if offsets[0] < offsets[1]}
 
 
 async def _cut(
@@ -149,35 +149,35 @@ async def _cut(
 ) -> Cut | None:
     """Find the newest frame to start at that leaves all that isn't old.
 
-    The candle log tells which frames these are: what the first stage passes on, it has accepted.
+    The candle log shows which frames these are: what the first stage passes on, it has accepted.
     """
-    place = TopicPartition(log.topic(CANDLES), partition)
-    begin, end = (await reader.beginning_offsets([place]))[place], (await reader.end_offsets([place]))[place]
-    at = (await reader.offsets_for_times({place: max(0, older_ms)}))[place]
-    told = False
-    async for record in clients.newest_first(reader, place, begin, end if at is None else min(end, at.offset + 1)):
+    tp = TopicPartition(log.topic(CANDLES), partition)
+    begin, end = (await reader.beginning_offsets([tp]))[tp], (await reader.end_offsets([tp]))[tp]
+    at = (await reader.offsets_for_times({tp: max(0, older_ms)}))[tp]
+    warned = False
+    async for record in clients.newest_first(reader, tp, begin, end if at is None else min(end, at.offset + 1)):
         frame = CANDLE_FRAME.decode(record.value)
         if not frame.commands:
             continue
         if frame.position <= most.position:
             return Cut(frame.position, record.timestamp)
-        if not told:
+        if not warned:
             reached = f"up to position {most.position} only" if most.position >= 0 else "nothing yet"
             print(f"partition {partition}: {most.held_by} has applied {reached}")
-        told = True
+        warned = True
     return None
 
 
-async def _first_to_keep(reader: AIOKafkaConsumer, place: TopicPartition, cut: Cut, *, stage: str) -> int:
+async def _first_to_keep(reader: AIOKafkaConsumer, tp: TopicPartition, cut: Cut, *, stage: str) -> int:
     """Return the offset of the first record of a partition whose position is that of the cut, or above."""
     if stage == TICKS:
         return cut.position
-    end: int = (await reader.end_offsets([place]))[place]
-    at = (await reader.offsets_for_times({place: cut.clock_ms}))[place]
+    end: int = (await reader.end_offsets([tp]))[tp]
+    at = (await reader.offsets_for_times({tp: cut.clock_ms}))[tp]
     if at is None:
         return end
     decode = _DEAD_LETTER.decode if stage == DEAD_LETTERS else DERIVED[stage].decode
-    async for record in clients.records(reader, place, at.offset, end):
+    async for record in clients.records(reader, tp, at.offset, end):
         if decode(record.value).position >= cut.position:
             return int(record.offset)
     return end
@@ -187,6 +187,6 @@ async def _delete(settings: Settings, firsts: Mapping[TopicPartition, tuple[int,
     """Remove what comes before the first records to keep. Return the number of records, by topic."""
     if firsts:
         async with clients.admin(settings.bootstrap) as client:
-            await client.delete_records({place: RecordsToDelete(keep) for place, (_, keep) in firsts.items()})
-    names: Iterable[str] = dict.fromkeys(place.topic for place in firsts)
-    return {name: sum(keep - begin for place, (begin, keep) in firsts.items() if place.topic == name) for name in names}
+            await client.delete_records({tp: RecordsToDelete(keep) for tp, (_, keep) in firsts.items()})
+    names: Iterable[str] = dict.fromkeys(tp.topic for tp in firsts)
+    return {name: sum(keep - begin for tp, (begin, keep) in firsts.items() if tp.topic == name) for name in names}

@@ -116,12 +116,12 @@ def _process(
     with PrivatePipeline(settings, workers=arguments.workers, wanted=wanted, progress=screen.step) as pipeline:
         seconds = asyncio.run(_feed(recording, calendar, pipeline, screen))
         pipeline.supervisor.stop()
-        found = summary(pipeline.outputs[ArchiveSink.name])
+        archived = summary(pipeline.outputs[ArchiveSink.name])
         for name, path in wanted.items():
             _keep(pipeline.outputs[name], path)
         restarts = sum(role.restarts for role in pipeline.supervisor.roles)
     return _outcome(
-        recording, found, timeframes_s=settings.enabled_tfs, seconds=seconds, restarts=restarts, notes=notes
+        recording, archived, timeframes_s=settings.enabled_tfs, seconds=seconds, restarts=restarts, notes=notes
     )
 
 
@@ -178,22 +178,22 @@ def _keep(made: Path, wanted: Path) -> None:
 
 def _outcome(
     recording: RecordedFiles,
-    found: Summary,
+    archived: Summary,
     *,
     timeframes_s: Sequence[int],
     seconds: float,
     restarts: int,
     notes: list[str],
 ) -> Outcome:
-    ticks = found.accepted + found.late + found.out_of_session
+    ticks = archived.accepted + archived.late + archived.out_of_session
     return Outcome(
         read=recording.read,
-        accepted=found.accepted,
-        late=found.late,
-        out_of_session=found.out_of_session,
+        accepted=archived.accepted,
+        late=archived.late,
+        out_of_session=archived.out_of_session,
         rejected=dict(recording.rejected),
-        candles={str(seconds): found.candles.get(seconds, 0) for seconds in (1, *timeframes_s)},
-        indicators=found.indicators,
+        candles={str(seconds): archived.candles.get(seconds, 0) for seconds in (1, *timeframes_s)},
+        indicators=archived.indicators,
         seconds=round(seconds, 3),
         ticks_per_s=round(ticks / seconds, 1) if seconds else 0.0,
         restarts=restarts,

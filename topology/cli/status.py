@@ -83,7 +83,7 @@ def _happened(event: FeedEvent) -> str:
 
 def _row(line: TopicLag) -> list[str]:
     seconds = "-" if line.behind_s is None else f"{line.behind_s:,.1f}"
-    positions = " ".join("-" if place.position is None else str(place.position) for place in line.places)
+    positions = " ".join("-" if lag.position is None else str(lag.position) for lag in line.places)
     return [line.role, line.stage, f"{line.behind_frames:,}", seconds, positions]
 
 
@@ -117,7 +117,7 @@ async def _look(settings: Settings) -> Status:
 
 
 async def _events(reader: AIOKafkaConsumer, log: broker_log.Log) -> list[FeedEvent]:
-    place = TopicPartition(log.topic(FEED_EVENTS), 0)
-    end = (await reader.end_offsets([place]))[place]
-    begin = max(end - NEWEST_EVENTS, (await reader.beginning_offsets([place]))[place])
-    return [_EVENT.decode(record.value) async for record in clients.records(reader, place, begin, end)]
+    tp = TopicPartition(log.topic(FEED_EVENTS), 0)
+    end = (await reader.end_offsets([tp]))[tp]
+    begin = max(end - NEWEST_EVENTS, (await reader.beginning_offsets([tp]))[tp])
+    return [_EVENT.decode(record.value) async for record in clients.records(reader, tp, begin, end)]

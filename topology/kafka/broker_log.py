@@ -137,8 +137,8 @@ async def _read(bootstrap: str, name: str) -> Log | None:
 
 async def read_backfill(reader: AIOKafkaConsumer, log: Log, number: int) -> Backfill:
     """Read the command with history that has this id."""
-    place = TopicPartition(log.topic(COMMANDS), 0)
-    (record,) = [record async for record in records(reader, place, number, number + 1)]
+    tp = TopicPartition(log.topic(COMMANDS), 0)
+    (record,) = [record async for record in records(reader, tp, number, number + 1)]
     command = command_of(record)
     assert isinstance(command, Backfill), "its id is one of those of the log"
     return command

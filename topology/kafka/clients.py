@@ -54,42 +54,40 @@ async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 async def ends(bootstrap: str, topics: list[str], partitions: int) -> dict[tuple[str, int], int]:
     """Return the offset after the last record of each partition of these topics."""
     async with consumer(bootstrap) as reader:
-        places = [TopicPartition(name, p) for name in topics for p in range(partitions)]
-        return {(tp.topic, tp.partition): end for tp, end in (await reader.end_offsets(places)).items()}
+        tps = [TopicPartition(name, p) for name in topics for p in range(partitions)]
+        return {(tp.topic, tp.partition): end for tp, end in (await reader.end_offsets(tps)).items()}
 
 
-async def last_record(reader: AIOKafkaConsumer, place: TopicPartition) -> ConsumerRecord | None:
+async def last_record(reader: AIOKafkaConsumer, tp: TopicPartition) -> ConsumerRecord | None:
     """Return the last record of a partition, None where it is empty."""
-    end = (await reader.end_offsets([place]))[place]
-    begin = (await reader.beginning_offsets([place]))[place]
+    end = (await reader.end_offsets([tp]))[tp]
+    begin = (await reader.beginning_offsets([tp]))[tp]
     if end <= begin:
         return None
-    reader.assign([place])
-    reader.seek(place, end - 1)
-    return await reader.getone(place)
+    reader.assign([tp])
+    reader.seek(tp, end - 1)
+    return await reader.getone(tp)
 
 
-async def records(
-    reader: AIOKafkaConsumer, place: TopicPartition, start: int, end: int
-) -> AsyncIterator[ConsumerRecord]:
+async def records(reader: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> AsyncIterator[ConsumerRecord]:
     """Yield the records of a partition with offsets from ``start`` up to ``end``, which is left out."""
-    reader.assign([place])
-    reader.seek(place, start)
+    reader.assign([tp])
+    reader.seek(tp, start)
     while start < end:
-        record = await reader.getone(place)
+        record = await reader.getone(tp)
         if record.offset < end:
             yield record
         start = record.offset + 1
 
 
 async def newest_first(
-    reader: AIOKafkaConsumer, place: TopicPartition, start: int, end: int
+    reader: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int
 ) -> AsyncIterator[ConsumerRecord]:
     """Yield the same records, the newest first. They are read in blocks that grow: to look at a few is cheap."""
     size = FIRST_BLOCK
     while start < end:
         begin = max(start, end - size)
-        for record in reversed([record async for record in records(reader, place, begin, end)]):
+        for record in reversed([record async for record in records(reader, tp, begin, end)]):
             yield record
         end, size = begin, min(2 * size, LARGEST_BLOCK)
 

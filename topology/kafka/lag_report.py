@@ -25,25 +25,25 @@ class MeasuredSink(Protocol):
 
 async def ticks(reader: AIOKafkaConsumer, log: broker_log.Log) -> dict[int, TickRange]:
     """Return which tick frames each partition holds."""
-    places = [TopicPartition(log.topic(TICKS), partition) for partition in range(log.header.partitions)]
-    firsts = await reader.beginning_offsets(places)
-    found = {}
-    for place in places:
-        record = await clients.last_record(reader, place)
+    tps = [TopicPartition(log.topic(TICKS), partition) for partition in range(log.header.partitions)]
+    firsts = await reader.beginning_offsets(tps)
+    ranges = {}
+    for tp in tps:
+        record = await clients.last_record(reader, tp)
         newest = None if record is None else FramePosition(record.offset, record.timestamp)
-        found[place.partition] = TickRange(firsts[place], newest)
-    return found
+        ranges[tp.partition] = TickRange(firsts[tp], newest)
+    return ranges
 
 
 async def derived(reader: AIOKafkaConsumer, log: broker_log.Log, stage: str) -> dict[int, FramePosition]:
     """Return the newest frame of each partition of a derived topic; partitions without one are left out."""
-    found = {}
+    newest = {}
     for partition in range(log.header.partitions):
         record = await clients.last_record(reader, TopicPartition(log.topic(stage), partition))
         if record is not None:
             frame = DERIVED[stage].decode(record.value)
-            found[partition] = FramePosition(frame.position, frame.clock_ms)
-    return found
+            newest[partition] = FramePosition(frame.position, frame.clock_ms)
+    return newest
 
 
 async def lines(

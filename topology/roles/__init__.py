@@ -1,4 +1,4 @@
-"""Builds the Faust app of a role out of the settings. Each role is one module here."""
+"""Builds the Faust app of a role out of the settings. Each role is one module here; those of the sinks share one."""
 
 from __future__ import annotations
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import gc
 import logging
 import os
-from collections.abc import Coroutine, Iterable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import faust
 from faust.types.web import Web
 
 from agents.metrics import Progress
-from agents.process_guard import REFUSED, RESTART, StallGuard, end_process
+from agents.process_guard import REFUSED, RESTART, end_process
 from topology.angel.master import MasterError
 from topology.configuration.environment import differences, from_settings
 from topology.embedded.loopback import free_port
@@ -54,7 +52,7 @@ class Serving(Protocol):
     """A role that adds to the web server."""
 
     def serve(self, web: Web) -> None:
-        """Take the web server, with its views, before it starts."""
+        """Add to the web server, before it starts."""
         ...
 
 
@@ -107,26 +105,6 @@ class RoleApp(faust.App):
         logger.info("stopped")
 
 
-class BackgroundTasks:
-    """Tasks that run beside the agents for as long as the role does. One that fails ends the role."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.guard = StallGuard(settings.session_timeout_s / 2)
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def start(self, coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
-        """Start these, and the guard against an event loop that stands still."""
-        for coroutine in (self.guard.watch(), *coroutines):
-            task = asyncio.create_task(coroutine)
-            task.add_done_callback(_end_if_failed)
-            self._tasks.append(task)
-
-    def stop(self) -> None:
-        """Cancel them."""
-        for task in self._tasks:
-            task.cancel()
-
-
 def _warn_of_differences(log: broker_log.Log, settings: Settings) -> None:
     """Say what the environment asks for that the log, which stands, does not compute; or why that can't be told."""
     try:
@@ -136,12 +114,6 @@ def _warn_of_differences(log: broker_log.Log, settings: Settings) -> None:
         return
     for line in lines:
         logger.warning("the environment differs from the log, which stands: %s (`topology configure` applies it)", line)
-
-
-def _end_if_failed(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.critical("a task of this role failed", exc_info=error)
-        end_process(str(error) or repr(error))
 
 
 def health_of(app: RoleApp, log: str, readers: list[Progress]) -> RoleHealth:

@@ -13,7 +13,8 @@ from agents.stage_wiring import StageWiring
 from topology import faust_fixes
 from topology.kafka import broker_log
 from topology.log.frames import CANDLES, TICKS, TIMEFRAMES
-from topology.roles.base import BackgroundTasks, RoleApp, health_of
+from topology.roles.background import BackgroundTasks
+from topology.roles.base import RoleApp, health_of
 from topology.settings import Settings
 from web.http import health
 

@@ -12,7 +12,8 @@ from agents.sink_runner import SinkRunner, or_end_role
 from agents.stage_wiring import attach, records_behind
 from topology import faust_fixes
 from topology.kafka import broker_log, topics
-from topology.roles.base import BackgroundTasks, RoleApp, health_of
+from topology.roles.background import BackgroundTasks
+from topology.roles.base import RoleApp, health_of
 from topology.settings import Settings
 from topology.sinks.cursor import SinkError
 from topology.sinks.sink import Sink

@@ -1,4 +1,4 @@
-"""How far a sink has read each of its sources, and which frames are news to it.
+"""How far a sink has read each of its sources, and which frames it has not applied yet.
 
 Exceptions::
 
@@ -109,7 +109,7 @@ def unapplied(applied: SinkCursor, batch: Iterable[StoredFrame], *, log: str, ru
     """Of frames of one source, in the order of their offsets, those that are new to a sink.
 
     A frame at or below the applied position is a duplicate: the first one wins. Frames of another run are ignored.
-    Both still move the offset on. A sink that holds nothing takes any first position.
+    Both still move the offset on. A sink that holds nothing applies any first position.
 
     Raises PositionError where frames are missing, ForeignLogError for a frame of another log.
     """

@@ -38,7 +38,8 @@ from topology.log.frames import COMMANDS, Backfill, Warmup
 from topology.market import Calendar, CalendarError, Instrument
 from topology.market.times import IST
 from topology.notifiers import Notifications, channels_of
-from topology.roles.base import BackgroundTasks, RoleApp
+from topology.roles.background import BackgroundTasks
+from topology.roles.base import RoleApp
 from topology.roles.feed.event_log import FeedEventLog
 from topology.settings import SIM, Account, Settings, SettingsError
 from web.http import health

@@ -16,7 +16,8 @@ from topology.angel.master.listings import FILE_NAME
 from topology.clock import SYSTEM, now_ms
 from topology.embedded.loopback import free_port
 from topology.kafka import broker_log
-from topology.roles.base import BackgroundTasks, RoleApp
+from topology.roles.background import BackgroundTasks
+from topology.roles.base import RoleApp
 from topology.roles.gateway.feed_events import follow_events
 from topology.roles.gateway.instrument_names import MasterNames
 from topology.roles.gateway.log_view import FollowedLog

@@ -38,6 +38,7 @@ from topology.market.ticks import Tick
 from topology.settings import Address, Settings
 from topology.sinks.archive.archive import Archive
 from topology.sinks.cursor import StoredFrame
+from topology.sinks.jsonl.files import JsonlFolder
 from topology.sinks.mirror.breaker import Breaker
 from topology.sinks.mirror.mirror import Mirror, connect
 from topology.sinks.mirror.streams import StreamCommands
@@ -70,6 +71,7 @@ def settings(kafka: Kafka, tmp_path: Path) -> Settings:
     """Settings for a log that isn't there yet; nothing listens where Redis should be."""
     env = {"BROKER_URL": kafka.url, "TOPIC_PARTITIONS": str(PARTITIONS), "ENABLED_TFS": "60,300"}
     env |= {"INDICATOR_CONFIGS": "SMA:2,EMA:2", "SQLITE_PATH": str(tmp_path / "candles.db")}
+    env |= {"JSONL_PATH": str(tmp_path / "jsonl")}
     namespace = f"cli-{uuid.uuid4().hex[:8]}"
     return replace(Apart.from_env(env), namespace=namespace, redis_addr=Address(LOOPBACK, free_port()))
 
@@ -141,6 +143,11 @@ class WrittenLog:
         ends = await reader.end_offsets(places)
         await reader.commit({place: OffsetAndMetadata(end, "") for place, end in ends.items()})
         await reader.stop()
+
+    def jsonl(self) -> None:
+        """Write all of it as lines of JSON."""
+        folder = JsonlFolder(self.settings.jsonl_path, log=self.log.header.log, run=0)
+        folder.write([stored for stored in self.stored if stored.stage != TICKS])
 
     def archive(self) -> None:
         """Put all that has been written into the archive."""

@@ -157,6 +157,18 @@ def test_a_sink_that_has_come_less_far_decides(
     assert kept_frames(written)[0][0] == 12
 
 
+def test_a_sink_has_a_say_from_when_its_role_has_run(
+    topology: CommandLine, settings: Settings, ten_days: WrittenLog
+) -> None:
+    stored, ten_days.stored = ten_days.stored, []
+    ten_days.jsonl()
+    done = topology(settings, "prune", "--days", "1")
+    assert done.lines[0] == "partition 0: jsonl (candles_1s) has applied nothing yet"
+    ten_days.stored = stored
+    ten_days.jsonl()
+    assert f"{settings.namespace}.ticks: 21 records removed" in topology(settings, "prune", "--days", "1").lines
+
+
 @pytest.mark.parametrize("lacking", ["archive", "mirror"])
 def test_nothing_is_removed_where_a_sink_cannot_be_asked(
     topology: CommandLine, settings: Settings, ten_days: WrittenLog, lacking: str, tmp_path: Path

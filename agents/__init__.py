@@ -1,1 +1,1 @@
-"""The arrows: what reads a topic, calls the pure core once, and sends what comes out."""
+"""What runs around one pure call: read a record, call a stage or write a sink, send what comes out, checkpoint."""

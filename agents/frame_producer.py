@@ -39,7 +39,7 @@ class FrameProducer:
         self, topic: str, value: bytes, *, partition: int, time_ms: int, key: bytes | None = None
     ) -> Delivery:
         """Hand a record over; the future that comes back is done once the broker has it."""
-        assert self._producer is not None, "the outbox is started with its app"
+        assert self._producer is not None, "it is started with its app"
         sent: Delivery = await self._producer.send(
             topic, value, key=key, partition=partition, timestamp_ms=max(time_ms, 0)
         )
@@ -48,7 +48,7 @@ class FrameProducer:
 
     async def deliver(self, topic: str, value: bytes, *, partition: int, key: bytes) -> int:
         """Send a record to a changelog; return its offset once the broker has it."""
-        assert self._producer is not None, "the outbox is started with its app"
+        assert self._producer is not None, "it is started with its app"
         sent: Delivery = await self._producer.send(topic, value, key=key, partition=partition)
         sent.add_done_callback(_end_if_lost)
         offset: int = (await sent).offset

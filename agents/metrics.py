@@ -1,4 +1,4 @@
-"""What a role tells of itself while it runs: Prometheus metrics, and its progress per partition.
+"""What a role shows of itself while it runs: Prometheus metrics, and its progress per partition.
 
 Where the system that this one re-imagines had a metric of the same meaning, ours has its name.
 """
@@ -53,7 +53,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class StageMetrics:
-    """The measures of one reader of the log. ``lag`` tells the records between it and the end, per partition."""
+    """The metrics of one reader of the log. ``lag`` counts the records from an offset to the end, per partition."""
 
     def __init__(self, stage: str, lag: Callable[[int, int], int]) -> None:
         self.stage = stage
@@ -68,10 +68,10 @@ class StageMetrics:
 
     def read(self, partition: int, offset: int, position: int | None, clock_ms: int) -> None:
         """Note that a record has been used."""
-        found = self.partitions.get(partition)
-        if found is not None:
-            found.offset, found.position, found.moved_s = offset, position, time.monotonic()
-            found.clock_ms = max(found.clock_ms, clock_ms)
+        reader = self.partitions.get(partition)
+        if reader is not None:
+            reader.offset, reader.position, reader.moved_s = offset, position, time.monotonic()
+            reader.clock_ms = max(reader.clock_ms, clock_ms)
 
     def closed(self, partition: int) -> None:
         """Forget a partition that was revoked."""
@@ -104,11 +104,11 @@ class StageMetrics:
     def progress(self) -> list[Progress]:
         """Return where this reader is, and set the gauges that are only worth setting when somebody looks."""
         lines = []
-        for partition, found in sorted(self.partitions.items()):
-            lag = self._lag(partition, found.offset)
-            still = lag > 0 and time.monotonic() - found.moved_s > STILL_S
+        for partition, reader in sorted(self.partitions.items()):
+            lag = self._lag(partition, reader.offset)
+            still = lag > 0 and time.monotonic() - reader.moved_s > STILL_S
             LAG.labels(self.stage, partition).set(lag)
-            if found.position is not None:
-                POSITION.labels(self.stage, partition).set(found.position)
-            lines.append(Progress(self.stage, partition, found.position, lag, found.clock_ms, still))
+            if reader.position is not None:
+                POSITION.labels(self.stage, partition).set(reader.position)
+            lines.append(Progress(self.stage, partition, reader.position, lag, reader.clock_ms, still))
         return lines

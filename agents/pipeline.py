@@ -1,4 +1,4 @@
-"""The arrows of the market stages, in the order of a tick's way: tick frames to candles to timeframes to indicators."""
+"""The runners of the market stages, in the order of a tick's way: ticks to candles to timeframes to indicators."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from topology.market.timeframe_candles import TimeframeCandlesState
 
 
 def candles(wiring: StageWiring) -> StageRunner[CandlesCore]:
-    """Attach the first stage: the tick log to closed 1-second candles."""
+    """Attach the first stage: tick frames become closed 1-second candles."""
     return wiring.attach("candles", source=TICKS, output=CANDLES, stage=CandleStage, decode=None, row=CandlesRow)
 
 
 def timeframes(wiring: StageWiring) -> StageRunner[TimeframeCandlesState | None]:
-    """Attach the second stage: 1-second candles to candles of every timeframe."""
+    """Attach the second stage: 1-second candles become candles of every timeframe."""
     return wiring.attach(
         "timeframes", source=CANDLES, output=TIMEFRAMES, stage=TimeframeStage, decode=CANDLE_FRAME, row=TimeframesRow
     )
 
 
 def indicators(wiring: StageWiring) -> StageRunner[list[IndicatorSeriesState]]:
-    """Attach the third stage: closed candles to the values of indicators."""
+    """Attach the third stage: closed candles become values of indicators."""
     return wiring.attach(
         "indicators", source=TIMEFRAMES, output=INDICATORS, stage=IndicatorStage, decode=TIMEFRAME_FRAME,
         row=IndicatorsRow,

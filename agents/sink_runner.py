@@ -8,116 +8,103 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from faust.types import TP, EventT
 
 from agents.metrics import StageMetrics
 from agents.process_guard import REFUSED, StallGuard, end_process
-from agents.stage_runner import HOLD_S
-from topology.log.frames import DERIVED, TICKS, FrameError, Poison, TickFrame, tick_frame
-from topology.log.position import Order, order
-from topology.sinks.cursor import AnyFrame, SinkCursor, Source, StoredFrame
+from topology.log.frames import DERIVED, TICKS, VERSION, FrameError, Poison, TickFrame, tick_frame
+from topology.log.sequencer import HOLD_S, Sequencer
+from topology.sinks.cursor import AnyFrame, SinkError, SinkRefusedError, Source, StoredFrame
+from topology.sinks.sink import Sink
 
 Event = EventT[bytes]
-Write = Callable[[list[StoredFrame]], Awaitable[None]]
 
-BATCH_ROWS = 100  # a batch is written when it has this many rows,
-BATCH_S = 0.2  # or when its first frame is this old
+BATCH_ROWS = 100  # a batch is written when it has this many rows, or its first frame is as old as its sink says
 MAX_PENDING = 500  # frames that wait to be written before reading pauses
 MAX_BATCH = 200  # frames in a batch while catching up
 
 
-class _SourceState:
-    """One source as this process reads it: the position read, and frames ahead of one that is missing."""
-
-    def __init__(self, applied: SinkCursor | None) -> None:
-        # A sink that has only passed over frames of another run has an offset and no position yet.
-        self.position = None if applied is None or applied.position < 0 else applied.position
-        self.held: dict[int, tuple[Event, StoredFrame]] = {}
-        self.held_since_s = 0.0
-
-
 class SinkRunner:
-    """Feeds a sink from its topics. ``positions`` and ``write`` are the sink's; ``prefix`` is that of the topics."""
+    """Feeds a sink from its topics, whose names have ``prefix``. What the sink refuses ends the process.
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        prefix: str,
-        positions: Callable[[], Awaitable[dict[Source, SinkCursor]]],
-        write: Write,
-        guard: StallGuard,
-        behind: Callable[[str, int, int], int],
-        batch_s: float = BATCH_S,
-    ) -> None:
-        self.name = name
-        self.log = ""
-        self._prefix, self._positions, self._write, self._guard, self._batch_s = (
-            prefix,
-            positions,
-            write,
-            guard,
-            batch_s,
-        )
-        self._readers: dict[Source, _SourceState] = {}
+    ``behind`` returns how many records of a stage's partition come after an offset.
+    """
+
+    def __init__(self, sink: Sink, *, prefix: str, guard: StallGuard, behind: Callable[[str, int, int], int]) -> None:
+        self.metrics: dict[str, StageMetrics] = {}
+        self._sink, self._prefix, self._guard, self._behind = sink, prefix, guard, behind
+        self._log = ""
+        self._sequencers: dict[Source, Sequencer[tuple[Event, StoredFrame]]] = {}
         self._pending: list[tuple[Event, StoredFrame]] = []
         self._since_s = 0.0
-        self._news, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._room.set()
-        self._idle.set()
-        self._behind = behind
-        self.metrics: dict[str, StageMetrics] = {}
+        self._has_pending, self._has_room, self._is_idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._has_room.set()
+        self._is_idle.set()
+
+    def start(self, log: str) -> None:
+        """Take over the id of the log, before the first source is opened."""
+        self._log = log
 
     async def open(self, tp: TP, log_end: int) -> int | None:
-        """Take a source up where the sink is. Return the offset that it has used, None for none.
+        """Begin to read a source where the sink is. Return the offset that it has used, None for none.
 
         ``log_end`` is the offset after the last record of the source. A sink that is ahead of it ends the role.
         """
         stage = self._stage(tp.topic)
-        applied = (await self._positions()).get((stage, tp.partition))
-        self._pending = [kept for kept in self._pending if kept[1].source != (stage, tp.partition)]
-        self._readers[stage, tp.partition] = _SourceState(applied)
-        offset = None if applied is None else applied.offset
+        with or_end_role():
+            cursor = (await self._sink.positions()).get((stage, tp.partition))
+        self._forget_pending((stage, tp.partition))
+        # A sink that has only passed over frames of another run has an offset and no position yet.
+        position = None if cursor is None or cursor.position < 0 else cursor.position
+        self._sequencers[stage, tp.partition] = Sequencer(position, time.monotonic)
+        offset = None if cursor is None else cursor.offset
         if offset is not None and offset >= log_end:
             end_process(
-                f"{self.name} has used {tp.topic} partition {tp.partition} up to offset {offset}, but it ends at "
+                f"{self._sink.name} has used {tp.topic} partition {tp.partition} up to offset {offset}, but it ends at "
                 f"{log_end - 1}: the broker has lost records; empty what this role writes, and start again",
                 code=REFUSED,
             )
         self._metrics_of(stage).opened(
-            tp.partition, None if applied is None else applied.position, -1 if offset is None else offset
+            tp.partition, None if cursor is None else cursor.position, -1 if offset is None else offset
         )
         return offset
 
-    def drop(self, tp: TP) -> None:
+    def revoke(self, tp: TP) -> None:
         """Forget a source that was revoked."""
         source = self._stage(tp.topic), tp.partition
-        self._readers.pop(source, None)
-        self._pending = [kept for kept in self._pending if kept[1].source != source]
+        self._sequencers.pop(source, None)
+        self._forget_pending(source)
         self._metrics_of(source[0]).closed(tp.partition)
 
-    async def take(self, event: Event) -> None:
+    def _forget_pending(self, source: Source) -> None:
+        self._pending = [(event, stored) for event, stored in self._pending if stored.source != source]
+
+    async def process(self, event: Event) -> None:
         """Read one record; it is written with the next batch."""
         message = event.message
         stage = self._stage(message.topic)
-        reader = self._readers.get((stage, message.partition))
-        if reader is None:
+        sequencer = self._sequencers.get((stage, message.partition))
+        if sequencer is None:
             return
         stored = StoredFrame(stage, message.partition, message.offset, self._decode(stage, event))
-        self._place(reader, event, stored)
+        if sequencer.is_duplicate(stored.position):
+            self._queue(event, stored)  # the sink drops it, and notes that it was read
+        for _, following in sequencer.release(stored.position, (event, stored)):
+            self._queue(*following)
         if len(self._pending) >= MAX_PENDING:
-            self._room.clear()
-        await self._room.wait()
+            self._has_room.clear()
+        await self._has_room.wait()
 
     def _decode(self, stage: str, event: Event) -> AnyFrame:
         value = event.message.value
         if stage == TICKS:
-            found = tick_frame(value)
-            if isinstance(found, Poison) or found.log != self.log:
-                return TickFrame(1, self.log, 0, 0, 0, 0, [], [])  # the stages leave a gap mark for it
-            return found
+            frame = tick_frame(value)
+            if isinstance(frame, Poison) or frame.log != self._log:
+                return TickFrame(VERSION, self._log, 0, 0, 0, 0, [], [])  # the stages leave a gap mark for it
+            return frame
         try:
             return DERIVED[stage].decode(value)
         except FrameError as error:
@@ -125,44 +112,29 @@ class SinkRunner:
                 f"{event.message.topic} partition {event.message.partition} offset {event.message.offset}: {error}"
             )
 
-    def _place(self, reader: _SourceState, event: Event, stored: StoredFrame) -> None:
-        match order(reader.position, stored.position):
-            case Order.DUPLICATE:
-                self._queue(event, stored)  # the sink drops it, and notes that it was read
-            case Order.AHEAD:
-                reader.held.setdefault(stored.position, (event, stored))
-                reader.held_since_s = reader.held_since_s or time.monotonic()
-            case Order.NEXT:
-                self._queue(event, stored)
-                position = stored.position
-                while (following := reader.held.pop(position + 1, None)) is not None:
-                    position += 1
-                    self._queue(*following)
-                reader.position = position
-                reader.held_since_s = time.monotonic() if reader.held else 0.0
-
     def _queue(self, event: Event, stored: StoredFrame) -> None:
         if not self._pending:
             self._since_s = time.monotonic()
         self._pending.append((event, stored))
-        self._idle.clear()
-        self._news.set()
+        self._is_idle.clear()
+        self._has_pending.set()
 
     async def run(self) -> None:
         """Write batches for as long as the role runs."""
         while True:
-            await self._news.wait()
+            await self._has_pending.wait()
             rows = sum(_rows(stored) for _, stored in self._pending)
             age_s = time.monotonic() - self._since_s
-            if rows < BATCH_ROWS and age_s < self._batch_s:
-                await asyncio.sleep(min(self._batch_s - age_s, 0.02))
+            if rows < BATCH_ROWS and age_s < self._sink.batch_s:
+                await asyncio.sleep(min(self._sink.batch_s - age_s, 0.02))
                 continue
             self._guard.check()
             batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
-            await self._write([stored for _, stored in batch])
-            self._written(batch)
+            with or_end_role():
+                await self._sink.write([stored for _, stored in batch])
+            self._acknowledge(batch)
 
-    def _written(self, batch: list[tuple[Event, StoredFrame]]) -> None:
+    def _acknowledge(self, batch: list[tuple[Event, StoredFrame]]) -> None:
         for event, stored in batch:
             metrics = self._metrics_of(stored.stage)
             clock_ms = stored.frame.clock_ms
@@ -170,24 +142,24 @@ class SinkRunner:
             event.ack()
         self._since_s = time.monotonic()
         if len(self._pending) < MAX_PENDING:
-            self._room.set()
+            self._has_room.set()
         if not self._pending:
-            self._news.clear()
-            self._idle.set()
+            self._has_pending.clear()
+            self._is_idle.set()
 
     async def close(self) -> None:
         """Wait until what was read is written, for a clean stop."""
-        await asyncio.wait_for(self._idle.wait(), timeout=30)
+        await asyncio.wait_for(self._is_idle.wait(), timeout=30)
 
     async def watch(self) -> None:
         """End the role when a missing frame doesn't come."""
         while True:
             await asyncio.sleep(1.0)
-            for (stage, partition), reader in self._readers.items():
-                if reader.held_since_s and time.monotonic() - reader.held_since_s > HOLD_S:
+            for (stage, partition), sequencer in self._sequencers.items():
+                if sequencer.is_overdue:
                     end_process(
-                        f"{self.name}: the frame after position {reader.position} of {stage} partition {partition} has "
-                        f"been missing for {HOLD_S:.0f} s: is the stage before running?"
+                        f"{self._sink.name}: the frame after position {sequencer.applied} of {stage} partition "
+                        f"{partition} has been missing for {HOLD_S:.0f} s: is the stage before running?"
                     )
 
     def _stage(self, topic: str) -> str:
@@ -196,9 +168,20 @@ class SinkRunner:
     def _metrics_of(self, stage: str) -> StageMetrics:
         if stage not in self.metrics:
             self.metrics[stage] = StageMetrics(
-                f"{self.name}:{stage}", lambda partition, offset: self._behind(stage, partition, offset)
+                f"{self._sink.name}:{stage}", lambda partition, offset: self._behind(stage, partition, offset)
             )
         return self.metrics[stage]
+
+
+@contextmanager
+def or_end_role() -> Iterator[None]:
+    """End the process with what a sink says is wrong."""
+    try:
+        yield
+    except SinkError as error:
+        if isinstance(error, SinkRefusedError):
+            end_process(str(error), code=REFUSED)
+        end_process(str(error))
 
 
 def _rows(stored: StoredFrame) -> int:

@@ -21,12 +21,11 @@ from agents.metrics import StageMetrics
 from agents.process_guard import REFUSED, StallGuard, end_process
 from tables.state import Row, StateTable
 from topology.log.frames import VERSION, DeadLetter, Decoder, Frame, FrameError, encode, tick_frame
-from topology.log.position import Order, order
+from topology.log.sequencer import HOLD_S, Sequencer
 from topology.log.stage import Stage
 
 logger = logging.getLogger(__name__)
 
-HOLD_S = 60.0  # how long a frame waits for one that is missing before it
 NEAR_END = 20  # records: a reader further than this from the log's end sends no live values
 
 Core = TypeVar("Core")
@@ -39,8 +38,7 @@ class PartitionState(Generic[Core]):
     def __init__(self, partition: int, stage: Stage[Any, Frame[Any], Core], offset: int) -> None:
         self.partition, self.stage = partition, stage
         self.offset = offset  # every record up to here has been used
-        self.held: dict[int, tuple[Event, Any]] = {}  # frames by position, ahead of one that is missing
-        self.held_since_s = 0.0
+        self.sequencer: Sequencer[tuple[Event, Any]] = Sequencer(stage.position, time.monotonic)
         self.unacked: deque[Event] = deque()  # in the order of their offsets
         self.sent: dict[str, Delivery] = {}  # the newest record for each topic: when it is delivered, all are
         self.saved_s = time.monotonic()
@@ -66,33 +64,37 @@ class StageRunner(Generic[Core]):
         live_s: float,
     ) -> None:
         self.name = name
-        self.log, self.run = "", 0  # known once the worker has seen the log, before the first frame
+        self._log, self._run = "", 0
         self.partitions: dict[int, PartitionState[Core]] = {}
         self.metrics = StageMetrics(name, behind)
         self._output, self._dead_letters = output, dead_letters
-        self._decode, self._stage, self._table = decode, stage, table
+        self._decoder, self._stage, self._table = decode, stage, table
         self._producer, self._guard, self._behind = producer, guard, behind
         self._checkpoint_s, self._live_s = checkpoint_s, live_s
         self._turn = asyncio.Lock()
         self._closing = False
 
+    def start(self, log: str, run: int = 0) -> None:
+        """Take over which log this is, and which run of it, before the first partition is opened."""
+        self._log, self._run = log, run
+
     def open(self, partition: int, log_end: int) -> int | None:
-        """Take a partition up from its row, in place of what is hot. Return the offset used so far, None if none.
+        """Restore a partition from its row, in place of what is hot. Return the offset used so far, None if none.
 
         ``log_end`` is the offset after the last record of the input. A state of another log, or ahead of the end of
         this one, ends the worker: frames would be dropped as duplicates that it has never seen.
         """
         row = self._table.load(partition)
-        if row is not None and (row.state.log != self.log or row.offset >= log_end):
+        if row is not None and (row.state.log != self._log or row.offset >= log_end):
             end_process(
                 f"the state of {self.name} partition {partition} is of log {row.state.log} up to offset {row.offset}, "
-                f"but the topics hold log {self.log} up to {log_end - 1}: delete the data folder of this worker and "
+                f"but the topics hold log {self._log} up to {log_end - 1}: delete the data folder of this worker and "
                 f"the topics named *-{self.name}-changelog, and start again",
                 code=REFUSED,
             )
-        stage = self._stage(self.log, self.run)
+        stage = self._stage(self._log, self._run)
         used = None
-        if row is not None and row.state.run == self.run:
+        if row is not None and row.state.run == self._run:
             stage.restore(row.state)
             used = row.offset
         state = self.partitions[partition] = PartitionState(partition, stage, -1 if used is None else used)
@@ -102,13 +104,13 @@ class StageRunner(Generic[Core]):
         )
         return used
 
-    def drop(self, partition: int) -> None:
+    def revoke(self, partition: int) -> None:
         """Forget a partition that was revoked. Nothing of it is acknowledged."""
         self.partitions.pop(partition, None)
         self.metrics.closed(partition)
 
-    async def take(self, event: Event) -> None:
-        """Use one record: apply its frame, drop it as a duplicate, or hold it until the one before it comes."""
+    async def process(self, event: Event) -> None:
+        """Process one record: apply its frame, drop it as a duplicate, or hold it until the one before it comes."""
         state = self.partitions.get(event.message.partition)
         if state is None or self._closing:
             return
@@ -116,53 +118,46 @@ class StageRunner(Generic[Core]):
         # A checkpoint in the middle of this would save a state whose output nobody has been given yet.
         async with self._turn:
             state.unacked.append(event)
-            clock_ms = await self._place(state, event)
-            if state.held:
-                state.offset = max(state.offset, min(held.message.offset for held, _ in state.held.values()) - 1)
+            clock_ms = await self._sequence(state, event)
+            if held := state.sequencer.held:
+                state.offset = max(state.offset, min(waiting.message.offset for waiting, _ in held) - 1)
             else:
                 state.offset = event.message.offset
             self.metrics.read(state.partition, state.offset, state.stage.position, clock_ms)
             if time.monotonic() - state.saved_s >= self._checkpoint_s:
                 await self._save(state)
 
-    async def _place(self, state: PartitionState[Core], event: Event) -> int:
-        """Put a record where it belongs. Return the clock of its frame, 0 where that is not known."""
+    async def _sequence(self, state: PartitionState[Core], event: Event) -> int:
+        """Apply, drop or hold a record. Return the clock of its frame, 0 where that is not known."""
         position, frame = self._read(event)
         if frame is None:
             return 0
-        match order(state.stage.position, position):
-            case Order.DUPLICATE:
-                self.metrics.duplicates.inc()
-            case Order.AHEAD:
-                state.held.setdefault(position, (event, frame))
-                state.held_since_s = state.held_since_s or time.monotonic()
-            case Order.NEXT:
-                await self._apply(state, event, position, frame)
-                while (following := state.held.pop(position := position + 1, None)) is not None:
-                    await self._apply(state, following[0], position, following[1])
-                state.held_since_s = time.monotonic() if state.held else 0.0
+        if state.sequencer.is_duplicate(position):
+            self.metrics.duplicates.inc()
+        for next_position, (its_event, its_frame) in state.sequencer.release(position, (event, frame)):
+            await self._apply(state, its_event, next_position, its_frame)
         return getattr(frame, "clock_ms", 0)
 
     def _read(self, event: Event) -> tuple[int, Any]:
         """Return position and frame of a record; None in place of the frame of another run."""
         message = event.message
-        if self._decode is None:
+        if self._decoder is None:
             return message.offset, tick_frame(message.value)
         try:
-            frame = self._decode.decode(message.value)
+            frame = self._decoder.decode(message.value)
         except FrameError as error:
             end_process(f"{message.topic} partition {message.partition} offset {message.offset}: {error}", code=REFUSED)
-        if frame.log != self.log:
-            end_process(f"{message.topic} holds a frame of log {frame.log}, not of {self.log}", code=REFUSED)
-        return frame.position, frame if frame.run == self.run else None
+        if frame.log != self._log:
+            end_process(f"{message.topic} holds a frame of log {frame.log}, not of {self._log}", code=REFUSED)
+        return frame.position, frame if frame.run == self._run else None
 
     async def _apply(self, state: PartitionState[Core], event: Event, position: int, frame: Any) -> None:
         output = state.stage.apply(position, frame, live=self._wants_live(state, event))
         await self._send(state, self._output, encode(output), output.clock_ms)
         self.metrics.applied(output)
-        if output.unusable and self._decode is None:
+        if output.unusable and self._decoder is None:
             letter = DeadLetter(
-                VERSION, self.log, state.partition, position, output.unusable, event.message.value or b""
+                VERSION, self._log, state.partition, position, output.unusable, event.message.value or b""
             )
             await self._send(state, self._dead_letters, encode(letter), output.clock_ms)
 
@@ -210,11 +205,11 @@ class StageRunner(Generic[Core]):
         while not self._closing:
             await asyncio.sleep(min(1.0, self._checkpoint_s))
             for state in list(self.partitions.values()):
-                if state.held_since_s and time.monotonic() - state.held_since_s > HOLD_S:
+                if state.sequencer.is_overdue:
                     end_process(
-                        f"{self.name} partition {state.partition}: the frame after position {state.stage.position} has "
-                        f"been missing for {HOLD_S:.0f} s while {len(state.held)} later ones wait: is the stage before "
-                        "this one running?"
+                        f"{self.name} partition {state.partition}: the frame after position {state.sequencer.applied} "
+                        f"has been missing for {HOLD_S:.0f} s while {len(state.sequencer.held)} later ones wait: is "
+                        "the stage before this one running?"
                     )
                 if state.unacked and time.monotonic() - state.saved_s >= self._checkpoint_s:
                     await self.checkpoint(state)

@@ -61,7 +61,7 @@ class StageWiring:
             live_s=self.live_ms / 1000,
         )
 
-        attach(self.app, name, [self.topic(source)], runner.take)
+        attach(self.app, name, [self.topic(source)], runner.process)
         return runner
 
     def topic(self, stage: str) -> str:
@@ -69,14 +69,16 @@ class StageWiring:
         return f"{self.prefix}.{stage}"
 
 
-def attach(app: faust.App, name: str, topics: Iterable[str], take: Callable[[EventT[bytes]], Awaitable[None]]) -> None:
-    """Attach an agent that hands each record of these topics, as bytes, to ``take``, which acknowledges it."""
+def attach(
+    app: faust.App, name: str, topics: Iterable[str], process: Callable[[EventT[bytes]], Awaitable[None]]
+) -> None:
+    """Attach an agent that hands each record of these topics, as bytes, to ``process``, which acknowledges it."""
     source = app.topic(*topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     @app.agent(source, name=name)
     async def agent(stream: StreamT[bytes]) -> None:
         async for event in stream.noack().events():  # type: ignore[attr-defined] # the type lacks it
-            await or_end_process(take(event))
+            await or_end_process(process(event))
 
 
 def records_behind(app: faust.App, topic: str, partition: int, offset: int) -> int:

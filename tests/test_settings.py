@@ -45,6 +45,7 @@ VARIABLES: list[tuple[str, str, Any, str, Any, list[str]]] = [
     ),
     ("REDIS_PASSWORD", "redis_password", "", "geheim", "geheim", []),
     ("SQLITE_PATH", "sqlite_path", Path("data/candles.db"), "/x/y.db", Path("/x/y.db"), []),
+    ("JSONL_PATH", "jsonl_path", Path("data/jsonl"), "/x/y", Path("/x/y"), []),
     (
         "ENABLED_TFS",
         "enabled_tfs",

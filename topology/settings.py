@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 
 from topology.indicators import IndicatorError, parse_specs
 
-ROLES = ("pipeline", "feed", "mirror", "archive", "gateway")
+ROLES = ("pipeline", "feed", "mirror", "archive", "jsonl", "gateway")
 LIVE, SIM = NAMESPACES = ("live", "sim")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 CHECKPOINT_MS = {"candles": 1_000, "timeframes": 5_000, "indicators": 10_000}
@@ -75,7 +75,8 @@ class Settings:
     """One field per variable of the same name; units are in the names.
 
     ``enabled_tfs`` are seconds, in rising order; ``indicators`` is ``INDICATOR_CONFIGS`` as specs (``SMA:20``);
-    ``checkpoint_ms`` maps each stage to how often its state is kept. ``sqlite_path`` is that of the namespace.
+    ``checkpoint_ms`` maps each stage to how often its state is kept. ``sqlite_path`` and ``jsonl_path`` are
+    those of the namespace.
     """
 
     broker_url: str
@@ -85,6 +86,7 @@ class Settings:
     redis_addr: Address
     redis_password: str = field(repr=False)
     sqlite_path: Path
+    jsonl_path: Path
     enabled_tfs: tuple[int, ...]
     indicators: tuple[str, ...]
     topic_partitions: int
@@ -126,6 +128,7 @@ class Settings:
             redis_addr=read.address("REDIS_ADDR", "localhost:6379"),
             redis_password=read.text("REDIS_PASSWORD", ""),
             sqlite_path=_of_namespace(Path(read.text("SQLITE_PATH", str(data_dir / "candles.db"))), namespace),
+            jsonl_path=_of_namespace(Path(read.text("JSONL_PATH", str(data_dir / "jsonl"))), namespace),
             enabled_tfs=read.timeframes(),
             indicators=read.indicators(),
             topic_partitions=read.whole("TOPIC_PARTITIONS", 4, low=1, high=256),

@@ -26,9 +26,9 @@ from benchmark.rig import FAUST, POLL_S, STARTS_WITHIN_S, BenchError, Process, R
 from topology.clock import now_ms
 from topology.configuration.environment import from_settings
 from topology.embedded import free_port
-from topology.kafka import topics
+from topology.kafka import clients
 from topology.log.frames import TICK_FRAME, TICKS
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market import Calendar
 from topology.market.calendar import indian_day
 from topology.market.times import IST
@@ -196,7 +196,7 @@ class _Tail:
     async def watch(self) -> None:
         """Read what is written from now on."""
         rig = self._rig
-        async with topics.consumer(rig.bootstrap) as reader:
+        async with clients.consumer(rig.bootstrap) as reader:
             reader._fetcher._prefetch_backoff = 0  # as our own consumers have it: see topology/faust_fixes.py
             places = [TopicPartition(rig.log.topic(TICKS), partition) for partition in range(rig.partitions)]
             reader.assign(places)
@@ -250,9 +250,9 @@ async def _trades(rig: Rig, partition: int, from_ms: int, until_ms: int) -> Mapp
     """Return the ticks of ``[from_ms, until_ms)`` in the log, by instrument."""
     found: defaultdict[str, Counter[Trade]] = defaultdict(Counter)
     place = TopicPartition(rig.log.topic(TICKS), partition)
-    async with topics.consumer(rig.bootstrap) as reader:
+    async with clients.consumer(rig.bootstrap) as reader:
         end = (await reader.end_offsets([place]))[place]
-        async for record in topics.records(reader, place, 0, end):
+        async for record in clients.records(reader, place, 0, end):
             for tick in TICK_FRAME.decode(record.value).ticks:
                 if from_ms <= tick.time_ms < until_ms:
                     found[tick.instrument][tick.time_ms, tick.price, tick.quantity or 0] += 1

@@ -9,7 +9,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from benchmark.rig import Rig
-from topology.kafka import topics
+from topology.kafka import clients
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import CANDLE_FRAME, DEAD_LETTERS, TICK_FRAME, TICKS, TIMEFRAME_FRAME, encode
 from topology.log.indicator_stage import IndicatorStage
@@ -88,7 +88,7 @@ async def _records(rig: Rig, starts: Sequence[int]) -> tuple[Records, Records]:
     before: list[ConsumerRecord] = []
     measured: list[ConsumerRecord] = []
     ends = await rig.ends(TICKS)
-    async with topics.consumer(rig.bootstrap) as reader:
+    async with clients.consumer(rig.bootstrap) as reader:
         for partition, end in enumerate(ends):
             _assign(rig, reader, {partition: 0})
             while (done := await _next(reader)) is not None:
@@ -105,7 +105,7 @@ async def _loop(rig: Rig, core: Core, starts: Sequence[int]) -> float:
     output = rig.log.topic(DEAD_LETTERS)
     producer = AIOKafkaProducer(bootstrap_servers=rig.bootstrap, enable_idempotence=True, max_batch_size=256 * 1024)
     await producer.start()
-    async with topics.consumer(rig.bootstrap) as reader:
+    async with clients.consumer(rig.bootstrap) as reader:
         _assign(rig, reader, dict(enumerate(starts)))
         started_s = time.process_time()
         while left:

@@ -28,7 +28,7 @@ from topology.log.frames import (
     TimeframeFrame,
     encode,
 )
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market import Candle, Tick
 from topology.settings import Settings
 from topology.sinks.cursor import StoredFrame

@@ -17,7 +17,7 @@ from benchmark.load import Batch, Market
 from benchmark.rig import Rig
 from topology.clock import now_ms
 from topology.feeds.writer import TickLogWriter
-from topology.kafka import topics
+from topology.kafka import clients
 from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
 
 SETTLING_S = 3.0  # of a live run, before its latencies count
@@ -142,7 +142,7 @@ class _Clock:
         """Read what comes out of the stages from now on."""
         rig = self._rig
         stages = {rig.log.topic(stage): stage for stage in DERIVED}
-        async with topics.consumer(rig.bootstrap) as reader:
+        async with clients.consumer(rig.bootstrap) as reader:
             reader._fetcher._prefetch_backoff = 0  # as our own consumers have it: see topology/faust_fixes.py
             places = [TopicPartition(topic, partition) for topic in stages for partition in range(rig.partitions)]
             reader.assign(places)

@@ -17,7 +17,7 @@ from typing import Self
 from aiokafka import TopicPartition
 
 from topology.embedded import Kafka, free_port
-from topology.kafka import topics
+from topology.kafka import broker_log, clients
 from topology.log.frames import INDICATORS, TICKS, Configure
 from topology.settings import SIM, Settings
 
@@ -76,7 +76,7 @@ class Rig:
         self.state = self.folder / "worker"
         self.settings = settings
         self.kafka = Kafka(self.folder / "kafka", free_port(), java_home=settings.java_home)
-        self.log: topics.Log
+        self.log: broker_log.Log
         self.worker: Process | None = None
         self._others: list[Process] = []
         self._configuration = configuration
@@ -95,7 +95,7 @@ class Rig:
         """Start the broker and make the log."""
         try:
             self.kafka.start(lambda _: None)
-            self.log = await topics.create(self.bootstrap, SIM, self.partitions, self._configuration)
+            self.log = await broker_log.create(self.bootstrap, SIM, self.partitions, self._configuration)
         except BaseException:
             self._close()
             raise
@@ -149,14 +149,14 @@ class Rig:
 
     async def ends(self, stage: str) -> list[int]:
         """Return the offset after the last record, for each partition of a stage's topic."""
-        found = await topics.ends(self.bootstrap, [self.log.topic(stage)], self.partitions)
+        found = await clients.ends(self.bootstrap, [self.log.topic(stage)], self.partitions)
         return [found[self.log.topic(stage), partition] for partition in range(self.partitions)]
 
     async def until(self, stage: str, records: int) -> None:
         """Wait until a stage's topic holds this many records over all partitions, and the worker lives."""
         name = self.log.topic(stage)
         places = [TopicPartition(name, partition) for partition in range(self.partitions)]
-        async with topics.consumer(self.bootstrap) as reader:
+        async with clients.consumer(self.bootstrap) as reader:
             while sum((await reader.end_offsets(places)).values()) < records:
                 if self.worker is not None:
                     self.worker.cpu_s()

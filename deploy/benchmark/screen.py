@@ -23,7 +23,7 @@ from benchmark.rig import FAUST, BenchError, Process, Rig
 from topology.clock import now_ms
 from topology.embedded import Valkey, free_port
 from topology.embedded.loopback import LOOPBACK
-from topology.kafka import topics
+from topology.kafka import clients
 from topology.log.frames import TICK_FRAME, TICKS, Configure
 from topology.market.calendar import indian_day
 from topology.settings import SIM, Settings
@@ -82,7 +82,7 @@ class _Causes:
 
     async def watch(self, rig: Rig) -> None:
         """Read the tick log from now on."""
-        async with topics.consumer(rig.bootstrap) as reader:
+        async with clients.consumer(rig.bootstrap) as reader:
             places = [TopicPartition(rig.log.topic(TICKS), partition) for partition in range(rig.partitions)]
             reader.assign(places)
             await reader.seek_to_end(*places)

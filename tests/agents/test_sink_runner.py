@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from faust.types import TP
@@ -15,14 +15,26 @@ from hypothesis import strategies as st
 
 import agents.sink_runner
 from agents.process_guard import REFUSED, RESTART, StallGuard
-from agents.sink_runner import BATCH_ROWS, BATCH_S, MAX_BATCH, MAX_PENDING, SinkRunner
-from agents.stage_runner import HOLD_S
-from topology.log.frames import CANDLES, TICKS, VERSION, CandleFrame, TickFrame, encode
+from agents.sink_runner import BATCH_ROWS, MAX_BATCH, MAX_PENDING, SinkRunner
+from topology.log.frames import CANDLES, TICKS, VERSION, CandleFrame, LogHeader, TickFrame, encode
+from topology.log.lag import FramePosition
+from topology.log.sequencer import HOLD_S
 from topology.market.candle import Candle
-from topology.sinks.cursor import NO_CURSOR, SinkCursor, Source, StoredFrame, unapplied
+from topology.sinks.cursor import (
+    NO_CURSOR,
+    ForeignLogError,
+    SinkCursor,
+    SinkError,
+    Source,
+    StoredFrame,
+    frame_positions,
+    unapplied,
+)
+from topology.sinks.sink import Output
 
 LOG = "log"
 NEVER = 1e9
+BATCH_S = 0.2
 SOURCE = TP(f"sim.{CANDLES}", 0)
 
 
@@ -48,13 +60,28 @@ class Clock:
 class Sink:
     """A sink that keeps positions as a real one does, and can be made to wait."""
 
-    def __init__(self) -> None:
+    name: ClassVar = "archive"
+    stages: ClassVar[Sequence[str]] = (TICKS, CANDLES)
+    output: ClassVar[Output | None] = None
+    is_used = True
+
+    def __init__(self, _settings: object = None) -> None:
         self.applied: dict[Source, SinkCursor] = {}
         self.batches: list[list[int]] = []
         self.rows: list[int] = []
         self.writing, self.may_write = asyncio.Event(), asyncio.Event()
         self.may_write.set()
         self.acked: list[int] = []
+
+    async def reached(self, header: LogHeader) -> dict[Source, FramePosition]:
+        return frame_positions(self.applied)
+
+    async def open(self, header: LogHeader) -> None: ...
+
+    def background(self) -> tuple[()]:
+        return ()
+
+    async def close(self) -> None: ...
 
     async def positions(self) -> dict[Source, SinkCursor]:
         return dict(self.applied)
@@ -77,17 +104,15 @@ class Sink:
         return SimpleNamespace(message=message, ack=lambda: self.acked.append(offset))
 
     def runner(self, *, batch_s: float = 0.0) -> SinkRunner:
-        runner = SinkRunner(
-            "archive", prefix="sim", positions=self.positions, write=self.write, guard=StallGuard(NEVER),
-            behind=lambda *_: 0, batch_s=batch_s,
-        )  # fmt: skip
-        runner.log = LOG
+        self.batch_s = batch_s
+        runner = SinkRunner(self, prefix="sim", guard=StallGuard(NEVER), behind=lambda *_: 0)
+        runner.start(LOG)
         return runner
 
     async def read(self, runner: SinkRunner, *positions: int, first_offset: int = 0, rows: int = 0) -> None:
-        """Let the arrow read these frames, from an offset on."""
+        """Let the runner read these frames, from an offset on."""
         for offset, position in enumerate(positions, first_offset):
-            await runner.take(self.event(offset, record(position, rows)))
+            await runner.process(self.event(offset, record(position, rows)))
 
 
 def record(position: int, rows: int = 0) -> bytes:
@@ -156,7 +181,7 @@ async def _model(topic: list[int], steps: list[tuple[str, int]]) -> None:
                 following += len(some)
                 await runner.close()
         else:
-            runner.drop(SOURCE)
+            runner.revoke(SOURCE)
             runner = sink.runner() if step == "die" else runner
             following = _after(await runner.open(SOURCE, len(topic)))
     assert sink.rows == list(range(FRAMES))
@@ -278,13 +303,33 @@ async def test_a_write_that_fails_acknowledges_nothing_and_ends_the_role(sink: S
     assert sink.acked == []
 
 
+@pytest.mark.parametrize(
+    ("error", "code"), [(SinkError("the file is locked"), RESTART), (ForeignLogError("it holds log other"), REFUSED)]
+)
+async def test_what_a_sink_says_is_wrong_ends_the_role_for_good_only_where_it_is_refused(
+    sink: Sink, error: SinkError, code: int
+) -> None:
+    async def fails(frames: list[StoredFrame] | None = None) -> dict[Source, SinkCursor]:
+        raise error
+
+    runner = sink.runner()
+    await runner.open(SOURCE, 100)
+    await sink.read(runner, 0)
+    sink.write = sink.positions = fails  # type: ignore[method-assign,assignment]
+    for call in (runner.run(), runner.open(SOURCE, 100)):
+        with pytest.raises(Ended, match=str(error)) as ended:
+            await asyncio.wait_for(call, 10)
+        assert ended.value.code == code
+    assert sink.acked == []
+
+
 async def test_reading_pauses_while_too_much_waits_and_goes_on_in_batches(sink: Sink) -> None:
     runner = sink.runner()
     await runner.open(SOURCE, 10**6)
     sink.shut()
     async with running(runner):
         reading = asyncio.create_task(sink.read(runner, *range(2 * MAX_PENDING)))
-        await until(lambda: not runner._room.is_set())
+        await until(lambda: not runner._has_room.is_set())
         assert not reading.done()
         assert len(runner._pending) == MAX_PENDING
         sink.may_write.set()
@@ -300,7 +345,7 @@ async def test_a_source_that_was_revoked_is_forgotten_with_what_waited(sink: Sin
     await runner.open(SOURCE, 100)
     await sink.read(runner, 0, 1)
     assert await runner.open(other, 100) is None
-    runner.drop(SOURCE)
+    runner.revoke(SOURCE)
     assert runner._pending == []
     await sink.read(runner, 2, first_offset=2)
     assert runner._pending == []
@@ -310,8 +355,8 @@ async def test_reading_goes_on_when_what_it_waited_for_was_revoked(sink: Sink) -
     runner = sink.runner()
     await runner.open(SOURCE, 10**6)
     reading = asyncio.create_task(sink.read(runner, *range(MAX_PENDING)))
-    await until(lambda: not runner._room.is_set())
-    runner.drop(SOURCE)
+    await until(lambda: not runner._has_room.is_set())
+    runner.revoke(SOURCE)
     async with running(runner):
         await asyncio.wait_for(reading, 10)
         await runner.close()
@@ -336,7 +381,7 @@ async def test_a_tick_frame_that_cannot_be_read_keeps_its_position_without_rows(
     foreign = encode(TickFrame(VERSION, "other", 1, 1, 5, 1, [], []))
     async with running(runner):
         for offset, value in enumerate((b"\xc1", foreign)):
-            await runner.take(sink.event(offset, value, ticks.topic))
+            await runner.process(sink.event(offset, value, ticks.topic))
         await runner.close()
     assert sink.applied[TICKS, 0] == SinkCursor(1, 1, 0)
 
@@ -345,4 +390,4 @@ async def test_a_derived_frame_that_cannot_be_read_ends_the_role_with_its_place(
     runner = sink.runner()
     await runner.open(SOURCE, 100)
     with pytest.raises(Ended, match="candles_1s partition 0 offset 7: not a CandleFrame"):
-        await runner.take(sink.event(7, b"\xc1"))
+        await runner.process(sink.event(7, b"\xc1"))

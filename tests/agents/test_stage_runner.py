@@ -1,4 +1,4 @@
-"""An arrow's promise: whatever comes twice, too early or in the middle of a crash, each position is applied once."""
+"""The promise of a stage's runner: whatever comes twice, too early or in a crash, each position is applied once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 import agents.stage_runner
 from agents.process_guard import REFUSED, RESTART, StallGuard
-from agents.stage_runner import HOLD_S, NEAR_END, StageRunner
+from agents.stage_runner import NEAR_END, StageRunner
 from tables.state import Row, StateTable
 from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import CANDLE_FRAME, VERSION, CandleFrame, DeadLetter, Frame, encode
+from topology.log.sequencer import HOLD_S
 from topology.log.stage import StageState, stage_state
 from topology.market.candle import Candle
 
@@ -90,7 +91,7 @@ class Gate:
 
 
 class World:
-    """What an arrow touches, noted in ``journal`` in the order in which it happens."""
+    """What a runner touches, noted in ``journal`` in the order in which it happens."""
 
     def __init__(self) -> None:
         self.journal: list[tuple[str, int]] = []
@@ -101,7 +102,7 @@ class World:
         self.sending, self.delivering, self.putting, self.saving = Gate(), Gate(), Gate(), Gate()
         self._deliveries: set[asyncio.Task[None]] = set()
 
-    # Outbox
+    # The producer
     async def send(self, topic: str, value: bytes, *, partition: int, time_ms: int) -> asyncio.Task[None]:
         await self.sending.passed()
         self.sent.append((topic, partition, value, time_ms))
@@ -161,7 +162,7 @@ class World:
             producer=self, guard=StallGuard(NEVER), behind=lambda _, offset: self.log_end - 1 - offset,  # type: ignore[arg-type]
             checkpoint_s=checkpoint_s, live_s=LIVE_S,
         )  # fmt: skip
-        runner.log, runner.run = LOG, RUN
+        runner.start(LOG, RUN)
         return runner
 
 
@@ -180,9 +181,9 @@ def straight(frames: int) -> list[tuple[int, int]]:
 
 
 async def take(runner: StageRunner[Any], world: World, *positions: int, first_offset: int = 0) -> None:
-    """Let the arrow read these frames, from an offset on."""
+    """Let the runner read these frames, from an offset on."""
     for offset, position in enumerate(positions, first_offset):
-        await runner.take(world.event(offset, frame(position)))
+        await runner.process(world.event(offset, frame(position)))
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -237,7 +238,7 @@ async def _model(topic: list[int], steps: list[tuple[str, int]]) -> None:
     for step, number in [*steps, ("read", len(topic)), ("save", 0)]:
         if step == "read":
             for offset in range(following, min(following + number, len(topic))):
-                await runner.take(world.event(offset, frame(topic[offset])))
+                await runner.process(world.event(offset, frame(topic[offset])))
                 _passes_no_held_record(runner)
             following = min(following + number, len(topic))
         elif step == "save":
@@ -264,12 +265,12 @@ async def _interrupt(runner: StageRunner[Any], world: World, how: str, number: i
         world.stores[0] = {b"0": encode(world.rows[number % len(world.rows)])}
     elif how == "wipe":
         world.stores[0].clear()
-    runner.drop(0)
+    runner.revoke(0)
 
 
 def _passes_no_held_record(runner: StageRunner[Any]) -> None:
     state = runner.partitions[0]
-    assert all(state.offset < event.message.offset for event, _ in state.held.values())
+    assert all(state.offset < event.message.offset for event, _ in state.sequencer.held)
 
 
 # Order
@@ -336,19 +337,21 @@ async def test_when_a_missing_frame_comes_the_others_have_all_their_time_again(w
     await take(runner, world, 0, 2, 4)
     clock.now_s += HOLD_S - 1
     await take(runner, world, 1, first_offset=3)
-    assert runner.partitions[0].held_since_s == clock.now_s
+    clock.now_s += HOLD_S
+    assert not runner.partitions[0].sequencer.is_overdue
     await take(runner, world, 3, first_offset=4)
-    assert runner.partitions[0].held_since_s == 0.0
+    clock.now_s += 2 * HOLD_S
+    assert not runner.partitions[0].sequencer.is_overdue
 
 
 async def test_partitions_have_nothing_to_do_with_each_other(world: World) -> None:
     runner = world.runner()
     for partition in (0, 1):
         runner.open(partition, world.log_end)
-    await runner.take(world.event(0, frame(0)))
-    await runner.take(world.event(0, frame(0), partition=1))
-    await runner.take(world.event(1, frame(2), partition=1))
-    await runner.take(world.event(1, frame(1)))
+    await runner.process(world.event(0, frame(0)))
+    await runner.process(world.event(0, frame(0), partition=1))
+    await runner.process(world.event(1, frame(2), partition=1))
+    await runner.process(world.event(1, frame(1)))
     assert world.outputs(0) == straight(2)
     assert world.outputs(1) == straight(1)
 
@@ -363,7 +366,7 @@ async def test_a_frame_of_another_run_is_passed_over(world: World) -> None:
     runner = world.runner()
     runner.open(0, world.log_end)
     await take(runner, world, 0)
-    await runner.take(world.event(1, msgspec.structs.replace(frame(1, run=RUN - 1), accepted=0)))
+    await runner.process(world.event(1, msgspec.structs.replace(frame(1, run=RUN - 1), accepted=0)))
     await take(runner, world, 1, first_offset=2)
     await runner.checkpoint(runner.partitions[0])
     assert world.outputs() == straight(2)
@@ -379,7 +382,7 @@ async def test_a_frame_that_no_stage_of_this_log_has_made_ends_the_worker_for_go
     runner = world.runner()
     runner.open(0, world.log_end)
     with pytest.raises(Ended, match=said) as ended:
-        await runner.take(world.event(0, record))
+        await runner.process(world.event(0, record))
     assert ended.value.code == REFUSED
     assert world.journal == []
 
@@ -387,7 +390,7 @@ async def test_a_frame_that_no_stage_of_this_log_has_made_ends_the_worker_for_go
 async def test_a_tick_frame_that_cannot_be_read_becomes_an_empty_frame_and_a_dead_letter(world: World) -> None:
     runner = world.runner(decode=None, stage=CandleStage)
     runner.open(0, world.log_end)
-    await runner.take(world.event(0, b"\xc1 spoilt"))
+    await runner.process(world.event(0, b"\xc1 spoilt"))
     (_, _, output, _), (topic, partition, letter, _) = world.sent
     made = CANDLE_FRAME.decode(output)
     assert (made.position, made.rows) == (0, [])
@@ -407,7 +410,7 @@ async def test_live_values_come_at_most_every_interval(world: World, clock: Cloc
     runner.open(0, world.log_end)
     for offset, step_s in enumerate([0, 0.1, 0.14, 0.01, 0.249, 0.25]):
         clock.now_s += step_s
-        await runner.take(world.event(offset, frame(offset)))
+        await runner.process(world.event(offset, frame(offset)))
     lively = [bool(CANDLE_FRAME.decode(value).live) for _, _, value, _ in world.sent]
     assert lively == [True, False, False, True, False, True]
 
@@ -418,7 +421,7 @@ async def test_far_from_the_end_there_are_no_live_values(world: World, clock: Cl
     runner.open(0, world.log_end)
     for offset in range(4):
         clock.now_s += 10
-        await runner.take(world.event(offset, frame(offset)))
+        await runner.process(world.event(offset, frame(offset)))
     lively = [bool(CANDLE_FRAME.decode(value).live) for _, _, value, _ in world.sent]
     assert lively == [False, False, True, True]
 
@@ -517,7 +520,7 @@ async def test_a_partition_that_is_revoked_in_a_checkpoint_is_not_acknowledged(
     await take(runner, world, 0, 1)
     saving = asyncio.create_task(runner.checkpoint(runner.partitions[0]))
     await until(getattr(world, gate).passing.is_set)
-    runner.drop(0)
+    runner.revoke(0)
     if again:
         runner.open(0, world.log_end)
     rows = len(world.rows)
@@ -571,11 +574,11 @@ async def test_a_stop_saves_every_partition_and_leaves_later_records_to_the_next
     runner = world.runner()
     for partition in (0, 1):
         runner.open(partition, world.log_end)
-        await runner.take(world.event(10 + partition, frame(0), partition=partition))
+        await runner.process(world.event(10 + partition, frame(0), partition=partition))
     await runner.close()
     assert world.acked() == [10, 11]
     journal = list(world.journal)
-    await runner.take(world.event(12, frame(1)))
+    await runner.process(world.event(12, frame(1)))
     assert world.journal == journal
 
 
@@ -599,7 +602,7 @@ async def test_the_state_of_another_run_is_left_behind(world: World) -> None:
     await take(runner, world, 0, 1)
     await runner.close()
     rebuilt = world.runner()
-    rebuilt.run = RUN + 1
+    rebuilt.start(LOG, RUN + 1)
     assert rebuilt.open(0, world.log_end) is None
     assert rebuilt.partitions[0].stage.position is None
 
@@ -611,7 +614,7 @@ async def test_state_that_does_not_belong_to_this_log_is_refused(world: World, l
     await take(runner, world, 0, 1, 2)
     await runner.close()
     successor = world.runner()
-    successor.log = log
+    successor.start(log, RUN)
     with pytest.raises(Ended, match="delete the data folder of this worker and the topics named") as ended:
         successor.open(0, log_end)
     assert ended.value.code == REFUSED

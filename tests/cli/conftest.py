@@ -18,7 +18,7 @@ from topology.cli import main as command_line
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, Valkey
 from topology.embedded.loopback import LOOPBACK, free_port
-from topology.kafka import topics
+from topology.kafka import broker_log, clients
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import (
     CANDLES,
@@ -38,6 +38,7 @@ from topology.market.ticks import Tick
 from topology.settings import Address, Settings
 from topology.sinks.archive.archive import Archive
 from topology.sinks.cursor import StoredFrame
+from topology.sinks.jsonl.files import JsonlFolder
 from topology.sinks.mirror.breaker import Breaker
 from topology.sinks.mirror.mirror import Mirror, connect
 from topology.sinks.mirror.streams import StreamCommands
@@ -70,6 +71,7 @@ def settings(kafka: Kafka, tmp_path: Path) -> Settings:
     """Settings for a log that isn't there yet; nothing listens where Redis should be."""
     env = {"BROKER_URL": kafka.url, "TOPIC_PARTITIONS": str(PARTITIONS), "ENABLED_TFS": "60,300"}
     env |= {"INDICATOR_CONFIGS": "SMA:2,EMA:2", "SQLITE_PATH": str(tmp_path / "candles.db")}
+    env |= {"JSONL_PATH": str(tmp_path / "jsonl")}
     namespace = f"cli-{uuid.uuid4().hex[:8]}"
     return replace(Apart.from_env(env), namespace=namespace, redis_addr=Address(LOOPBACK, free_port()))
 
@@ -93,7 +95,7 @@ class WrittenLog:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         bootstrap, namespace = settings.bootstrap, settings.namespace
-        self.log = asyncio.run(topics.create(bootstrap, namespace, PARTITIONS, from_settings(settings)))
+        self.log = asyncio.run(broker_log.create(bootstrap, namespace, PARTITIONS, from_settings(settings)))
         self.stored: list[StoredFrame] = []
         self._stages = [self._fresh() for _ in range(PARTITIONS)]
         self._sequence = 0
@@ -142,6 +144,11 @@ class WrittenLog:
         await reader.commit({place: OffsetAndMetadata(end, "") for place, end in ends.items()})
         await reader.stop()
 
+    def jsonl(self) -> None:
+        """Write all of it as lines of JSON."""
+        folder = JsonlFolder(self.settings.jsonl_path, log=self.log.header.log, run=0)
+        folder.write([stored for stored in self.stored if stored.stage != TICKS])
+
     def archive(self) -> None:
         """Put all that has been written into the archive."""
         archive = Archive(self.settings.sqlite_path, log=self.log.header.log, run=0)
@@ -186,10 +193,10 @@ class WrittenLog:
         return asyncio.run(self._records(TopicPartition(self.log.topic(stage), partition)))
 
     async def _records(self, place: TopicPartition) -> list[ConsumerRecord]:
-        async with topics.consumer(self.settings.bootstrap) as reader:
+        async with clients.consumer(self.settings.bootstrap) as reader:
             begin = (await reader.beginning_offsets([place]))[place]
             end = (await reader.end_offsets([place]))[place]
-            return [record async for record in topics.records(reader, place, begin, end)]
+            return [record async for record in clients.records(reader, place, begin, end)]
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from tables.state import Row, changelog_of
 from tests.cli.conftest import CommandLine, WrittenLog
 from topology.configuration.environment import differences, from_settings, label
-from topology.kafka import topics
+from topology.kafka import clients
 from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import VERSION, Configure, TickFrame, encode
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market.ticks import Tick
 from topology.settings import Settings
 
@@ -188,7 +188,7 @@ def test_an_archive_that_cannot_be_used_keeps_no_configuration_from_the_log(
 async def keep(settings: Settings, row: Row[CandlesCore]) -> None:
     """Write a row as the first stage's newest checkpoint of partition 1."""
     changelog = changelog_of(f"{settings.namespace}.pipeline", "candles")
-    async with topics.admin(settings.bootstrap) as admin:
+    async with clients.admin(settings.bootstrap) as admin:
         with suppress(TopicAlreadyExistsError):
             await admin.create_topics([NewTopic(changelog, PARTITIONS, 1)])
     async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap) as producer:

@@ -13,7 +13,7 @@ from topology.cli import main as command_line
 from topology.cli import topics as topics_command
 from topology.cli.main import COMMANDS, main
 from topology.embedded.loopback import LOOPBACK, free_port
-from topology.kafka.topics import LogError
+from topology.kafka.errors import LogError
 
 ROOT = Path(__file__).parents[2]
 CALL = [sys.executable, "-c", "import sys; from topology.cli.main import main; sys.exit(main())"]

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import CommandLine, WrittenLog
 from topology.cli.prune import PruneLimit, limit
 from topology.embedded.valkey import Valkey
-from topology.kafka import topics
+from topology.kafka import broker_log
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import (
     CANDLE_FRAME,
@@ -157,6 +157,18 @@ def test_a_sink_that_has_come_less_far_decides(
     assert kept_frames(written)[0][0] == 12
 
 
+def test_a_sink_has_a_say_from_when_its_role_has_run(
+    topology: CommandLine, settings: Settings, ten_days: WrittenLog
+) -> None:
+    stored, ten_days.stored = ten_days.stored, []
+    ten_days.jsonl()
+    done = topology(settings, "prune", "--days", "1")
+    assert done.lines[0] == "partition 0: jsonl (candles_1s) has applied nothing yet"
+    ten_days.stored = stored
+    ten_days.jsonl()
+    assert f"{settings.namespace}.ticks: 21 records removed" in topology(settings, "prune", "--days", "1").lines
+
+
 @pytest.mark.parametrize("lacking", ["archive", "mirror"])
 def test_nothing_is_removed_where_a_sink_cannot_be_asked(
     topology: CommandLine, settings: Settings, ten_days: WrittenLog, lacking: str, tmp_path: Path
@@ -187,6 +199,6 @@ def test_the_limit_of_a_partition_is_who_has_come_least_far_there() -> None:
 
 def test_history_in_commands_is_no_hindrance(topology: CommandLine, settings: Settings, ten_days: WrittenLog) -> None:
     fill = Backfill(0, [History(NIFTY, 300, [], 0)])
-    asyncio.run(topics.command(settings.bootstrap, settings.namespace, fill))
+    asyncio.run(broker_log.append(settings.bootstrap, settings.namespace, fill))
     assert "21 records removed" in topology(settings, "prune", "--days", "3").out
     assert len(ten_days.records("commands", 0)) == 3

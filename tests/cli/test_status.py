@@ -114,10 +114,12 @@ def test_the_sinks_are_behind_by_what_they_have_not_applied(
     settings = replace(settings, redis_addr=Address(LOOPBACK, valkey.port))
     written.write(1, written.frame(OPEN_MS, commands=written.log.commands))
     written.archive()
+    written.jsonl()
     written.write(1, written.frame(OPEN_MS + 1000))
     written.mirror(valkey)
     written.write(1, written.frame(OPEN_MS + 3000))
     status = msgspec.json.decode(topology(settings, "status", "--json").out, type=Status)
     lines = {(line.role, line.stage): (line.behind_frames, line.behind_s) for line in status.lines}
-    assert all(lines["archive", stage] == (2, 3.0) for stage in (CANDLES, TIMEFRAMES, INDICATORS))
+    for sink in ("archive", "jsonl"):
+        assert all(lines[sink, stage] == (2, 3.0) for stage in (CANDLES, TIMEFRAMES, INDICATORS))
     assert all(lines["mirror", stage] == (1, 2.0) for stage in ("ticks", CANDLES, TIMEFRAMES, INDICATORS))

@@ -18,7 +18,7 @@ from tests.support.masters import LISTED, keep
 from topology.angel.master.listings import FILE_NAME
 from topology.cli.tail import of_instrument
 from topology.log.frames import VERSION, CandleFrame, TickFrame
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market.candle import Candle
 from topology.market.second_candles import LateTick
 from topology.market.ticks import Tick

@@ -22,7 +22,7 @@ from redis import Redis
 
 from tests.support.cluster import child_of
 from topology.embedded import free_port, guard
-from topology.kafka import topics
+from topology.kafka import clients, topics
 from topology.log.frames import CANDLE_FRAME, CANDLES, TICK_FRAME, TICKS, CandleFrame, TickFrame
 from topology.settings import SIM
 
@@ -137,9 +137,9 @@ class Up:
         return asyncio.run(self._records(TopicPartition(topics.topic(SIM, stage), partition)))
 
     async def _records(self, place: TopicPartition) -> list[bytes]:
-        async with topics.consumer(self.bootstrap) as reader:
+        async with clients.consumer(self.bootstrap) as reader:
             end = (await reader.end_offsets([place]))[place]
-            return [record.value async for record in topics.records(reader, place, 0, end)]
+            return [record.value async for record in clients.records(reader, place, 0, end)]
 
     def ticks(self) -> list[list[TickFrame]]:
         """The tick frames of each partition."""

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from tests.cli.conftest import CommandLine, WrittenLog
 from topology.cli import warmup
 from topology.clock import now_ms
-from topology.kafka import topics
+from topology.kafka import broker_log
 from topology.log.frames import COMMANDS, FEED_EVENTS, VERSION, WARMUP, FeedEvent, Warmup, encode
 from topology.settings import Settings
 
@@ -27,8 +27,8 @@ def fed(written: WrittenLog, clock_ms: int) -> None:
     written.write(0, written.frame(clock_ms, commands=written.log.commands), derive=0)
 
 
-def read(settings: Settings) -> topics.Log:
-    return asyncio.run(topics.read(settings.bootstrap, settings.namespace))
+def read(settings: Settings) -> broker_log.Log:
+    return asyncio.run(broker_log.read(settings.bootstrap, settings.namespace))
 
 
 async def tell(written: WrittenLog, *events: tuple[str, str]) -> None:
@@ -44,7 +44,9 @@ def answering(written: WrittenLog) -> Iterator[Answering]:
     threads = []
 
     async def answer(events: tuple[tuple[str, str], ...]) -> None:
-        while not (requests := (await topics.read(written.settings.bootstrap, written.settings.namespace)).requests):
+        while not (
+            requests := (await broker_log.read(written.settings.bootstrap, written.settings.namespace)).requests
+        ):
             await asyncio.sleep(0.05)
         number = requests[-1].id
         await tell(written, *((kind, detail.format(number, number - 1)) for kind, detail in events))
@@ -134,7 +136,7 @@ def test_requests_and_configurations_share_a_topic_and_know_each_other_apart(
     assert read(settings).configuration == first
     assert "nothing to do" in topology(settings, "configure").out
     changed = msgspec.structs.replace(first, lateness_ms=2_000)
-    asyncio.run(topics.command(settings.bootstrap, settings.namespace, changed))
+    asyncio.run(broker_log.append(settings.bootstrap, settings.namespace, changed))
     topology(settings, "warmup", "--reset")
     log = read(settings)
     assert [command.id for command in log.commands] == [1, 3]

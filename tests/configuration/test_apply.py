@@ -22,7 +22,7 @@ from topology.configuration.apply import Reloaded, reload
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka
 from topology.feeds.writer import TickLogWriter
-from topology.kafka import topics
+from topology.kafka import broker_log, clients
 from topology.log.candle_stage import CandleStage
 from topology.log.configuration_diff import ConfigurationError
 from topology.log.frames import (
@@ -54,7 +54,7 @@ OPEN_MS, MINUTE_MS = indian_ms(MONDAY, "09:15"), 60_000
 class World:
     """A log with a feed, the stages of its partitions and an archive, all at hand."""
 
-    def __init__(self, settings: Settings, log: topics.Log, writer: TickLogWriter, archive: Archive) -> None:
+    def __init__(self, settings: Settings, log: broker_log.Log, writer: TickLogWriter, archive: Archive) -> None:
         self.settings, self.log, self.writer, self.archive = settings, log, writer, archive
         self.stages = [
             [kind(log.header.log, 0) for kind in (CandleStage, TimeframeStage, IndicatorStage)] for _ in "12"
@@ -72,11 +72,11 @@ class World:
     async def follow(self) -> None:
         """Apply what the feed has written, and archive what comes of it."""
         await self.writer.flush()
-        async with topics.consumer(self.settings.bootstrap) as reader:
+        async with clients.consumer(self.settings.bootstrap) as reader:
             for partition, stages in enumerate(self.stages):
                 place = TopicPartition(self.log.topic(TICKS), partition)
                 end = (await reader.end_offsets([place]))[place]
-                async for record in topics.records(reader, place, self._read[partition], end):
+                async for record in clients.records(reader, place, self._read[partition], end):
                     frame: Any = tick_frame(record.value)
                     for stage, topic in zip(stages, (CANDLES, TIMEFRAMES, INDICATORS), strict=True):
                         frame = stage.apply(record.offset, frame, live=False)
@@ -98,9 +98,9 @@ class World:
     async def commands(self) -> list[Configure | Backfill]:
         """All commands of the log, in their order."""
         place = TopicPartition(self.log.topic(COMMANDS), 0)
-        async with topics.consumer(self.settings.bootstrap) as reader:
+        async with clients.consumer(self.settings.bootstrap) as reader:
             end = (await reader.end_offsets([place]))[place]
-            found = [topics.command_of(record) async for record in topics.records(reader, place, 1, end)]
+            found = [broker_log.command_of(record) async for record in clients.records(reader, place, 1, end)]
         return [command for command in found if not isinstance(command, Warmup)]
 
     def rows(self, table: str, what: str) -> list[tuple[Any, ...]]:
@@ -126,7 +126,7 @@ class opened:  # noqa: N801 - reads as a function
 
     async def __aenter__(self) -> World:
         configuration = from_settings(self.settings)
-        log = await topics.create(self.settings.bootstrap, self.settings.namespace, PARTITIONS, configuration)
+        log = await broker_log.create(self.settings.bootstrap, self.settings.namespace, PARTITIONS, configuration)
         self.writer = await TickLogWriter(self.settings.bootstrap, log).__aenter__()
         self.archive = Archive(self.settings.sqlite_path, log=log.header.log, run=0)
         return World(self.settings, log, self.writer, self.archive)
@@ -207,7 +207,7 @@ async def test_what_another_process_wrote_in_between_is_told(
 
         async def meanwhile(*arguments: Any) -> set[str]:
             other = msgspec.structs.replace(current, timeframes={60: [], 300: ["RSI:3"]})
-            await topics.command(settings.bootstrap, settings.namespace, other)
+            await broker_log.append(settings.bootstrap, settings.namespace, other)
             return await look(*arguments)
 
         monkeypatch.setattr(reloading, "_instruments", meanwhile)
@@ -221,14 +221,14 @@ async def test_what_has_come_since_stands_and_is_told(
     kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(settings_of(kafka, tmp_path)) as world:
-        write = topics.command
+        write = broker_log.append
 
         async def overtaken(bootstrap: str, namespace: str, record: Any) -> int:
             number = await write(bootstrap, namespace, record)
             await write(bootstrap, namespace, world.log.configuration)
             return number
 
-        monkeypatch.setattr(topics, "command", overtaken)
+        monkeypatch.setattr(broker_log, "append", overtaken)
         answer = await world.reload({60: []})
         assert answer.notes == ["command 3 has come since: it stands in place of command 2"]
 

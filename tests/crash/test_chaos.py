@@ -19,7 +19,7 @@ from tests.support.cluster import PLAIN, Cluster, Feed, altered, until
 from tests.support.days import Recorded
 from topology.feeds import TickBatch
 from topology.feeds.writer import TickLogWriter
-from topology.kafka import topics
+from topology.kafka import clients
 from topology.log.frames import CANDLES
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3000)]
@@ -200,9 +200,9 @@ async def newest_rows(cluster: Cluster, table: str) -> dict[int, tuple[bytes, by
     rows = {}
 
     async def is_there() -> bool:
-        async with topics.consumer(cluster.kafka.bootstrap) as reader:
+        async with clients.consumer(cluster.kafka.bootstrap) as reader:
             for partition in range(cluster.log.header.partitions):
-                record = await topics.last_record(reader, TopicPartition(changelog(table), partition))
+                record = await clients.last_record(reader, TopicPartition(changelog(table), partition))
                 if record is not None:
                     rows[partition] = record.key, record.value
         return len(rows) == cluster.log.header.partitions

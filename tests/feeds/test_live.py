@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from topology.feeds import FrameContent
 from topology.feeds.live import HEARTBEAT_MS, LiveFeed
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market import Baseline, Gap, Quote, Tick
 from topology.market.history import History
 

@@ -14,10 +14,10 @@ from topology.configuration.environment import from_settings
 from topology.embedded import Kafka
 from topology.feeds import FrameContent
 from topology.feeds.writer import MAX_ROWS, StaleSourceError, TickLogWriter, _PartitionState
-from topology.kafka import topics
+from topology.kafka import broker_log, clients, topics
 from topology.log.candle_stage import CandleStage
 from topology.log.frames import TICK_FRAME, TICKS, Backfill, Configure, TickFrame
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market.candle import BROKER, Candle
 from topology.market.history import History
 from topology.market.ticks import Tick
@@ -37,26 +37,26 @@ class WrittenLog(NamedTuple):
     namespace: str
 
     async def writer(self) -> TickLogWriter:
-        return TickLogWriter(self.bootstrap, await topics.read(self.bootstrap, self.namespace))
+        return TickLogWriter(self.bootstrap, await broker_log.read(self.bootstrap, self.namespace))
 
     async def command(self, **changes: int) -> Configure:
         """Append a command, as `topology configure` does."""
         settings = Settings.from_env({name.upper(): str(value) for name, value in changes.items()})
-        await topics.command(self.bootstrap, self.namespace, from_settings(settings))
-        return (await topics.read(self.bootstrap, self.namespace)).configuration
+        await broker_log.append(self.bootstrap, self.namespace, from_settings(settings))
+        return (await broker_log.read(self.bootstrap, self.namespace)).configuration
 
     async def records(self, partition: int = 0, stage: str = TICKS) -> list[ConsumerRecord]:
         place = TopicPartition(topics.topic(self.namespace, stage), partition)
-        async with topics.consumer(self.bootstrap) as reader:
+        async with clients.consumer(self.bootstrap) as reader:
             end = (await reader.end_offsets([place]))[place]
-            return [record async for record in topics.records(reader, place, 0, end)]
+            return [record async for record in clients.records(reader, place, 0, end)]
 
     async def frames(self, partition: int = 0) -> list[TickFrame]:
         return [TICK_FRAME.decode(record.value) for record in await self.records(partition)]
 
     async def candles(self, partition: int) -> list[int]:
         """The number of ticks that the first stage accepts of each frame."""
-        header = (await topics.read(self.bootstrap, self.namespace)).header
+        header = (await broker_log.read(self.bootstrap, self.namespace)).header
         stage = CandleStage(header.log, 0)
         frames = await self.frames(partition)
         made = [stage.apply(position, frame, live=False) for position, frame in enumerate(frames)]
@@ -67,7 +67,7 @@ class WrittenLog(NamedTuple):
 @pytest.fixture
 async def log(kafka: Kafka) -> WrittenLog:
     namespace = f"writer-{uuid.uuid4().hex[:8]}"
-    await topics.create(kafka.bootstrap, namespace, PARTITIONS, from_settings(SETTINGS))
+    await broker_log.create(kafka.bootstrap, namespace, PARTITIONS, from_settings(SETTINGS))
     return WrittenLog(kafka.bootstrap, namespace)
 
 
@@ -206,7 +206,7 @@ def history_of(instrument: str, timeframe_s: int = 300, start_ms: int = OPEN_MS)
 
 async def fill(log: WrittenLog, *histories: History) -> Backfill:
     """Append a command with history, as a reload does."""
-    number = await topics.command(log.bootstrap, log.namespace, Backfill(0, list(histories)))
+    number = await broker_log.append(log.bootstrap, log.namespace, Backfill(0, list(histories)))
     return Backfill(number, list(histories))
 
 
@@ -285,16 +285,16 @@ async def test_history_is_not_kept_by_who_reads_the_log_and_old_one_not_read_by_
     async with await log.writer() as writer:
         await writer.write([], OPEN_MS, everywhere=True)
     new = await fill(log, history_of(TCS))
-    read = await topics.read(log.bootstrap, log.namespace)
+    read = await broker_log.read(log.bootstrap, log.namespace)
     assert ([command.id for command in read.commands], read.backfills, read.newest) == ([1], [old.id, new.id], new.id)
     asked: list[int] = []
-    backfill = topics.backfill
+    backfill = broker_log.read_backfill
 
-    async def counted(reader: AIOKafkaConsumer, log: topics.Log, number: int) -> Backfill:
+    async def counted(reader: AIOKafkaConsumer, log: broker_log.Log, number: int) -> Backfill:
         asked.append(number)
         return await backfill(reader, log, number)
 
-    monkeypatch.setattr(topics, "backfill", counted)
+    monkeypatch.setattr(broker_log, "read_backfill", counted)
     async with await log.writer() as writer:
         await writer.write([], OPEN_MS, everywhere=True)
     assert asked == [new.id]
@@ -344,7 +344,7 @@ async def test_a_frame_that_is_lost_is_followed_by_no_other(log: WrittenLog, mon
 
 async def test_when_the_first_tick_of_a_frame_was_received_is_told_once_the_log_has_the_frame(log: WrittenLog) -> None:
     told: list[int] = []
-    read = await topics.read(log.bootstrap, log.namespace)
+    read = await broker_log.read(log.bootstrap, log.namespace)
     async with TickLogWriter(log.bootstrap, read, delivered=told.append) as writer:
         await writer.write_partition(0, FrameContent(ticks(MAX_ROWS + 1), received_ms=7), OPEN_MS)
         await writer.write_partition(1, FrameContent(), OPEN_MS)

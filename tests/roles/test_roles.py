@@ -17,7 +17,7 @@ from agents.metrics import Progress
 from agents.process_guard import REFUSED, RESTART
 from topology.configuration.environment import from_settings
 from topology.embedded import free_port
-from topology.roles import ROLES, base, build
+from topology.roles import ROLES, background, base, build
 from topology.roles.base import RoleApp, health_of
 from topology.settings import ROLES as NAMED
 from topology.settings import Settings
@@ -136,17 +136,17 @@ def test_a_role_is_well_when_it_reads_and_does_not_stand_still(
 
 async def test_a_task_beside_the_agents_that_fails_ends_the_role(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[str] = []
-    monkeypatch.setattr(base, "end_process", ended.append)
+    monkeypatch.setattr(background, "end_process", ended.append)
 
     async def fails() -> None:
         raise OSError("the disk is full")
 
-    companions = base.BackgroundTasks(Settings.from_env({}))
-    companions.start([fails()])
+    tasks = background.BackgroundTasks(Settings.from_env({}))
+    tasks.start([fails()])
     async with asyncio.timeout(10):
         while not ended:
             await asyncio.sleep(0)
-    companions.stop()
+    tasks.stop()
     assert ended == ["the disk is full"]
 
 

@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from tests.support.cluster import PLAIN, ROOT, until
 from tests.support.feed_cluster import Place, simulated
 from topology.embedded import free_port
-from topology.kafka import topics
+from topology.kafka import clients, topics
 from topology.settings import SIM
 from topology.simulator.session import IssuedTokens, Sessions
 
@@ -49,12 +49,12 @@ def issued(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def everything(place: Place) -> bytes:
     """All that the simulated log's topics hold."""
     log, found = place.logs[SIM], []
-    async with topics.consumer(place.kafka.bootstrap) as reader:
+    async with clients.consumer(place.kafka.bootstrap) as reader:
         for stage in (*topics.PARTITIONED, *topics.SINGLE):
             for partition in range(1 if stage in topics.SINGLE else log.header.partitions):
                 at = TopicPartition(log.topic(stage), partition)
                 end = (await reader.end_offsets([at]))[at]
-                found += [record.value async for record in topics.records(reader, at, 0, end)]
+                found += [record.value async for record in clients.records(reader, at, 0, end)]
     return b"".join(found)
 
 

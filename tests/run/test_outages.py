@@ -45,10 +45,10 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
 
 
 @pytest.fixture
-def pipeline(recorded: Recorded, tmp_path: Path) -> Iterator[PrivatePipeline]:
+def pipeline(recorded: Recorded) -> Iterator[PrivatePipeline]:
     """A pipeline at work."""
     settings = Settings.from_env(recorded.variables)
-    with PrivatePipeline(settings, workers=1, archive=tmp_path / "candles.db", progress=print) as pipeline:
+    with PrivatePipeline(settings, workers=1, wanted=(), progress=print) as pipeline:
         yield pipeline
 
 
@@ -83,7 +83,7 @@ def batches_of(recorded: Recorded, settings: Settings) -> list[TickBatch]:
 
 
 def assert_whole(pipeline: PrivatePipeline, recorded: Recorded) -> None:
-    archived = read_archive(pipeline.archive)
+    archived = read_archive(pipeline.outputs["archive"])
     assert differences(archived, recorded.wanted) == []
     assert mirror_differences(pipeline.valkey.port, archived, recorded.rows) == []
 
@@ -121,10 +121,10 @@ async def test_redis_stands_still_and_the_archive_is_locked(
     pipeline: PrivatePipeline, recorded: Recorded, away_s: int
 ) -> None:
     async with half_way(pipeline, recorded):
-        with stopped(pipeline.valkey.port), locked(pipeline.archive):
-            before = len(read_archive(pipeline.archive).causes)
+        with stopped(pipeline.valkey.port), locked(pipeline.outputs["archive"]):
+            before = len(read_archive(pipeline.outputs["archive"]).causes)
             await asyncio.sleep(away_s)
-            assert len(read_archive(pipeline.archive).causes) == before
+            assert len(read_archive(pipeline.outputs["archive"]).causes) == before
     assert_whole(pipeline, recorded)
     assert restarts(pipeline) == {}
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.reference.brute_force import expected, indian_ms, trading_hours
@@ -55,11 +58,35 @@ def test_a_day_that_ends_early_gets_all_its_candles(run: Run, market_data: Path,
     end_ms = indian_ms(MONDAY, "11:23:45")
     rows = [row for row in read_rows(market_data / f"{MONDAY}.csv") if row.time_ms <= end_ms]
     early = write_csv(tmp_path / "early.csv", rows)
-    done = run(early, "--archive", tmp_path / "early.db", "--json", "--strict", INDICATOR_CONFIGS="SMA:9")
+    outputs = ("--archive", tmp_path / "early.db", "--jsonl", tmp_path / "early")
+    done = run(early, *outputs, "--json", "--strict", INDICATOR_CONFIGS="SMA:9")
     assert done.code == 0, done.err
     wanted = expected(rows, HOURS, timeframes_s=(60, 120, 180, 300), specs=("SMA:9",))
     assert max(start_ms for _, seconds, start_ms in wanted.candles if seconds == 1) == end_ms
     assert differences(read_archive(tmp_path / "early.db"), wanted) == []
+    assert rows_of_lines(tmp_path / "early") == rows_of_tables(tmp_path / "early.db")
+
+
+def rows_of_lines(folder: Path) -> list[tuple[object, ...]]:
+    """Each row of the JSON lines of a day: which it is, what it says, and where it comes from."""
+    (day,) = folder.iterdir()
+    assert day.name == f"{MONDAY}.jsonl"
+    rows = [msgspec.json.decode(line) for line in day.read_bytes().splitlines()]
+    return sorted(
+        (row.get("name", ""), row["tf"], row["ts"], row.get("close") or row["value"], row["partition"], row["position"])
+        for row in rows
+    )
+
+
+def rows_of_tables(path: Path) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return sorted(
+            connection.execute(
+                "SELECT '', 1, ts, close, partition, position FROM candles_1s UNION ALL "
+                "SELECT '', tf, ts, close, partition, position FROM candles_tf UNION ALL "
+                "SELECT name, tf, ts, round(value, 4), partition, position FROM indicators"
+            )
+        )
 
 
 def test_good_rows_survive_bad_ones_which_are_counted_and_shown(run: Run, tmp_path: Path) -> None:

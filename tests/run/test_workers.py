@@ -9,7 +9,7 @@ import pytest
 from tests.run.conftest import Run
 from tests.support.archived_rows import Archived, differences, read_archive
 from tests.support.days import Recorded
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 
 
 @pytest.fixture(scope="module")

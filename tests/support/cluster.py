@@ -22,7 +22,7 @@ from topology.embedded import guard as guard_script
 from topology.feeds import TickBatch
 from topology.feeds.recorded.files import scan
 from topology.feeds.writer import TickLogWriter
-from topology.kafka import topics
+from topology.kafka import broker_log, clients
 from topology.log.frames import (
     CANDLE_FRAME,
     CANDLES,
@@ -118,7 +118,7 @@ class Cluster:
         self.path = folder / "candles.db"
         self.kafka = Kafka(folder / "kafka", free_port())
         self.settings = settings
-        self.log: topics.Log
+        self.log: broker_log.Log
         self._env = {
             **os.environ,
             "BROKER_URL": self.kafka.url,
@@ -138,7 +138,7 @@ class Cluster:
     async def __aenter__(self) -> Self:
         """Start the broker and make the log."""
         await asyncio.to_thread(self.kafka.start, print)
-        self.log = await topics.create(
+        self.log = await broker_log.create(
             self.kafka.bootstrap, LIVE, self.settings.topic_partitions, from_settings(self.settings)
         )
         return self
@@ -171,7 +171,7 @@ class Cluster:
     async def ends(self, *stages: str) -> dict[tuple[str, int], int]:
         """Return the offset after the last record of each partition of these stages' topics."""
         names = {self.log.topic(stage): stage for stage in stages}
-        found = await topics.ends(self.kafka.bootstrap, list(names), self.log.header.partitions)
+        found = await clients.ends(self.kafka.bootstrap, list(names), self.log.header.partitions)
         return {(names[name], partition): end for (name, partition), end in found.items()}
 
     async def fed(self) -> int:
@@ -181,9 +181,9 @@ class Cluster:
     async def done(self, stage: str) -> int:
         """Return how many tick frames a stage has made frames of, by the newest record of each partition."""
         done = 0
-        async with topics.consumer(self.kafka.bootstrap) as reader:
+        async with clients.consumer(self.kafka.bootstrap) as reader:
             for partition in range(self.log.header.partitions):
-                record = await topics.last_record(reader, TopicPartition(self.log.topic(stage), partition))
+                record = await clients.last_record(reader, TopicPartition(self.log.topic(stage), partition))
                 done += 0 if record is None else DERIVED[stage].decode(record.value).position + 1
         return done
 
@@ -225,7 +225,7 @@ class Cluster:
     async def frames(self, stage: str) -> dict[int, list[Frame[Any]]]:
         """Read a derived topic: the frames of each partition in the order of their offsets."""
         found = {}
-        async with topics.consumer(self.kafka.bootstrap) as reader:
+        async with clients.consumer(self.kafka.bootstrap) as reader:
             for (_, partition), end in (await self.ends(stage)).items():
                 place = TopicPartition(self.log.topic(stage), partition)
                 reader.assign([place])

@@ -17,7 +17,7 @@ from tests.support.cluster import Process
 from topology.clock import now_ms
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, free_port
-from topology.kafka import topics
+from topology.kafka import broker_log, clients
 from topology.log.frames import TICK_FRAME, TICKS, TickFrame
 from topology.market import Calendar
 from topology.market.calendar import indian_day
@@ -35,7 +35,7 @@ class Place:
 
     kafka: Kafka
     folder: Path
-    logs: dict[str, topics.Log]
+    logs: dict[str, broker_log.Log]
 
     @classmethod
     @contextmanager
@@ -47,7 +47,7 @@ class Place:
         for namespace in (SIM, LIVE):
             (folder / namespace).mkdir()
             wanted = from_settings(Settings.from_env({"TOPOLOGY_NAMESPACE": namespace}))
-            logs[namespace] = asyncio.run(topics.create(kafka.bootstrap, namespace, PARTITIONS, wanted))
+            logs[namespace] = asyncio.run(broker_log.create(kafka.bootstrap, namespace, PARTITIONS, wanted))
         try:
             yield cls(kafka, folder, logs)
         finally:
@@ -65,9 +65,9 @@ class Place:
         """Read the simulated tick log."""
         log = self.logs[SIM]
         place = TopicPartition(log.topic(TICKS), partition)
-        async with topics.consumer(self.kafka.bootstrap) as reader:
+        async with clients.consumer(self.kafka.bootstrap) as reader:
             end = (await reader.end_offsets([place]))[place]
-            return [TICK_FRAME.decode(record.value) async for record in topics.records(reader, place, 0, end)]
+            return [TICK_FRAME.decode(record.value) async for record in clients.records(reader, place, 0, end)]
 
     async def ticks(self) -> int:
         """Count the ticks in it."""

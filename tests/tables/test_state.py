@@ -19,7 +19,7 @@ from tables.state import MAX_RECORD_BYTES, CandlesRow, IndicatorsRow, Row, State
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka
 from topology.indicators import KEPT_CLOSES
-from topology.kafka import topics
+from topology.kafka import broker_log, clients, topics
 from topology.log.candle_stage import CandlesCore
 from topology.log.frames import CANDLES, VERSION, FrameError, TimeframeFrame, encode
 from topology.log.indicator_stage import IndicatorStage
@@ -171,10 +171,10 @@ async def test_the_largest_row_fits_into_a_record_and_comes_back(full_row: Indic
 
 async def test_a_row_and_a_frame_of_16_mb_pass_producer_topics_and_consumer(kafka: Kafka, tmp_path: Path) -> None:
     namespace = f"large-{uuid.uuid4().hex[:8]}"
-    await topics.create(kafka.bootstrap, namespace, 1, from_settings(Settings.from_env({})))
+    await broker_log.create(kafka.bootstrap, namespace, 1, from_settings(Settings.from_env({})))
     changelog = table_in(tmp_path, name=namespace)._table.changelog_topic
     name = changelog.get_topic_name()
-    async with topics.admin(kafka.bootstrap) as admin:
+    async with clients.admin(kafka.bootstrap) as admin:
         await admin.create_topics([NewTopic(name, 1, 1, topic_configs=dict(changelog.config or {}))])
     row, frame = b"r" * LARGEST, b"f" * LARGEST
     outbox = FrameProducer(kafka.bootstrap)
@@ -187,6 +187,6 @@ async def test_a_row_and_a_frame_of_16_mb_pass_producer_topics_and_consumer(kafk
 
 
 async def last_value(kafka: Kafka, topic: str) -> bytes | None:
-    async with topics.consumer(kafka.bootstrap) as reader:
-        record = await topics.last_record(reader, TopicPartition(topic, 0))
+    async with clients.consumer(kafka.bootstrap) as reader:
+        record = await clients.last_record(reader, TopicPartition(topic, 0))
         return None if record is None else record.value

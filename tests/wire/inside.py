@@ -27,14 +27,15 @@ from topology.feeds import FrameContent
 from topology.feeds.angel.backfill_queue import BackfillQueue, BackfillRequest
 from topology.feeds.writer import TickLogWriter
 from topology.json_logging import JsonLines
-from topology.kafka.topics import Log, last_record
-from topology.kafka.topics import admin as kafka_admin
-from topology.kafka.topics import command as append_command
-from topology.kafka.topics import consumer as reading
-from topology.kafka.topics import create as create_log
-from topology.kafka.topics import ends as topic_ends
-from topology.kafka.topics import read as read_log
-from topology.kafka.topics import records as records_of
+from topology.kafka.broker_log import Log
+from topology.kafka.broker_log import append as append_command
+from topology.kafka.broker_log import create as create_log
+from topology.kafka.broker_log import read as read_log
+from topology.kafka.clients import admin as kafka_admin
+from topology.kafka.clients import consumer as reading
+from topology.kafka.clients import ends as topic_ends
+from topology.kafka.clients import last_record
+from topology.kafka.clients import records as records_of
 from topology.log.candle_stage import CandlesCore
 from topology.log.closes_buffer import ClosesState
 from topology.log.frames import (
@@ -54,7 +55,7 @@ from topology.log.frames import (
     encode,
 )
 from topology.log.indicator_stage import IndicatorSeriesState as ClosesOfSeries
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.log.stage import StageState
 from topology.market.candle import Candle
 from topology.market.forming_candle import FormingCandle

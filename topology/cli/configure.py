@@ -11,7 +11,7 @@ import msgspec
 
 from topology.configuration.apply import apply
 from topology.configuration.environment import differences, from_settings
-from topology.kafka import topics
+from topology.kafka import broker_log
 from topology.settings import Settings
 from topology.sinks.archive.history import ArchiveHistory
 
@@ -40,7 +40,7 @@ def run(_: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _configure(settings: Settings) -> None:
-    log = await topics.read(settings.bootstrap, settings.namespace)
+    log = await broker_log.read(settings.bootstrap, settings.namespace)
     # What the instrument master tells of classes is added: it may tell of fewer instruments than the log knows.
     found = from_settings(settings)
     wanted = msgspec.structs.replace(found, classes={**log.configuration.classes, **found.classes})

@@ -43,7 +43,7 @@ FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
 # Errors whose message says what to do. They are looked up where their module is loaded: to import all of them here
 # would make every command wait for what it doesn't use.
 _EXPLAINED = (
-    ("topology.kafka.topics", "LogError"),
+    ("topology.kafka.errors", "LogError"),
     ("topology.log.frames", "FrameError"),
     ("topology.angel.master", "MasterError"),
     ("topology.feeds", "FeedError"),

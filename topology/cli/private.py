@@ -4,39 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from topology.cli.supervisor import RoleProcess, Supervisor
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, Valkey, free_port
-from topology.kafka import lag_report, topics
-from topology.log.frames import CANDLES, INDICATORS, TICKS, TIMEFRAMES
+from topology.kafka import broker_log, clients
+from topology.log.frames import TICKS
+from topology.log.lag import FramePosition
 from topology.settings import LIVE, Address, Settings
-from topology.sinks.archive.archive import read_positions
-from topology.sinks.cursor import SinkCursor, Source
-from topology.sinks.mirror.mirror import MirrorAwayError
+from topology.sinks.cursor import SinkAwayError, Source
+from topology.sinks.registry import SINKS
+from topology.sinks.sink import Sink
 
 SESSION_TIMEOUT_S = 6  # a worker that died is replaced after this long
 POLL_S = 0.1
 
-Ends = dict[Source, int]
+Ends = dict[int, int]
+"""The newest position of each partition."""
 
 
 class PrivatePipeline:
-    """Everything that a recording needs to become candles in ``archive``, for as long as the context lasts."""
+    """Everything that a recording needs to become candles, for as long as the context lasts.
+
+    ``outputs`` holds where each sink that writes files does so; those that are ``wanted`` run beside the usual ones.
+    """
 
     def __init__(
-        self, settings: Settings, *, workers: int, archive: Path | None, progress: Callable[[str], None]
+        self, settings: Settings, *, workers: int, wanted: Collection[str], progress: Callable[[str], None]
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="topology-", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
         self.kafka = Kafka(folder / "kafka", free_port(), java_home=settings.java_home)
         self.valkey = Valkey(folder / "valkey", free_port())
-        self.archive = archive or folder / "candles.db"
+        outputs = {sink.name: sink.output for sink in SINKS if sink.output is not None}
+        self.outputs = {name: folder / "outputs" / name for name in outputs}
+        paths: dict[str, Any] = {output.setting: self.outputs[name] for name, output in outputs.items()}
         self.supervisor = Supervisor()
         self.settings = replace(
             settings,
@@ -45,9 +52,12 @@ class PrivatePipeline:
             data_dir=folder,
             redis_addr=Address("127.0.0.1", self.valkey.port),
             redis_password="",
-            sqlite_path=self.archive,
+            **paths,
         )
-        self.log: topics.Log
+        self._variables = {output.variable: str(self.outputs[name]) for name, output in outputs.items()}
+        self.log: broker_log.Log
+        sinks = [sink(self.settings) for sink in SINKS]
+        self._sinks = [sink for sink in sinks if sink.is_used or sink.name in wanted]
         self._workers, self._progress = workers, progress
 
     def __enter__(self) -> Self:
@@ -71,13 +81,13 @@ class PrivatePipeline:
         self.valkey.start()
         self._progress("making the topics")
         self.log = asyncio.run(
-            topics.create(settings.bootstrap, LIVE, settings.topic_partitions, from_settings(settings))
+            broker_log.create(settings.bootstrap, LIVE, settings.topic_partitions, from_settings(settings))
         )
         self._progress("starting the roles")
         for number in range(self._workers):
             self._start_role("pipeline", number)
-        self._start_role("archive", 0)
-        self._start_role("mirror", 0)
+        for sink in self._sinks:
+            self._start_role(sink.name, 0)
 
     def _start_role(self, role: str, number: int) -> None:
         folder = self.settings.data_dir
@@ -89,8 +99,8 @@ class PrivatePipeline:
             "FAUST_DATADIR": str(folder / f"{role}-{number}"),
             "REDIS_ADDR": str(self.settings.redis_addr),
             "REDIS_PASSWORD": "",
-            "SQLITE_PATH": str(self.archive),
             "SESSION_TIMEOUT_S": str(SESSION_TIMEOUT_S),
+            **self._variables,
         }
         log = folder / f"{role}-{number}.log"
         process = RoleProcess(f"{role} {number}", role=role, env=env, log=log, options=("--without-web",))
@@ -104,19 +114,14 @@ class PrivatePipeline:
         self._folder.cleanup()
 
     async def ends(self) -> Ends:
-        """Return the newest position of each partition of the tick log, for every source of archive and mirror."""
-        partitions = self.log.header.partitions
-        found = await topics.ends(self.settings.bootstrap, [self.log.topic(TICKS)], partitions)
-        return {
-            (stage, partition): end - 1
-            for (_, partition), end in found.items()
-            for stage in (TICKS, CANDLES, TIMEFRAMES, INDICATORS)
-        }
+        """Return the newest position of each partition of the tick log."""
+        ends = await clients.ends(self.settings.bootstrap, [self.log.topic(TICKS)], self.log.header.partitions)
+        return {partition: end - 1 for (_, partition), end in ends.items()}
 
     async def wait_until(self, ends: Ends, shown: Callable[[float], None]) -> None:
-        """Wait until archive and mirror have applied all up to ``ends``; start again what dies meanwhile.
+        """Wait until every sink has applied all up to ``ends``; start again what dies meanwhile.
 
-        ``shown`` is told the part that is done, from 0 to 1.
+        ``shown`` is called with the part that is done, from 0 to 1.
         """
         while (done := await self._done(ends)) < 1:
             shown(done)
@@ -125,20 +130,18 @@ class PrivatePipeline:
         shown(1.0)
 
     async def _done(self, ends: Ends) -> float:
-        archived = read_positions(self.archive, log=self.log.header.log, run=0)
-        mirrored = await self._mirrored()
-        parts = [(archived, source) for source in ends if source[0] != TICKS] + [(mirrored, source) for source in ends]
-        reached = [min(_position(found, source), ends[source]) + 1 for found, source in parts]
-        wanted = sum(ends[source] + 1 for _, source in parts)
-        return sum(reached) / wanted if wanted else 1.0
+        applied = wanted = 0
+        for sink in self._sinks:
+            reached = await self._reached(sink)
+            for stage in sink.stages:
+                for partition, end in ends.items():
+                    frame = reached.get((stage, partition))
+                    applied += 0 if frame is None else min(frame.position, end) + 1
+                    wanted += end + 1
+        return applied / wanted if wanted else 1.0
 
-    async def _mirrored(self) -> dict[Source, SinkCursor]:
+    async def _reached(self, sink: Sink) -> Mapping[Source, FramePosition]:
         try:
-            return await lag_report.mirrored(self.settings, self.log)
-        except MirrorAwayError:
+            return await sink.reached(self.log.header)
+        except SinkAwayError:
             return {}
-
-
-def _position(found: dict[Source, SinkCursor], source: Source) -> int:
-    applied = found.get(source)
-    return -1 if applied is None else applied.position

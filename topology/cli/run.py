@@ -28,6 +28,8 @@ from topology.market import Calendar
 from topology.market.times import DAY_MS, midnight_ms
 from topology.settings import LIVE, Settings
 from topology.sinks.archive.archive import Summary, summary
+from topology.sinks.archive.sink import ArchiveSink
+from topology.sinks.registry import SINKS
 
 EXAMPLE = """example:
   topology run 2022-11-22.csv 2022-11-28.csv.gz --instrument NSE:99926000 --archive candles.db"""
@@ -65,9 +67,9 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--instrument", metavar="I", help="what files without an instrument column hold: NSE:99926000, or its symbol"
     )
-    parser.add_argument(
-        "--archive", type=Path, metavar="OUT.db", help="keep the candles and values in this SQLite file"
-    )
+    for sink in SINKS:
+        if sink.output is not None:
+            parser.add_argument(f"--{sink.name}", type=Path, metavar=sink.output.metavar, help=sink.output.help)
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="pipeline workers (default 1)")
     parser.add_argument(
         "--strict",
@@ -85,8 +87,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             f"--workers {arguments.workers} is wrong: from 1 to {settings.topic_partitions} "
             "(a worker per partition at most: TOPIC_PARTITIONS)"
         )
-    if arguments.archive is not None and arguments.archive.exists():
-        raise FeedError(f"{arguments.archive} is there already: name another file with --archive, or delete it")
+    for name, path in _wanted(arguments).items():
+        if path.exists():
+            raise FeedError(f"{path} is there already: name another file with --{name}, or delete it")
     calendar = Calendar.parse(settings.calendar_text())
     instrument = arguments.instrument
     if instrument is not None:
@@ -109,15 +112,16 @@ def _process(
     if not recording.rows:
         nothing = Summary({}, 0, 0, 0, 0, 0)
         return _outcome(recording, nothing, timeframes_s=settings.enabled_tfs, seconds=0.0, restarts=0, notes=notes)
-    with PrivatePipeline(settings, workers=arguments.workers, archive=None, progress=screen.step) as pipeline:
+    wanted = _wanted(arguments)
+    with PrivatePipeline(settings, workers=arguments.workers, wanted=wanted, progress=screen.step) as pipeline:
         seconds = asyncio.run(_feed(recording, calendar, pipeline, screen))
         pipeline.supervisor.stop()
-        found = summary(pipeline.archive)
-        if arguments.archive is not None:
-            _keep(pipeline.archive, arguments.archive)
+        archived = summary(pipeline.outputs[ArchiveSink.name])
+        for name, path in wanted.items():
+            _keep(pipeline.outputs[name], path)
         restarts = sum(role.restarts for role in pipeline.supervisor.roles)
     return _outcome(
-        recording, found, timeframes_s=settings.enabled_tfs, seconds=seconds, restarts=restarts, notes=notes
+        recording, archived, timeframes_s=settings.enabled_tfs, seconds=seconds, restarts=restarts, notes=notes
     )
 
 
@@ -157,29 +161,39 @@ def _closed(calendar: Calendar, day: date) -> str:
     return f"{day}: the market was closed ({name or day.strftime('%A')}), so its ticks make no candle"
 
 
+def _wanted(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Return where the output of which sink is to be kept."""
+    paths = {sink.name: getattr(arguments, sink.name) for sink in SINKS if sink.output is not None}
+    return {name: path for name, path in paths.items() if path is not None}
+
+
 def _keep(made: Path, wanted: Path) -> None:
+    """Copy what a sink has written, without what it keeps there for itself."""
     wanted.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(made, wanted)
+    if made.is_dir():
+        shutil.copytree(made, wanted, ignore=shutil.ignore_patterns(".*"))
+    else:
+        shutil.copyfile(made, wanted)
 
 
 def _outcome(
     recording: RecordedFiles,
-    found: Summary,
+    archived: Summary,
     *,
     timeframes_s: Sequence[int],
     seconds: float,
     restarts: int,
     notes: list[str],
 ) -> Outcome:
-    ticks = found.accepted + found.late + found.out_of_session
+    ticks = archived.accepted + archived.late + archived.out_of_session
     return Outcome(
         read=recording.read,
-        accepted=found.accepted,
-        late=found.late,
-        out_of_session=found.out_of_session,
+        accepted=archived.accepted,
+        late=archived.late,
+        out_of_session=archived.out_of_session,
         rejected=dict(recording.rejected),
-        candles={str(seconds): found.candles.get(seconds, 0) for seconds in (1, *timeframes_s)},
-        indicators=found.indicators,
+        candles={str(seconds): archived.candles.get(seconds, 0) for seconds in (1, *timeframes_s)},
+        indicators=archived.indicators,
         seconds=round(seconds, 3),
         ticks_per_s=round(ticks / seconds, 1) if seconds else 0.0,
         restarts=restarts,
@@ -227,4 +241,4 @@ class _Screen:
 
     def done(self, part: float) -> None:
         """Show how much of it is done, from 0 to 1."""
-        self._progress.update(self._task, description="waiting for archive and mirror", total=1.0, completed=part)
+        self._progress.update(self._task, description="waiting for the sinks", total=1.0, completed=part)

@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from topology.kafka import lag_report, topics
+from topology.kafka import broker_log, clients, lag_report
 from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent
 from topology.log.lag import TopicLag
 from topology.market.times import IST
 from topology.settings import SIM, Settings
+from topology.sinks.registry import used_sinks
 
 EXAMPLE = """example:
   topology status --json | jq '.lines[] | select(.behind_frames > 100)'"""
@@ -82,7 +83,7 @@ def _happened(event: FeedEvent) -> str:
 
 def _row(line: TopicLag) -> list[str]:
     seconds = "-" if line.behind_s is None else f"{line.behind_s:,.1f}"
-    positions = " ".join("-" if place.position is None else str(place.position) for place in line.places)
+    positions = " ".join("-" if lag.position is None else str(lag.position) for lag in line.places)
     return [line.role, line.stage, f"{line.behind_frames:,}", seconds, positions]
 
 
@@ -99,9 +100,9 @@ def _clock(clock_ms: int | None) -> str:
 
 
 async def _look(settings: Settings) -> Status:
-    log = await topics.read(settings.bootstrap, settings.namespace)
-    async with topics.consumer(settings.bootstrap) as reader:
-        clock_ms, lines = await lag_report.lines(reader, log, settings)
+    log = await broker_log.read(settings.bootstrap, settings.namespace)
+    async with clients.consumer(settings.bootstrap) as reader:
+        clock_ms, lines = await lag_report.lines(reader, log, used_sinks(settings))
         events = await _events(reader, log)
     return Status(
         simulated=settings.namespace == SIM,
@@ -115,8 +116,8 @@ async def _look(settings: Settings) -> Status:
     )
 
 
-async def _events(reader: AIOKafkaConsumer, log: topics.Log) -> list[FeedEvent]:
-    place = TopicPartition(log.topic(FEED_EVENTS), 0)
-    end = (await reader.end_offsets([place]))[place]
-    begin = max(end - NEWEST_EVENTS, (await reader.beginning_offsets([place]))[place])
-    return [_EVENT.decode(record.value) async for record in topics.records(reader, place, begin, end)]
+async def _events(reader: AIOKafkaConsumer, log: broker_log.Log) -> list[FeedEvent]:
+    tp = TopicPartition(log.topic(FEED_EVENTS), 0)
+    end = (await reader.end_offsets([tp]))[tp]
+    begin = max(end - NEWEST_EVENTS, (await reader.beginning_offsets([tp]))[tp])
+    return [_EVENT.decode(record.value) async for record in clients.records(reader, tp, begin, end)]

@@ -14,7 +14,7 @@ from topology.angel.master.listings import FILE_NAME
 from topology.angel.master.symbols import resolve_at
 from topology.cli import at_least_one
 from topology.configuration.environment import label
-from topology.kafka import topics
+from topology.kafka import broker_log, clients, topics
 from topology.log.frames import (
     COMMANDS,
     DEAD_LETTERS,
@@ -30,7 +30,7 @@ from topology.log.frames import (
     FeedEvent,
     FrameError,
 )
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market.history import History
 from topology.market.instruments import InstrumentError
 from topology.settings import Settings
@@ -123,7 +123,7 @@ def of_instrument(frame: Record, instrument: str) -> Record | None:
 def _decoded(record: ConsumerRecord, stage: str) -> msgspec.Struct:
     if stage != COMMANDS:
         return _DECODERS[stage](record.value)
-    return HEADER.decode(record.value) if record.offset == 0 else topics.command_of(record)
+    return HEADER.decode(record.value) if record.offset == 0 else broker_log.command_of(record)
 
 
 def _fields(struct: msgspec.Struct) -> Iterator[tuple[str, object]]:
@@ -154,10 +154,10 @@ def _json(line: dict[str, object]) -> str:
 
 
 async def _tail(arguments: argparse.Namespace, settings: Settings) -> None:
-    log = await topics.read(settings.bootstrap, settings.namespace)
+    log = await broker_log.read(settings.bootstrap, settings.namespace)
     count = arguments.count or (None if arguments.from_start else NEWEST)
     wanted = FrameFilter(arguments.topic, arguments.instrument, count)
-    async with topics.consumer(settings.bootstrap) as reader:
+    async with clients.consumer(settings.bootstrap) as reader:
         places = _places(log, wanted)
         starts, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
         lines = _oldest(reader, starts, ends, wanted) if arguments.from_start else _newest(reader, starts, ends, wanted)
@@ -170,7 +170,7 @@ async def _tail(arguments: argparse.Namespace, settings: Settings) -> None:
                     print(new, flush=True)
 
 
-def _places(log: topics.Log, wanted: FrameFilter) -> list[TopicPartition]:
+def _places(log: broker_log.Log, wanted: FrameFilter) -> list[TopicPartition]:
     partitions = 1 if wanted.stage in topics.SINGLE else log.header.partitions
     chosen = [partition_of(wanted.instrument, partitions)] if wanted.instrument else range(partitions)
     return [TopicPartition(log.topic(wanted.stage), partition) for partition in chosen]
@@ -186,7 +186,7 @@ async def _newest(
     found: list[tuple[ConsumerRecord, str]] = []
     for place in starts:
         own = []
-        async for record in topics.newest_first(reader, place, starts[place], ends[place]):
+        async for record in clients.newest_first(reader, place, starts[place], ends[place]):
             if (line := shown(record, wanted)) is not None:
                 own.append((record, line))
             if len(own) == wanted.count:

@@ -7,7 +7,8 @@ import asyncio
 from typing import Any
 
 from topology.configuration.environment import differences, from_settings
-from topology.kafka import topics
+from topology.kafka import broker_log, topics
+from topology.kafka.errors import LogError
 from topology.settings import Settings
 
 EXAMPLE = """example:
@@ -36,7 +37,7 @@ def run(_: argparse.Namespace, settings: Settings) -> int:
 async def _create(settings: Settings) -> None:
     bootstrap, namespace, wanted = settings.bootstrap, settings.namespace, from_settings(settings)
     before = await topics.present(bootstrap, namespace)
-    log = await topics.create(bootstrap, namespace, settings.topic_partitions, wanted)
+    log = await broker_log.create(bootstrap, namespace, settings.topic_partitions, wanted)
     partitions = log.header.partitions
     made = sorted(await topics.present(bootstrap, namespace) - before)
     for name in made:
@@ -46,7 +47,7 @@ async def _create(settings: Settings) -> None:
     else:
         print(f"log {log.header.log} at {bootstrap} exists already, with {partitions} partitions: nothing to make")
     if partitions != settings.topic_partitions:
-        raise topics.LogError(
+        raise LogError(
             f"TOPIC_PARTITIONS={settings.topic_partitions} is wrong: log {log.header.log} has {partitions} partitions "
             "for good"
         )

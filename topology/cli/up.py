@@ -18,7 +18,7 @@ from typing import Any
 from topology.cli.supervisor import Process, RoleError, RoleProcess, Supervisor
 from topology.configuration.environment import from_settings
 from topology.embedded import EmbeddedError, Kafka, Valkey, free_port, kafka, valkey
-from topology.kafka import topics
+from topology.kafka import broker_log
 from topology.settings import SIM, Address, Settings, load
 from topology.simulator import MASTER_PATH, STREAM_PATH, account_or_demonstration
 from web.http.token import token
@@ -85,7 +85,7 @@ class _System:
         self._feed_env: dict[str, str] = {}
         self._kafka: Kafka | None = None
         self._valkey: Valkey | None = None
-        self._places: dict[str, Address] = {}
+        self._addresses: dict[str, Address] = {}
         self._simulator: Address | None = None
         self._new_token = ""
 
@@ -94,7 +94,7 @@ class _System:
         self._start_services()
         _say("making the topics")
         configuration = from_settings(settings)
-        asyncio.run(topics.create(settings.bootstrap, settings.namespace, settings.topic_partitions, configuration))
+        asyncio.run(broker_log.create(settings.bootstrap, settings.namespace, settings.topic_partitions, configuration))
         if self.simulated:
             self._start_simulator()
         if not settings.token_path.exists():
@@ -122,21 +122,21 @@ class _System:
     def _start_simulator(self) -> None:
         """Start a broker that is simulated, and let the feed log in there."""
         host, wanted = self.settings.tick_server_addr
-        place = self._simulator = Address(host, free_port(wanted, host=host))
+        address = self._simulator = Address(host, free_port(wanted, host=host))
         _say("starting the simulated broker")
-        command = [sys.executable, "-m", "topology.cli.main", "simulate", "--addr", str(place)]
+        command = [sys.executable, "-m", "topology.cli.main", "simulate", "--addr", str(address)]
         log = self.settings.namespace_dir / "simulator.log"
         self.supervisor.start(Process("simulator", command, env={}, log=log))
-        self._wait_for("the simulated broker", lambda: _is_well(place))
+        self._wait_for("the simulated broker", lambda: _is_well(address))
         account = account_or_demonstration(self.settings.account)
         self._feed_env = {
             "ANGEL_API_KEY": account.api_key,
             "ANGEL_CLIENT_CODE": account.client_code,
             "ANGEL_PASSWORD": account.password,
             "ANGEL_TOTP_SECRET": account.totp_secret,
-            "ANGEL_API_URL": f"http://{place}",
-            "ANGEL_FEED_URL": f"ws://{place}{STREAM_PATH}",
-            "ANGEL_MASTER_URL": f"http://{place}{MASTER_PATH}",
+            "ANGEL_API_URL": f"http://{address}",
+            "ANGEL_FEED_URL": f"ws://{address}{STREAM_PATH}",
+            "ANGEL_MASTER_URL": f"http://{address}{MASTER_PATH}",
             "SUBSCRIBE_TOKENS": os.environ.get("SUBSCRIBE_TOKENS") or SUBSCRIBED,
         }
 
@@ -144,9 +144,9 @@ class _System:
         name = f"{role}-{number}"
         set_addresses = {"pipeline": self.settings.metrics_addr, "gateway": self.settings.dashboard_addr}
         host, wanted = set_addresses.get(role) or Address("127.0.0.1", WEB_PORTS[role])
-        taken = [place.port for place in self._places.values()]
+        taken = [address.port for address in self._addresses.values()]
         port = free_port(0 if wanted in taken else wanted, host=host)
-        self._places[name] = Address(host, port)
+        self._addresses[name] = Address(host, port)
         folder = self.settings.namespace_dir
         env = {"TOPOLOGY_NAMESPACE": self.settings.namespace, "FAUST_DATADIR": str((folder / name).resolve())}
         if role == "feed":
@@ -155,9 +155,9 @@ class _System:
         self.supervisor.start(RoleProcess(name, role=role, env=env, log=folder / f"{name}.log", options=options))
 
     def _wait_until_ready(self) -> None:
-        for name, place in self._places.items():
+        for name, address in self._addresses.items():
             _say(f"starting the roles: waiting for {name}")
-            self._wait_for(name, functools.partial(_is_well, place))
+            self._wait_for(name, functools.partial(_is_well, address))
 
     def _wait_for(self, name: str, is_there: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_S
@@ -175,7 +175,7 @@ class _System:
         lines += [("SQLite", str(settings.sqlite_path)), ("logs", f"{settings.namespace_dir}/*.log")]
         if self._simulator is not None:
             lines.append(("simulator", f"http://{self._simulator}/health and /faults"))
-        lines += [(name, f"http://{place}/health and /metrics") for name, place in self._places.items()]
+        lines += [(name, f"http://{address}/health and /metrics") for name, address in self._addresses.items()]
         for name, text in lines:
             print(f"  {name:<12} {text}", file=sys.stderr)
         if self._new_token:
@@ -186,7 +186,7 @@ class _System:
             )
         flag = " --sim" if self.simulated else ""
         print(
-            f"\n  Open http://localhost:{self._places['gateway-0'].port}/ or look at it in another terminal:\n"
+            f"\n  Open http://localhost:{self._addresses['gateway-0'].port}/ or look at it in another terminal:\n"
             f"    .venv/bin/topology{flag} status\n"
             f"    .venv/bin/topology{flag} tail candles_1s --instrument NSE:99926000 --follow\n"
             f"    sqlite3 {settings.sqlite_path} 'select * from candles_tf order by ts desc limit 5'\n\n"
@@ -233,9 +233,9 @@ def _only_one(settings: Settings) -> Iterator[None]:
         os.close(handle)
 
 
-def _is_well(place: Address) -> bool:
+def _is_well(address: Address) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{place}/health", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://{address}/health", timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from topology.angel.master.listings import FILE_NAME
 from topology.angel.master.symbols import resolve_at
 from topology.clock import now_ms
-from topology.kafka import lag_report, topics
+from topology.kafka import broker_log, clients, lag_report
 from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent, Warmup
 from topology.market.times import IST
 from topology.settings import Settings
@@ -53,11 +53,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _warm(settings: Settings, request: Warmup) -> None:
-    log = await topics.read(settings.bootstrap, settings.namespace)
+    log = await broker_log.read(settings.bootstrap, settings.namespace)
     place = TopicPartition(log.topic(FEED_EVENTS), 0)
-    async with topics.consumer(settings.bootstrap) as events:
+    async with clients.consumer(settings.bootstrap) as events:
         start = (await events.end_offsets([place]))[place]
-        number = await topics.command(settings.bootstrap, settings.namespace, request)
+        number = await broker_log.append(settings.bootstrap, settings.namespace, request)
         if await _stands_still_ms(settings, log) > RUNS_WITHIN_MS:
             print(f"request {number} is written to the log; no feed runs: it is done when one is started")
             return
@@ -70,9 +70,9 @@ async def _warm(settings: Settings, request: Warmup) -> None:
                 return
 
 
-async def _stands_still_ms(settings: Settings, log: topics.Log) -> int:
+async def _stands_still_ms(settings: Settings, log: broker_log.Log) -> int:
     """Return for how long no feed has written a frame."""
-    async with topics.consumer(settings.bootstrap) as reader:
+    async with clients.consumer(settings.bootstrap) as reader:
         ticks = await lag_report.ticks(reader, log)
     return now_ms() - max((held.newest.clock_ms for held in ticks.values() if held.newest is not None), default=0)
 

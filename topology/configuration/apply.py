@@ -14,11 +14,11 @@ from tables.state import CandlesRow, changelog_of
 from topology.angel.master.listings import FILE_NAME, Listings
 from topology.feeds.subscriptions import named
 from topology.indicators import KEPT_CLOSES
-from topology.kafka import topics
+from topology.kafka import broker_log, clients
 from topology.log.candle_stage import check_configuration
 from topology.log.configuration_diff import configuration_diff, requested_configuration
 from topology.log.frames import Backfill, Configure
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market import Calendar, CalendarError, Candle
 from topology.market.history import History, resampled_history
 from topology.market.instruments import default_class
@@ -68,22 +68,22 @@ async def reload(settings: Settings, asked: Iterable[tuple[int, Sequence[str]]],
     LogError where the log can't be used: then nothing has changed.
     """
     async with _turn:
-        log = await topics.read(settings.bootstrap, settings.namespace)
+        log = await broker_log.read(settings.bootstrap, settings.namespace)
         wanted = requested_configuration(log.configuration, asked)
         if not (change := configuration_diff(log.configuration, wanted)):
             return Reloaded(*change, [])  # and nothing is written
         return await apply(settings, log, wanted, archive=archive)
 
 
-async def apply(settings: Settings, log: topics.Log, wanted: Configure, *, archive: OpenArchive) -> Reloaded:
+async def apply(settings: Settings, log: broker_log.Log, wanted: Configure, *, archive: OpenArchive) -> Reloaded:
     """Write a configuration into a log as it was read, then the history of timeframes that are new.
 
     What others have written meanwhile is told in a note. Raises FrameError for what the stages would refuse.
     """
     instruments = await _instruments(settings, log)
     check_configuration(wanted, Calendar.parse(wanted.calendar), instruments)
-    number = await topics.command(settings.bootstrap, settings.namespace, wanted)
-    written = await topics.read(settings.bootstrap, settings.namespace)
+    number = await broker_log.append(settings.bootstrap, settings.namespace, wanted)
+    written = await broker_log.read(settings.bootstrap, settings.namespace)
     before, notes = _told(log.configuration, written.commands, number)
     timeframes = sorted(wanted.timeframes.keys() - before.timeframes.keys())
     try:
@@ -104,18 +104,18 @@ def _told(read: Configure, commands: Iterable[Configure], number: int) -> tuple[
     return between[-1] if between else read, notes
 
 
-async def _instruments(settings: Settings, log: topics.Log) -> set[str]:
+async def _instruments(settings: Settings, log: broker_log.Log) -> set[str]:
     """Return the instruments that the first stage has kept, and those that are subscribed."""
     with Listings.opened(settings.namespace_dir / FILE_NAME) or nullcontext() as listings:
         found = {str(instrument) for instrument in named(settings.subscribe_tokens, listings)}
     changelog = changelog_of(f"{settings.namespace}.pipeline", "candles")
-    async with topics.admin(settings.bootstrap) as client:
+    async with clients.admin(settings.bootstrap) as client:
         if changelog not in await client.list_topics():
             return found
     decode = msgspec.msgpack.Decoder(CandlesRow).decode
-    async with topics.consumer(settings.bootstrap) as reader:
+    async with clients.consumer(settings.bootstrap) as reader:
         for partition in range(log.header.partitions):
-            record = await topics.last_record(reader, TopicPartition(changelog, partition))
+            record = await clients.last_record(reader, TopicPartition(changelog, partition))
             if record is None:
                 continue
             state = decode(record.value).state
@@ -126,7 +126,7 @@ async def _instruments(settings: Settings, log: topics.Log) -> set[str]:
 
 async def _backfill(settings: Settings, histories: Iterator[History]) -> None:
     """Write history into commands of a bounded size. It is made in a thread, so that whoever reloads stays awake."""
-    async with topics.appending(settings.bootstrap, settings.namespace) as append:
+    async with broker_log.appender(settings.bootstrap, settings.namespace) as append:
         while batch := await asyncio.to_thread(_batch, histories):
             await append(Backfill(0, batch))
 

@@ -10,7 +10,7 @@ import msgspec
 
 from topology.feeds import FrameContent
 from topology.feeds.writer import TickLogWriter
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market.gaps import Baseline, Gap
 from topology.market.history import History
 from topology.market.quotes import Quote

@@ -19,7 +19,7 @@ from aiokafka.structs import RecordMetadata
 
 from topology.clock import now_ms
 from topology.feeds import FrameContent
-from topology.kafka import topics
+from topology.kafka import broker_log, clients
 from topology.log.frames import (
     FEED_EVENTS,
     TICK_FRAME,
@@ -31,7 +31,7 @@ from topology.log.frames import (
     TickFrame,
     encode,
 )
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market.ticks import Tick
 from topology.market.times import DAY_MS
 
@@ -74,7 +74,9 @@ class TickLogWriter:
     ``delivered`` is told when the log has a frame of a live feed: when the first of its ticks was received.
     """
 
-    def __init__(self, bootstrap: str, log: topics.Log, *, delivered: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self, bootstrap: str, log: broker_log.Log, *, delivered: Callable[[int], None] = lambda _: None
+    ) -> None:
         self.log = log
         self.clock_ms = 0  # the newest clock in any partition when the writer was opened, then the newest written
         self.frames = 0
@@ -83,7 +85,7 @@ class TickLogWriter:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=bootstrap,
             enable_idempotence=True,
-            max_request_size=topics.MAX_RECORD_BYTES,
+            max_request_size=clients.MAX_RECORD_BYTES,
             max_batch_size=512 * 1024,
         )
         self._epoch = 0
@@ -95,14 +97,16 @@ class TickLogWriter:
     async def __aenter__(self) -> Self:
         """Read the tail of every partition: the epoch to take, and the commands that were not copied yet."""
         log = self.log
-        async with topics.consumer(self._bootstrap) as reader:
+        async with clients.consumer(self._bootstrap) as reader:
             for partition in range(log.header.partitions):
-                last = await topics.last_record(reader, TopicPartition(self._topic, partition))
+                last = await clients.last_record(reader, TopicPartition(self._topic, partition))
                 self._partitions.append(
                     _PartitionState(None if last is None else TICK_FRAME.decode(last.value), log.commands)
                 )
             copied = min(state.commanded for state in self._partitions)
-            backfills = [await topics.backfill(reader, log, number) for number in log.backfills if number > copied]
+            backfills = [
+                await broker_log.read_backfill(reader, log, number) for number in log.backfills if number > copied
+            ]
         # The time of day too, since an older writer that woke up may have left the tail with its own, lower epoch.
         self._epoch = max(now_ms(), 1 + max(state.epoch for state in self._partitions))
         self.clock_ms = max(state.clock_ms for state in self._partitions)

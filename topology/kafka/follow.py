@@ -10,27 +10,30 @@ from typing import NoReturn
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from topology.kafka import topics
+from topology.kafka import clients
+from topology.kafka.errors import NoBrokerError
 
 logger = logging.getLogger(__name__)
 
 RETRY_S = 2.0
 
 
-async def follow(bootstrap: str, topic: str, take: Callable[[ConsumerRecord], None], *, since: int | None) -> NoReturn:
-    """Hand over each record from an offset on, None for the end of now; when the broker is away, again later."""
-    place = TopicPartition(topic, 0)
+async def follow(
+    bootstrap: str, topic: str, process: Callable[[ConsumerRecord], None], *, since: int | None
+) -> NoReturn:
+    """Process each record from an offset on, None for the end of now; when the broker is away, again later."""
+    tp = TopicPartition(topic, 0)
     while True:
         try:
-            async with topics.consumer(bootstrap) as reader:
-                reader.assign([place])
+            async with clients.consumer(bootstrap) as reader:
+                reader.assign([tp])
                 if since is None:
-                    since = (await reader.end_offsets([place]))[place]
-                reader.seek(place, since)
+                    since = (await reader.end_offsets([tp]))[tp]
+                reader.seek(tp, since)
                 while True:
-                    record = await reader.getone(place)
+                    record = await reader.getone(tp)
                     since = record.offset + 1
-                    take(record)
-        except (KafkaError, topics.NoBrokerError) as error:
+                    process(record)
+        except (KafkaError, NoBrokerError) as error:
             logger.warning("%s can't be followed: %s", topic, error)
             await asyncio.sleep(RETRY_S)

@@ -2,103 +2,72 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from topology.kafka import topics
-from topology.log.frames import DERIVED, TICKS
-from topology.log.lag import FramePosition, TickRange, TopicLag, compare
-from topology.settings import Settings
-from topology.sinks.archive.archive import read_positions
-from topology.sinks.cursor import SinkCursor, SinkError, Source
-from topology.sinks.mirror.breaker import Breaker
-from topology.sinks.mirror.mirror import Mirror, connect
-from topology.sinks.mirror.streams import StreamCommands
-
-RUN = 0
-
-ARCHIVED, MIRRORED = tuple(DERIVED), (TICKS, *DERIVED)
+from topology.kafka import broker_log, clients
+from topology.log.frames import DERIVED, TICKS, LogHeader
+from topology.log.lag import FramePosition, ProgressError, TickRange, TopicLag, compare
 
 
-async def ticks(reader: AIOKafkaConsumer, log: topics.Log) -> dict[int, TickRange]:
+class MeasuredSink(Protocol):
+    """A sink that can say how far it is: in each partition of the topics ``stages``."""
+
+    name: ClassVar[str]
+    stages: ClassVar[Sequence[str]]
+
+    async def reached(self, header: LogHeader) -> Mapping[tuple[str, int], FramePosition]:
+        """Return the last frame it has applied of each stage and partition. Raises ProgressError."""
+        ...
+
+
+async def ticks(reader: AIOKafkaConsumer, log: broker_log.Log) -> dict[int, TickRange]:
     """Return which tick frames each partition holds."""
-    places = [TopicPartition(log.topic(TICKS), partition) for partition in range(log.header.partitions)]
-    firsts = await reader.beginning_offsets(places)
-    found = {}
-    for place in places:
-        record = await topics.last_record(reader, place)
+    tps = [TopicPartition(log.topic(TICKS), partition) for partition in range(log.header.partitions)]
+    firsts = await reader.beginning_offsets(tps)
+    ranges = {}
+    for tp in tps:
+        record = await clients.last_record(reader, tp)
         newest = None if record is None else FramePosition(record.offset, record.timestamp)
-        found[place.partition] = TickRange(firsts[place], newest)
-    return found
+        ranges[tp.partition] = TickRange(firsts[tp], newest)
+    return ranges
 
 
-async def derived(reader: AIOKafkaConsumer, log: topics.Log, stage: str) -> dict[int, FramePosition]:
+async def derived(reader: AIOKafkaConsumer, log: broker_log.Log, stage: str) -> dict[int, FramePosition]:
     """Return the newest frame of each partition of a derived topic; partitions without one are left out."""
-    found = {}
+    newest = {}
     for partition in range(log.header.partitions):
-        record = await topics.last_record(reader, TopicPartition(log.topic(stage), partition))
+        record = await clients.last_record(reader, TopicPartition(log.topic(stage), partition))
         if record is not None:
             frame = DERIVED[stage].decode(record.value)
-            found[partition] = FramePosition(frame.position, frame.clock_ms)
-    return found
+            newest[partition] = FramePosition(frame.position, frame.clock_ms)
+    return newest
 
 
-def archived(settings: Settings, log: topics.Log) -> dict[Source, SinkCursor]:
-    """Return how far the archive is. Raises SinkError where there is none, or it can't be read."""
-    if not settings.sqlite_path.exists():
-        raise SinkError(f"no file {settings.sqlite_path} yet: start the role `archive`, or set SQLITE_PATH")
-    return read_positions(settings.sqlite_path, log=log.header.log, run=RUN)
-
-
-async def mirrored(settings: Settings, log: topics.Log) -> dict[Source, SinkCursor]:
-    """Return how far the mirror is. Raises SinkError where Redis can't be asked."""
-    host, port = settings.redis_addr
-    client = connect(host, port, db=settings.redis_db, password=settings.redis_password or None)
-    streams = StreamCommands(partitions=log.header.partitions, budget_mb=settings.redis_streams_mb)
-    mirror = Mirror(client, log=log.header.log, run=RUN, streams=streams, breaker=Breaker(time.monotonic))
-    try:
-        return await mirror.positions()
-    finally:
-        await client.aclose()
-
-
-async def lines(reader: AIOKafkaConsumer, log: topics.Log, settings: Settings) -> tuple[int | None, list[TopicLag]]:
+async def lines(
+    reader: AIOKafkaConsumer, log: broker_log.Log, sinks: Iterable[MeasuredSink]
+) -> tuple[int | None, list[TopicLag]]:
     """Return the newest clock in the log, None in an empty one, and how far each role is in each topic."""
     # The end of the tick log first, so that what comes while the others are asked counts for nobody as behind.
     held = await ticks(reader, log)
     stages = {stage: await derived(reader, log, stage) for stage in DERIVED}
-    in_redis, in_sqlite = await _mirrored(settings, log), _archived(settings, log)
     ends = {partition: of.newest for partition, of in held.items() if of.newest is not None}
-    found = [compare("feed", TICKS, ticks=held, reached=ends)]
-    found += [compare("pipeline", stage, ticks=held, reached=reached) for stage, reached in stages.items()]
-    found += _sink("mirror", MIRRORED, in_redis, ticks=held)
-    found += _sink("archive", ARCHIVED, in_sqlite, ticks=held)
-    return max((end.clock_ms for end in ends.values()), default=None), found
+    lags = [compare("feed", TICKS, ticks=held, reached=ends)]
+    lags += [compare("pipeline", stage, ticks=held, reached=reached) for stage, reached in stages.items()]
+    for sink in sinks:
+        lags += await _sink_lags(sink, log, ticks=held)
+    return max((end.clock_ms for end in ends.values()), default=None), lags
 
 
-def _sink(
-    role: str, stages: Sequence[str], applied: dict[Source, SinkCursor] | SinkError, *, ticks: Mapping[int, TickRange]
-) -> list[TopicLag]:
-    if isinstance(applied, SinkError):
-        return [TopicLag(role, problem=str(applied))]
-    lines = []
-    for stage in stages:
-        reached = {p: FramePosition(found.position, found.clock_ms) for (s, p), found in applied.items() if s == stage}
-        lines.append(compare(role, stage, ticks=ticks, reached=reached))
-    return lines
-
-
-async def _mirrored(settings: Settings, log: topics.Log) -> dict[Source, SinkCursor] | SinkError:
+async def _sink_lags(sink: MeasuredSink, log: broker_log.Log, *, ticks: Mapping[int, TickRange]) -> list[TopicLag]:
     try:
-        return await mirrored(settings, log)
-    except SinkError as error:
-        return error
+        reached = await sink.reached(log.header)
+    except ProgressError as error:
+        return [TopicLag(sink.name, problem=str(error))]
+    return [compare(sink.name, stage, ticks=ticks, reached=_of_stage(reached, stage)) for stage in sink.stages]
 
 
-def _archived(settings: Settings, log: topics.Log) -> dict[Source, SinkCursor] | SinkError:
-    try:
-        return archived(settings, log)
-    except SinkError as error:
-        return error
+def _of_stage(reached: Mapping[tuple[str, int], FramePosition], stage: str) -> dict[int, FramePosition]:
+    return {partition: position for (of_stage, partition), position in reached.items() if of_stage == stage}

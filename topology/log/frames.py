@@ -101,7 +101,7 @@ class IndicatorValue(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class TickFrame(msgspec.Struct, array_like=True, frozen=True):
     """The ticks of one partition, collected for a few milliseconds. They apply in order, then the clock.
 
-    Before them apply the ``gaps`` that began or ended, and the ``baselines`` that snapshots told. ``quotes`` holds the
+    Before them apply the ``gaps`` that began or ended, and the ``baselines`` that snapshots gave. ``quotes`` holds the
     newest quote of each instrument that has one in this frame; candles are not made of them. ``history`` applies after
     all else.
 

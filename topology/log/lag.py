@@ -8,6 +8,10 @@ from typing import NamedTuple
 import msgspec
 
 
+class ProgressError(Exception):
+    """Somebody can't be asked how far he is; one line says why."""
+
+
 class FramePosition(NamedTuple):
     """The position of a frame, and its clock in milliseconds since the epoch."""
 
@@ -25,7 +29,7 @@ class TickRange(NamedTuple):
 class PartitionLag(msgspec.Struct, frozen=True):
     """A partition: the position that is reached there, that of the newest tick frame, and what lies between.
 
-    Positions are None where there is no frame. ``behind_s`` is in seconds of the log's clock, None where nothing tells.
+    Positions are None where there is no frame. ``behind_s`` is in seconds of the log's clock, None where unknown.
     """
 
     partition: int
@@ -48,19 +52,19 @@ class TopicLag(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def compare(role: str, stage: str, *, ticks: Mapping[int, TickRange], reached: Mapping[int, FramePosition]) -> TopicLag:
     """Compare what is reached in each partition with the tick frames there are."""
-    places = [_place(partition, held, reached.get(partition)) for partition, held in sorted(ticks.items())]
-    seconds = [place.behind_s for place in places if place.end is not None]
-    known = [s for s in seconds if s is not None]
+    places = [_partition_lag(partition, held, reached.get(partition)) for partition, held in sorted(ticks.items())]
+    seconds = [lag.behind_s for lag in places if lag.end is not None]
+    measured = [s for s in seconds if s is not None]
     return TopicLag(
         role,
         stage,
-        behind_frames=sum(place.behind_frames for place in places),
-        behind_s=None if len(known) < len(seconds) else max(known, default=0.0),
+        behind_frames=sum(lag.behind_frames for lag in places),
+        behind_s=None if len(measured) < len(seconds) else max(measured, default=0.0),
         places=places,
     )
 
 
-def _place(partition: int, held: TickRange, reached: FramePosition | None) -> PartitionLag:
+def _partition_lag(partition: int, held: TickRange, reached: FramePosition | None) -> PartitionLag:
     position = None if reached is None else reached.position
     if held.newest is None:
         return PartitionLag(partition, position, None, 0, None)

@@ -1,21 +1,23 @@
-"""Builds the Faust app of a role out of the settings. Each role is one module here."""
+"""Builds the Faust app of a role out of the settings. Each role is one module here; those of the sinks share one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 from agents.process_guard import REFUSED, end_process
-from topology.roles.archive import ArchiveRole
 from topology.roles.base import Role, RoleApp, new_app
 from topology.roles.feed.role import FeedRole
 from topology.roles.gateway.role import GatewayRole
-from topology.roles.mirror import MirrorRole
 from topology.roles.pipeline import PipelineRole
+from topology.roles.sink import SinkRole
 from topology.settings import Settings, SettingsError, load
+from topology.sinks.registry import SINKS
 
-ROLES: dict[str, type[Role]] = {
+ROLES: Mapping[str, Callable[[RoleApp, Settings], Role]] = {
     "pipeline": PipelineRole,
     "feed": FeedRole,
-    "mirror": MirrorRole,
-    "archive": ArchiveRole,
+    **{sink.name: partial(SinkRole, sink=sink) for sink in SINKS},
     "gateway": GatewayRole,
 }
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import gc
 import logging
 import os
-from collections.abc import Coroutine, Iterable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import faust
 from faust.types.web import Web
 
 from agents.metrics import Progress
-from agents.process_guard import REFUSED, RESTART, StallGuard, end_process
+from agents.process_guard import REFUSED, RESTART, end_process
 from topology.angel.master import MasterError
 from topology.configuration.environment import differences, from_settings
 from topology.embedded.loopback import free_port
 from topology.feeds import FeedError
 from topology.json_logging import logging_config
-from topology.kafka import topics
-from topology.kafka.topics import MAX_RECORD_BYTES
+from topology.kafka import broker_log
+from topology.kafka.clients import MAX_RECORD_BYTES
+from topology.kafka.errors import LogError, NoBrokerError
 from topology.market import CalendarError
 from topology.settings import Address, Settings
 from web.http.health import RoleHealth
@@ -35,9 +34,7 @@ MAX_WORKERS = 256  # of one role on one machine, each with a folder of its own
 class Role(Protocol):
     """What a role adds to its app."""
 
-    def __init__(self, app: RoleApp, settings: Settings) -> None: ...
-
-    async def start(self, log: topics.Log) -> None:
+    async def start(self, log: broker_log.Log) -> None:
         """Take over which log this is, before anything is read; connect to what the role needs."""
         ...
 
@@ -55,7 +52,7 @@ class Serving(Protocol):
     """A role that adds to the web server."""
 
     def serve(self, web: Web) -> None:
-        """Take the web server, with its views, before it starts."""
+        """Add to the web server, before it starts."""
         ...
 
 
@@ -74,9 +71,9 @@ class RoleApp(faust.App):
         level = client.level
         client.setLevel(logging.CRITICAL)
         try:
-            log = await topics.read(settings.bootstrap, settings.namespace)
-        except topics.LogError as error:
-            end_process(str(error), code=RESTART if isinstance(error, topics.NoBrokerError) else REFUSED)
+            log = await broker_log.read(settings.bootstrap, settings.namespace)
+        except LogError as error:
+            end_process(str(error), code=RESTART if isinstance(error, NoBrokerError) else REFUSED)
         finally:
             client.setLevel(level)
         if log.header.partitions != settings.topic_partitions:
@@ -108,27 +105,7 @@ class RoleApp(faust.App):
         logger.info("stopped")
 
 
-class BackgroundTasks:
-    """Tasks that run beside the agents for as long as the role does. One that fails ends the role."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.guard = StallGuard(settings.session_timeout_s / 2)
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def start(self, coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
-        """Start these, and the guard against an event loop that stands still."""
-        for coroutine in (self.guard.watch(), *coroutines):
-            task = asyncio.create_task(coroutine)
-            task.add_done_callback(_end_if_failed)
-            self._tasks.append(task)
-
-    def stop(self) -> None:
-        """Cancel them."""
-        for task in self._tasks:
-            task.cancel()
-
-
-def _warn_of_differences(log: topics.Log, settings: Settings) -> None:
+def _warn_of_differences(log: broker_log.Log, settings: Settings) -> None:
     """Say what the environment asks for that the log, which stands, does not compute; or why that can't be told."""
     try:
         lines = differences(log.configuration, from_settings(settings))
@@ -137,12 +114,6 @@ def _warn_of_differences(log: topics.Log, settings: Settings) -> None:
         return
     for line in lines:
         logger.warning("the environment differs from the log, which stands: %s (`topology configure` applies it)", line)
-
-
-def _end_if_failed(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.critical("a task of this role failed", exc_info=error)
-        end_process(str(error) or repr(error))
 
 
 def health_of(app: RoleApp, log: str, readers: list[Progress]) -> RoleHealth:

@@ -1,74 +1,54 @@
-"""What the roles `archive` and `mirror` have in common: an agent that feeds a sink from the log."""
+"""The role of a sink: an agent that feeds it from the log."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Coroutine
+from typing import Any
 
 from faust.types import TP
 
-from agents.sink_runner import SinkRunner
+from agents.process_guard import REFUSED, end_process
+from agents.sink_runner import SinkRunner, or_end_role
 from agents.stage_wiring import attach, records_behind
 from topology import faust_fixes
-from topology.kafka import topics
-from topology.roles.base import BackgroundTasks, RoleApp, health_of
+from topology.kafka import broker_log, topics
+from topology.roles.background import BackgroundTasks
+from topology.roles.base import RoleApp, health_of
 from topology.settings import Settings
-from topology.sinks.cursor import SinkCursor, Source, StoredFrame
+from topology.sinks.cursor import SinkError
+from topology.sinks.sink import Sink
 from web.http import health
 
 
-class SinkRole(ABC):
-    """Reads ``stages`` and hands what it reads to ``write``; ``positions`` says how far the sink is."""
+class SinkRole:
+    """Reads the stages of a sink and hands them to it."""
 
-    name: ClassVar[str]
-    stages: ClassVar[Sequence[str]]
-    batch_s: ClassVar[float]
-
-    def __init__(self, app: RoleApp, settings: Settings) -> None:
-        self.settings = settings
-        self._app = app
+    def __init__(self, app: RoleApp, settings: Settings, *, sink: type[Sink]) -> None:
+        self._app, self._namespace = app, settings.namespace
         self._log = ""
+        self._sink = sink(settings)
         self._background = BackgroundTasks(settings)
         self._runner = SinkRunner(
-            self.name,
+            self._sink,
             prefix=settings.namespace,
-            positions=self.positions,
-            write=self.write,
             guard=self._background.guard,
             behind=lambda stage, partition, offset: records_behind(app, self._topic(stage), partition, offset),
-            batch_s=self.batch_s,
         )
-        attach(app, self.name, map(self._topic, self.stages), self._runner.take)
-        faust_fixes.install(app, {self._topic(stage): self._runner.open for stage in self.stages})
+        attach(app, sink.name, map(self._topic, sink.stages), self._runner.process)
+        faust_fixes.install(app, {self._topic(stage): self._runner.open for stage in sink.stages})
         app.on_partitions_revoked.connect(self._revoked)  # type: ignore[arg-type] # its type hides the arguments
         health.add(app, self._health)
 
-    @abstractmethod
-    async def positions(self) -> dict[Source, SinkCursor]:
-        """Return how far the sink has applied each source."""
-
-    @abstractmethod
-    async def write(self, frames: list[StoredFrame]) -> None:
-        """Write a batch, and come back when it is safe."""
-
-    @abstractmethod
-    async def connect(self, log: topics.Log) -> None:
-        """Open the sink."""
-
-    @abstractmethod
-    async def disconnect(self) -> None:
-        """Close the sink."""
-
-    def background(self) -> Iterable[Coroutine[Any, Any, None]]:
-        """Return what else is to run for as long as the role does."""
-        return ()
-
-    async def start(self, log: topics.Log) -> None:
-        """Take over which log this is, and open the sink."""
-        self._log = self._runner.log = log.header.log
-        await self.connect(log)
-        self._background.start([self._runner.run(), self._runner.watch(), *self.background()])
+    async def start(self, log: broker_log.Log) -> None:
+        """Take over which log this is, and open the sink, or end with the reason."""
+        self._log = log.header.log
+        self._runner.start(self._log)
+        try:
+            await self._sink.open(log.header)
+        except SinkError as error:
+            end_process(str(error), code=REFUSED)
+        background = [_or_end_role(coroutine) for coroutine in self._sink.background()]
+        self._background.start([self._runner.run(), self._runner.watch(), *background])
 
     async def close(self) -> None:
         """Write what has been read."""
@@ -77,15 +57,20 @@ class SinkRole(ABC):
     async def stop(self) -> None:
         """Close the sink."""
         self._background.stop()
-        await self.disconnect()
+        await self._sink.close()
 
     def _topic(self, stage: str) -> str:
-        return topics.topic(self.settings.namespace, stage)
+        return topics.topic(self._namespace, stage)
 
     async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         for tp in revoked:
-            self._runner.drop(tp)
+            self._runner.revoke(tp)
 
     def _health(self) -> health.RoleHealth:
         readers = [line for metrics in self._runner.metrics.values() for line in metrics.progress()]
         return health_of(self._app, self._log, readers)
+
+
+async def _or_end_role(work: Coroutine[Any, Any, None]) -> None:
+    with or_end_role():
+        await work

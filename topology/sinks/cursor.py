@@ -1,36 +1,49 @@
-"""How far a sink has read each of its sources, and which frames are news to it.
+"""How far a sink has read each of its sources, and which frames it has not applied yet.
 
 Exceptions::
 
     SinkError
-    +-- PositionError      frames are missing before the given one
-    +-- ForeignLogError    what the sink holds belongs to another log, or to a later run
-    +-- ArchiveError       (sqlite) ArchiveLockedError, ArchiveFullError
-    +-- MirrorAwayError, MirrorEmptiedError    (redis)
+    +-- PositionError         frames are missing before the given one
+    +-- SinkRefusedError      to try again would not help
+    |   +-- ForeignLogError   what the sink holds belongs to another log, or to a later run
+    |   +-- SharedServerError (mirror)
+    +-- SinkAwayError         it isn't there yet, or doesn't answer: later it may
+    |   +-- MirrorAwayError   (mirror)
+    +-- MirrorEmptiedError    (mirror)
+    +-- ArchiveError          (archive) ArchiveLockedError, ArchiveFullError
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from topology.log.frames import TICKS, CandleFrame, IndicatorFrame, TickFrame, TimeframeFrame
-from topology.log.position import Order, order
+from topology.log.lag import FramePosition, ProgressError
+from topology.log.sequencer import Order, order
 
 AnyFrame = TickFrame | CandleFrame | TimeframeFrame | IndicatorFrame
 Source = tuple[str, int]
 """A stage's topic (``"candles_1s"``) and a partition of it."""
 
 
-class SinkError(Exception):
-    """A sink can't take what it was given."""
+class SinkError(ProgressError):
+    """A sink can't take what it was given, or say how far it is."""
 
 
 class PositionError(SinkError):
     """A frame is further on than the next one: those between must come first."""
 
 
-class ForeignLogError(SinkError):
+class SinkRefusedError(SinkError):
+    """A sink can't be used as it is: to try again would fail in the same way."""
+
+
+class SinkAwayError(SinkError):
+    """A sink isn't there yet, or doesn't answer now."""
+
+
+class ForeignLogError(SinkRefusedError):
     """What the sink holds belongs to another log, or to a later run of this one."""
 
 
@@ -82,6 +95,11 @@ class Unapplied(NamedTuple):
     duplicates: int
 
 
+def frame_positions(cursors: Mapping[Source, SinkCursor]) -> dict[Source, FramePosition]:
+    """Return what cursors tell to whoever asks how far a sink is."""
+    return {source: FramePosition(cursor.position, cursor.clock_ms) for source, cursor in cursors.items()}
+
+
 def run_of(stage: str, run: int) -> int:
     """The run that the positions of a stage belong to: ticks are the same in every run of their log, called 0."""
     return 0 if stage == TICKS else run
@@ -91,7 +109,7 @@ def unapplied(applied: SinkCursor, batch: Iterable[StoredFrame], *, log: str, ru
     """Of frames of one source, in the order of their offsets, those that are new to a sink.
 
     A frame at or below the applied position is a duplicate: the first one wins. Frames of another run are ignored.
-    Both still move the offset on. A sink that holds nothing takes any first position.
+    Both still move the offset on. A sink that holds nothing applies any first position.
 
     Raises PositionError where frames are missing, ForeignLogError for a frame of another log.
     """
@@ -100,16 +118,16 @@ def unapplied(applied: SinkCursor, batch: Iterable[StoredFrame], *, log: str, ru
     for stored in batch:
         frame, position = stored.frame, stored.position
         if frame.log != log:
-            raise ForeignLogError(f"{_place(stored)} belongs to log {frame.log}, not to {log}: restart this role")
+            raise ForeignLogError(f"{_described(stored)} belongs to log {frame.log}, not to {log}: restart this role")
         offset = max(stored.offset, applied.offset)
-        place = order(applied.position if applied.position >= 0 else None, position)
-        if place is Order.DUPLICATE or not (isinstance(frame, TickFrame) or frame.run == run):
+        its_order = order(applied.position if applied.position >= 0 else None, position)
+        if its_order is Order.DUPLICATE or not (isinstance(frame, TickFrame) or frame.run == run):
             duplicates += 1
             applied = applied._replace(offset=offset)
             continue
-        if place is Order.AHEAD:
+        if its_order is Order.AHEAD:
             raise PositionError(
-                f"{_place(stored)} has position {position} after {applied.position}: frames are missing"
+                f"{_described(stored)} has position {position} after {applied.position}: frames are missing"
             )
         applied = SinkCursor(position, offset, max(applied.clock_ms, frame.clock_ms))
         fresh.append(stored)
@@ -128,5 +146,5 @@ def is_mine(log: str, run: int, *, held_log: str, held_run: int, remedy: str) ->
     return held_run == run
 
 
-def _place(stored: StoredFrame) -> str:
+def _described(stored: StoredFrame) -> str:
     return f"{stored.stage}[{stored.partition}] offset {stored.offset}"

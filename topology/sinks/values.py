@@ -144,7 +144,7 @@ def tick_json(tick: Tick | None, quote: Quote | None, *, position: int, partitio
     assert newest is not None
     exchange, token = split(newest.instrument)
     quantity = (tick.quantity if tick is not None else None) or 0
-    volumes = [told.day_volume for told in (tick, quote) if told is not None and told.day_volume is not None]
+    volumes = [one.day_volume for one in (tick, quote) if one is not None and one.day_volume is not None]
     of_the_day = () if quote is None else _of_the_day(quote)
     return _encode(
         TickJson(
@@ -170,7 +170,7 @@ def _of_the_day(quote: Quote) -> tuple[int | None, ...]:
 def candle_json(candle: Candle, *, forming: bool, position: int, partition: int, revision: int | None = None) -> bytes:
     """The JSON of a candle, closed or forming; with a ``revision`` it is one of history."""
     exchange, token = split(candle.instrument)
-    told = (
+    fields = (
         token,
         exchange,
         candle.timeframe_s,
@@ -188,10 +188,10 @@ def candle_json(candle: Candle, *, forming: bool, position: int, partition: int,
         bool(candle.marks & EXTREME) or msgspec.UNSET,
     )
     if candle.timeframe_s == 1:
-        return _encode(SecondCandleJson(*told))
+        return _encode(SecondCandleJson(*fields))
     if revision is None:
-        return _encode(CandleJson(*told))
-    return _encode(CandleJson(*told, "broker" if candle.marks & BROKER else msgspec.UNSET, revision))
+        return _encode(CandleJson(*fields))
+    return _encode(CandleJson(*fields, "broker" if candle.marks & BROKER else msgspec.UNSET, revision))
 
 
 def indicator_json(value: IndicatorValue, *, live: bool, position: int, partition: int) -> bytes:

@@ -18,7 +18,7 @@ from topology.cli.main import main
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, Valkey, free_port
 from topology.embedded.loopback import LOOPBACK
-from topology.kafka import topics
+from topology.kafka import broker_log
 from topology.settings import Settings, load
 
 ACCOUNT = {
@@ -35,8 +35,8 @@ def well(kafka: Kafka, valkey: Valkey, serve: Serve, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     # The names of the topics are those of the live namespace, which other tests may have made.
     namespace = f"doctor-{uuid.uuid4().hex[:8]}"
-    read = topics.read
-    monkeypatch.setattr(topics, "read", lambda bootstrap, _: read(bootstrap, namespace))
+    read = broker_log.read
+    monkeypatch.setattr(broker_log, "read", lambda bootstrap, _: read(bootstrap, namespace))
     host = f"{LOOPBACK}:{serve()}"
     env = ACCOUNT | {
         "ANGEL_API_URL": f"http://{host}",
@@ -56,7 +56,7 @@ def well(kafka: Kafka, valkey: Valkey, serve: Serve, tmp_path: Path, monkeypatch
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     settings = load()
-    asyncio.run(topics.create(kafka.bootstrap, namespace, settings.topic_partitions, from_settings(settings)))
+    asyncio.run(broker_log.create(kafka.bootstrap, namespace, settings.topic_partitions, from_settings(settings)))
     settings.namespace_dir.mkdir()
     master = settings.namespace_dir / "instruments.db"
     master.touch()

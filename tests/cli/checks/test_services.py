@@ -13,7 +13,7 @@ from topology.cli.checks.services import broker, memory_for_streams, redis
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, Valkey
 from topology.embedded.loopback import LOOPBACK, free_port
-from topology.kafka import topics
+from topology.kafka import broker_log
 from topology.settings import Address, Settings
 
 PASSWORD = "p4sSw0rd-p4sSw0rd"
@@ -30,7 +30,7 @@ def with_broker(settings: Settings, kafka: Kafka) -> Settings:
 
 @pytest.fixture
 def with_log(with_broker: Settings) -> Settings:
-    asyncio.run(topics.create(with_broker.bootstrap, with_broker.namespace, 2, from_settings(with_broker)))
+    asyncio.run(broker_log.create(with_broker.bootstrap, with_broker.namespace, 2, from_settings(with_broker)))
     return with_broker
 
 

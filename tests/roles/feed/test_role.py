@@ -23,9 +23,9 @@ from topology.angel.master.listings import FILE_NAME
 from topology.clock import Clock, now_ms
 from topology.configuration.environment import from_settings
 from topology.feeds import FeedError
-from topology.kafka import topics
+from topology.kafka import broker_log
 from topology.log.frames import BACKFILL, WARMUP, Backfill, Configure, TickFrame, Warmup, encode
-from topology.log.position import partition_of
+from topology.log.partition import partition_of
 from topology.market import Candle, SecondCandles
 from topology.market.calendar import indian_day
 from topology.market.gaps import Baseline
@@ -185,7 +185,7 @@ async def test_history_comes_whole_however_often_the_feed_is_killed_meanwhile(pl
     choose = Random(9)
     async with simulated(20, 20.0) as broker:
         feed = place.feed(SIM, **broker.env)
-        number = await topics.command(place.kafka.bootstrap, SIM, Warmup(0, [], reset=False))
+        number = await broker_log.append(place.kafka.bootstrap, SIM, Warmup(0, [], reset=False))
         first = {partition: len(await place.frames(partition)) for partition in range(PARTITIONS)}
 
         async def brought() -> dict[str, set[int]]:
@@ -250,8 +250,8 @@ async def test_history_in_commands_comes_once_however_often_the_feed_is_killed_m
 
         try:
             feed.start()
-            await topics.command(bootstrap, SIM, wanted)
-            async with topics.appending(bootstrap, SIM) as append:
+            await broker_log.append(bootstrap, SIM, wanted)
+            async with broker_log.appender(bootstrap, SIM) as append:
                 for fill in fills:
                     await append(Backfill(0, [fill]))
             for share in (0.2, 0.5, 0.8):

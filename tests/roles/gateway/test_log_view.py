@@ -11,7 +11,7 @@ import pytest
 
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka
-from topology.kafka import topics
+from topology.kafka import broker_log
 from topology.log.frames import Backfill
 from topology.market.history import History
 from topology.roles.gateway.log_view import FollowedLog
@@ -24,7 +24,7 @@ from web.ports import Reloaded
 async def followed(kafka: Kafka, tmp_path: Path) -> FollowedLog:
     env = {"ENABLED_TFS": "60", "INDICATOR_CONFIGS": "SMA:2", "DATA_DIR": str(tmp_path), "BROKER_URL": kafka.url}
     settings = replace(Settings.from_env(env), namespace=f"followed-{uuid.uuid4().hex[:8]}")
-    log = await topics.create(settings.bootstrap, settings.namespace, 2, from_settings(settings))
+    log = await broker_log.create(settings.bootstrap, settings.namespace, 2, from_settings(settings))
     return FollowedLog(settings, log)
 
 
@@ -32,7 +32,7 @@ async def test_a_reload_is_answered_and_then_followed_past_the_history_in_the_lo
     following = asyncio.create_task(followed.follow())
     settings = followed._settings
     fill = Backfill(0, [History("NSE:99926000", 300, [], 0)])
-    await topics.command(settings.bootstrap, settings.namespace, fill)
+    await broker_log.append(settings.bootstrap, settings.namespace, fill)
     answer = await followed.reload([(300, ["rsi:14"]), (60, ["SMA:2"])])
     assert answer == Reloaded("ok", ["candles:60", "SMA_2:60"], ["candles:300", "RSI_14:300"], [], [])
     async with asyncio.timeout(30):

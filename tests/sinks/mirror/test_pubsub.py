@@ -1,4 +1,4 @@
-"""Hearing what is said on Redis' channels: whole runs of a script, once, and never a half."""
+"""What is published on Redis' channels comes in whole runs of a script, once, and never a half."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 
 from topology.embedded import Valkey, free_port
 from topology.embedded.loopback import LOOPBACK
-from topology.sinks.mirror import pubsub as heard_module
+from topology.sinks.mirror import pubsub
 from topology.sinks.mirror.mirror import MirrorAwayError, connect
-from topology.sinks.mirror.pubsub import PubSubConnection, PubSubMessage, command, connect_pubsub, replies
+from topology.sinks.mirror.pubsub import PubSubConnection, PubSubMessage, connect_pubsub
 
 SCRIPT = "for i = 1, tonumber(ARGV[1]) do redis.call('PUBLISH', 'pub:' .. (i % 2), i .. string.rep('x', 400)) end"
 
@@ -29,25 +29,25 @@ async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
 
 async def test_what_a_script_says_is_passed_on_in_one_piece(valkey: Valkey, redis: Redis) -> None:
     pieces: list[list[PubSubMessage]] = []
-    heard = await connect_pubsub(LOOPBACK, valkey.port, password=None, take=pieces.append)
-    await heard.subscribe(["pub:0", "pub:1"])
+    connection = await connect_pubsub(LOOPBACK, valkey.port, password=None, take=pieces.append)
+    await connection.subscribe(["pub:0", "pub:1"])
     sizes = [1, 2, 3000, 7, 1000]  # the third is more than a socket gives at once
     await asyncio.gather(*(redis.eval(SCRIPT, 0, size) for size in sizes))
-    await heard.caught_up()
-    numbers = [[int(said.data.rstrip(b"x")) for said in piece] for piece in pieces]
+    await connection.caught_up()
+    numbers = [[int(message.data.rstrip(b"x")) for message in piece] for piece in pieces]
     assert sum(map(len, numbers)) == sum(sizes)
     assert all(piece[0] == 1 for piece in numbers)
     ends = [piece[n] for piece in numbers for n in range(len(piece)) if n + 1 == len(piece) or piece[n + 1] == 1]
     assert sorted(ends) == sorted(sizes)
-    heard.close()
+    connection.close()
 
 
 async def test_a_pattern_beside_channels_tells_nothing_twice_and_leaves_nothing_out(
     valkey: Valkey, redis: Redis
 ) -> None:
     said: list[PubSubMessage] = []
-    heard = await connect_pubsub(LOOPBACK, valkey.port, password=None, take=said.extend)
-    await heard.subscribe(["pub:0"])
+    connection = await connect_pubsub(LOOPBACK, valkey.port, password=None, take=said.extend)
+    await connection.subscribe(["pub:0"])
 
     async def talk() -> None:
         for number in range(300):
@@ -55,11 +55,11 @@ async def test_a_pattern_beside_channels_tells_nothing_twice_and_leaves_nothing_
 
     talking = asyncio.create_task(talk())
     while not talking.done():
-        await heard.listen_to_everything(True)
-        await heard.listen_to_everything(False)
-    await heard.caught_up()
+        await connection.listen_to_everything(True)
+        await connection.listen_to_everything(False)
+    await connection.caught_up()
     assert [int(one.data) for one in said] == list(range(300))
-    heard.close()
+    connection.close()
 
 
 async def test_a_server_that_dies_is_noticed_and_one_that_refuses_is_an_error(tmp_path: Path) -> None:
@@ -68,18 +68,18 @@ async def test_a_server_that_dies_is_noticed_and_one_that_refuses_is_an_error(tm
     for password in (None, "wrong"):
         with pytest.raises(MirrorAwayError):
             await connect_pubsub(LOOPBACK, server.port, password=password, take=print)
-    heard = await connect_pubsub(LOOPBACK, server.port, password="right", take=print)
-    await heard.subscribe(["pub:0"])
+    connection = await connect_pubsub(LOOPBACK, server.port, password="right", take=print)
+    await connection.subscribe(["pub:0"])
     server.kill()
-    await asyncio.wait_for(heard.ended, 10)
+    await asyncio.wait_for(connection.ended, 10)
     with pytest.raises(MirrorAwayError):
-        await heard.caught_up()
+        await connection.caught_up()
     with pytest.raises(MirrorAwayError):
         await connect_pubsub(LOOPBACK, server.port, password=None, take=print)
 
 
 async def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heard_module, "ANSWERS_WITHIN_S", 0.05)
+    monkeypatch.setattr(pubsub, "ANSWERS_WITHIN_S", 0.05)
     writers: list[asyncio.StreamWriter] = []
     async with await asyncio.start_server(lambda _, writer: writers.append(writer), LOOPBACK, 0) as server:
         with pytest.raises(MirrorAwayError, match="silent"):
@@ -91,29 +91,44 @@ async def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPat
 
 async def test_half_a_run_is_dropped_when_the_connection_ends() -> None:
     said: list[PubSubMessage] = []
-    heard = PubSubConnection(said.extend)
-    heard.data_received(b"*3\r\n$7\r\nmessage\r\n$5\r\npub:0\r\n$1\r\n1\r\n")
-    heard.connection_lost(None)
+    connection = PubSubConnection(said.extend)
+    connection.data_received(b"*3\r\n$7\r\nmessage\r\n$5\r\npub:0\r\n$1\r\n1\r\n")
+    connection.connection_lost(None)
     assert said == []
 
 
-@given(st.lists(st.lists(st.binary(max_size=20), max_size=4), max_size=6), st.data())
-def test_replies_are_read_however_they_are_cut(wanted: list[list[bytes]], data: st.DataObject) -> None:
-    text = b"".join(
-        b"*%d\r\n%b" % (len(parts), b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts))
-        for parts in wanted
-    )
+@given(st.lists(st.lists(st.binary(max_size=20), min_size=1, max_size=4), max_size=6), st.data())
+def test_messages_come_in_whole_pieces_however_the_bytes_are_cut(runs: list[list[bytes]], data: st.DataObject) -> None:
+    asyncio.run(_cut(runs, data))
+
+
+async def _cut(runs: list[list[bytes]], data: st.DataObject) -> None:
+    pieces: list[list[bytes]] = []
+    connection = PubSubConnection(lambda piece: pieces.append([message.data for message in piece]))
+    text = b""
+    for run in runs:
+        connection._ping(None)  # its answer comes behind the run
+        text += b"".join(b"*3\r\n$7\r\nmessage\r\n$5\r\npub:0\r\n$%d\r\n%b\r\n" % (len(part), part) for part in run)
+        text += b"*2\r\n$4\r\npong\r\n$0\r\n\r\n"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
-    buffer, found = bytearray(), []
     for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-        buffer += text[start:end]
-        found += list(replies(buffer))
-    assert found == wanted
-    assert not buffer
+        connection.data_received(text[start:end])
+    assert pieces == runs
 
 
-def test_what_is_no_reply_is_an_error() -> None:
-    for text in (b"-ERR no\r\n", b"HTTP/1.1 400\r\n", b"$x\r\n"):
-        with pytest.raises(ValueError, match=r".*"):
-            list(replies(bytearray(text)))
-    assert command("PING") == b"*1\r\n$4\r\nPING\r\n"
+@pytest.mark.parametrize("text", [b"-ERR no\r\n", b"HTTP/1.1 400\r\n", b"$x\r\n"])
+async def test_what_is_no_reply_ends_the_connection(text: bytes) -> None:
+    ended = asyncio.Event()
+
+    class Server(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(text)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            ended.set()
+
+    async with await asyncio.get_running_loop().create_server(Server, LOOPBACK, 0) as server:
+        with pytest.raises(MirrorAwayError):
+            await connect_pubsub(LOOPBACK, server.sockets[0].getsockname()[1], password=None, take=print)
+        await asyncio.wait_for(ended.wait(), 10)

@@ -25,7 +25,7 @@ from topology.market.ticks import Tick
 from topology.sinks.cursor import StoredFrame
 from topology.sinks.mirror.streams import (
     ENTRIES_PER_MB,
-    HISTORY_SAID,
+    HISTORY_PUBLISHED,
     Command,
     ListenedChannels,
     StreamCommands,
@@ -146,19 +146,23 @@ def test_what_history_fills_in_and_corrects_is_only_said_after_the_rows_of_its_f
 
 @pytest.mark.parametrize("revision", [0, 1])
 def test_of_much_history_only_the_newest_is_said_and_none_where_it_starts_afresh(revision: int) -> None:
-    frames = [timeframes(0, [], minutes(HISTORY_SAID + 2, revision), minutes(HISTORY_SAID + 1, revision, reset=True))]
+    frames = [
+        timeframes(
+            0, [], minutes(HISTORY_PUBLISHED + 2, revision), minutes(HISTORY_PUBLISHED + 1, revision, reset=True)
+        )
+    ]
     commands = StreamCommands(partitions=1, budget_mb=1).commands(frames, live=True)
 
     closes = [msgspec.json.decode(command.data)["close"] for command in commands]
-    assert closes == list(range(3, HISTORY_SAID + 3))
+    assert closes == list(range(3, HISTORY_PUBLISHED + 3))
 
 
 def test_history_that_starts_afresh_and_is_not_too_much_is_said() -> None:
     commands = StreamCommands(partitions=1, budget_mb=1).commands(
-        [timeframes(0, [], minutes(HISTORY_SAID, 0, reset=True))], live=True
+        [timeframes(0, [], minutes(HISTORY_PUBLISHED, 0, reset=True))], live=True
     )
 
-    assert len(commands) == HISTORY_SAID
+    assert len(commands) == HISTORY_PUBLISHED
 
 
 def test_an_indicator_is_named_by_its_timeframe_too() -> None:

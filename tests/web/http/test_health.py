@@ -24,7 +24,7 @@ from agents.metrics import Progress
 from agents.process_guard import REFUSED, RESTART
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, free_port, guard
-from topology.kafka import topics
+from topology.kafka import broker_log
 from topology.settings import LIVE, SIM, Settings
 from web.http import health
 from web.http.health import RoleHealth
@@ -142,9 +142,9 @@ def get(address: tuple[str, int], path: str) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def log(kafka: Kafka) -> topics.Log:
+def log(kafka: Kafka) -> broker_log.Log:
     configuration = from_settings(Settings.from_env({}))
-    return asyncio.run(topics.create(kafka.bootstrap, LIVE, PARTITIONS, configuration))
+    return asyncio.run(broker_log.create(kafka.bootstrap, LIVE, PARTITIONS, configuration))
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def workers(kafka: Kafka, tmp_path: Path) -> Iterator[Workers]:
 
 
 def test_two_workers_in_one_folder_are_well_each_with_a_port_and_a_folder_of_its_own(
-    workers: Workers, log: topics.Log
+    workers: Workers, log: broker_log.Log
 ) -> None:
     workers.start()
     first = workers.address(0)
@@ -193,7 +193,7 @@ def readers(address: tuple[str, int]) -> list[Any]:
     ids=["no broker", "no topics", "another number of partitions"],
 )
 def test_a_worker_that_cannot_run_ends_with_one_line(
-    workers: Workers, log: topics.Log, env: dict[str, str], said: str, code: int
+    workers: Workers, log: broker_log.Log, env: dict[str, str], said: str, code: int
 ) -> None:
     worker = workers.start(**env)
     assert worker.wait(60) == code

@@ -13,8 +13,8 @@ from redis.retry import Retry
 
 from topology.cli.checks import CONNECT_S, Finding, bad, ok, warn
 from topology.embedded import kafka
-from topology.kafka import topics
-from topology.kafka.topics import LogError
+from topology.kafka import broker_log
+from topology.kafka.errors import LogError
 from topology.settings import Settings
 
 BROKER, REDIS, MEMORY = "broker", "redis", "redis memory"
@@ -29,7 +29,7 @@ def broker(settings: Settings) -> list[Finding]:
         advice = "start one (`topology up` does), or set BROKER_URL"
         return [bad(BROKER, f"no broker answers at {settings.bootstrap}", advice)]
     try:
-        header = asyncio.run(topics.read(settings.bootstrap, settings.namespace)).header
+        header = asyncio.run(broker_log.read(settings.bootstrap, settings.namespace)).header
     except LogError as error:
         found, _, advice = str(error).rpartition(": ")
         return [bad(BROKER, found, advice)]

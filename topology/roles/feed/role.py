@@ -33,12 +33,13 @@ from topology.feeds.angel.feed import AngelFeed
 from topology.feeds.angel.translator import OLD_MS
 from topology.feeds.live import LiveFeed
 from topology.feeds.writer import StaleSourceError, TickLogWriter
-from topology.kafka import topics
+from topology.kafka import broker_log, topics
 from topology.log.frames import COMMANDS, Backfill, Warmup
 from topology.market import Calendar, CalendarError, Instrument
 from topology.market.times import IST
 from topology.notifiers import Notifications, channels_of
-from topology.roles.base import BackgroundTasks, RoleApp
+from topology.roles.background import BackgroundTasks
+from topology.roles.base import RoleApp
 from topology.roles.feed.event_log import FeedEventLog
 from topology.settings import SIM, Account, Settings, SettingsError
 from web.http import health
@@ -75,7 +76,7 @@ class FeedRole:
         faust_fixes.install(app, {commands: self._copied})
         health.add(app, self._health)
 
-    async def start(self, log: topics.Log) -> None:
+    async def start(self, log: broker_log.Log) -> None:
         """Take the log's partitions over and start to write. What can't be used ends the process with one line."""
         settings, clock = self._settings, SYSTEM
         _refuse_to_mix(settings.account, simulated=log.header.namespace == SIM)
@@ -100,7 +101,7 @@ class FeedRole:
 
     def _made(
         self,
-        log: topics.Log,
+        log: broker_log.Log,
         wanted: list[subscribing.Subscription],
         since_ms: int,
         *,
@@ -128,7 +129,7 @@ class FeedRole:
 
     def _backfiller(
         self,
-        log: topics.Log,
+        log: broker_log.Log,
         wanted: list[subscribing.Subscription],
         since_ms: int,
         *,
@@ -181,7 +182,7 @@ class FeedRole:
         """Copy a command that comes while the feed runs into every partition, or do what it asks of the feed."""
         if self._writer is None or self._feed is None or self._history is None:
             return
-        command = topics.command_of(event.message)
+        command = broker_log.command_of(event.message)
         if isinstance(command, Warmup):
             self._history.ask(command)
             return

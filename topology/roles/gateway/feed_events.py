@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from aiokafka import ConsumerRecord
 
-from topology.kafka import topics
+from topology.kafka import broker_log
 from topology.kafka.follow import follow
 from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent, FrameError
 from topology.settings import Settings
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 _EVENT = Decoder(FeedEvent)
 
 
-async def follow_events(settings: Settings, log: topics.Log, publish: Callable[[FeedEvent], None]) -> NoReturn:
+async def follow_events(settings: Settings, log: broker_log.Log, publish: Callable[[FeedEvent], None]) -> NoReturn:
     """Publish what happens to the feed from now on, for as long as the gateway runs."""
 
     def publish_event(record: ConsumerRecord) -> None:

@@ -14,13 +14,15 @@ from aiokafka.errors import KafkaError
 from topology.angel.master import MasterError
 from topology.configuration.apply import reload
 from topology.feeds import FeedError
-from topology.kafka import lag_report, topics
+from topology.kafka import broker_log, clients, lag_report
+from topology.kafka.errors import LogError
 from topology.kafka.follow import follow
 from topology.log.configuration_diff import ConfigurationError
 from topology.log.frames import COMMANDS, Configure, FrameError
 from topology.market import CalendarError
 from topology.settings import Settings
 from topology.sinks.archive.history import ArchiveHistory
+from topology.sinks.registry import used_sinks
 from web.http.problem import invalid, unavailable
 from web.ports import Reloaded, Standing
 
@@ -30,7 +32,7 @@ FRESH_S = 1.0
 class FollowedLog:
     """Implements `web.ports.LogView`. Asked often, it asks the broker and the sinks once a second."""
 
-    def __init__(self, settings: Settings, log: topics.Log) -> None:
+    def __init__(self, settings: Settings, log: broker_log.Log) -> None:
         self._settings, self._log = settings, log
         self._configuration = log.configuration
         self._standing = Standing(None, [])
@@ -53,7 +55,7 @@ class FollowedLog:
         await follow(self._settings.bootstrap, self._log.topic(COMMANDS), self._apply, since=since)
 
     def _apply(self, record: ConsumerRecord) -> None:
-        if record.key is None and isinstance(command := topics.command_of(record), Configure):
+        if record.key is None and isinstance(command := broker_log.command_of(record), Configure):
             self._configuration = command
 
     async def standing(self) -> Standing:
@@ -62,14 +64,14 @@ class FollowedLog:
             if time.monotonic() - self._asked_s >= FRESH_S:
                 try:
                     self._standing = await self._ask()
-                except (KafkaError, topics.LogError) as error:
+                except (KafkaError, LogError) as error:
                     raise unavailable("log", str(error)) from None
                 self._asked_s = time.monotonic()
             return self._standing
 
     async def _ask(self) -> Standing:
-        async with topics.consumer(self._settings.bootstrap) as reader:
-            clock_ms, lags = await lag_report.lines(reader, self._log, self._settings)
+        async with clients.consumer(self._settings.bootstrap) as reader:
+            clock_ms, lags = await lag_report.lines(reader, self._log, used_sinks(self._settings))
         return Standing(clock_ms, lags)
 
     async def reload(self, timeframes: Sequence[tuple[int, Sequence[str]]]) -> Reloaded:
@@ -78,6 +80,6 @@ class FollowedLog:
             done = await reload(self._settings, timeframes, archive=partial(ArchiveHistory, self._settings.sqlite_path))
         except (ConfigurationError, FrameError, CalendarError) as error:
             raise invalid(str(error)) from None
-        except (FeedError, MasterError, KafkaError, topics.LogError) as error:
+        except (FeedError, MasterError, KafkaError, LogError) as error:
             raise unavailable("log", str(error)) from None
         return Reloaded("ok", *done)

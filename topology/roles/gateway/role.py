@@ -15,8 +15,9 @@ from redis.asyncio import Redis
 from topology.angel.master.listings import FILE_NAME
 from topology.clock import SYSTEM, now_ms
 from topology.embedded.loopback import free_port
-from topology.kafka import topics
-from topology.roles.base import BackgroundTasks, RoleApp
+from topology.kafka import broker_log
+from topology.roles.background import BackgroundTasks
+from topology.roles.base import RoleApp
 from topology.roles.gateway.feed_events import follow_events
 from topology.roles.gateway.instrument_names import MasterNames
 from topology.roles.gateway.log_view import FollowedLog
@@ -70,7 +71,7 @@ class GatewayRole:
         session.serve(application, access)
         pages.serve(application, pages.assets())
 
-    async def start(self, log: topics.Log) -> None:
+    async def start(self, log: broker_log.Log) -> None:
         """Connect to what it reads; Redis and the archive may come later."""
         settings = self._settings
         host, port = settings.redis_addr

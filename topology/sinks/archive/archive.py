@@ -97,11 +97,11 @@ class Archive:
             duplicates = 0
             for source, group in groupby(sorted(frames, key=_source), key=_source):
                 applied, counts = tallies.get(source, (NO_CURSOR, Counts()))
-                found = unapplied(applied, group, log=self._log, run=self._run)
-                for stored in found.frames:
+                unseen = unapplied(applied, group, log=self._log, run=self._run)
+                for stored in unseen.frames:
                     batch.add(stored, counts)
-                batch.move(source, found.applied, counts, log=self._log, run=self._run)
-                duplicates += found.duplicates
+                batch.move(source, unseen.applied, counts, log=self._log, run=self._run)
+                duplicates += unseen.duplicates
             rows = batch.insert(self._connection)
         return Written(rows, duplicates)
 
@@ -127,17 +127,17 @@ class Archive:
             raise
 
     def _patiently(self, attempt: Callable[[], Result]) -> Result:
-        """Call again while the file is locked: in slices, so that the wait is told and a signal gets through."""
-        started, told = time.monotonic(), False
+        """Call again while the file is locked: in slices, so that the wait is logged and a signal gets through."""
+        started, warned = time.monotonic(), False
         while True:
             try:
                 return attempt()
             except sqlite3.OperationalError as error:
                 if not _is_locked(error) or time.monotonic() - started >= self._patience_s:
                     raise
-                if not told:
+                if not warned:
                     _logger.warning("%s is locked by another process: waiting", self._path)
-                told = True
+                warned = True
                 time.sleep(0.05)  # some statements report a lock at once, without the wait of a slice
 
 

@@ -73,8 +73,8 @@ class ArchiveReader:
     def instruments(self) -> list[str]:
         """Return the instruments that there are candles of, in the order of their names."""
         with self._connection() as connection:
-            found = {name for table in ("candles_1s", "candles_tf") for name in _instruments(connection, table)}
-        return sorted(found)
+            names = {name for table in ("candles_1s", "candles_tf") for name in _instruments(connection, table)}
+        return sorted(names)
 
     def reached_ms(self, stage: str, partition: int) -> int | None:
         """Return the clock of the last frame that was applied of a stage's partition; None where there is none."""
@@ -130,28 +130,28 @@ class ArchiveReader:
 
     def _reopened(self) -> sqlite3.Connection | None:
         try:
-            found = self._path.stat()
+            stat = self._path.stat()
         except FileNotFoundError:
             return None
-        known: tuple[tuple[int, int], sqlite3.Connection] | None = getattr(self._opened, "known", None)
-        file = found.st_dev, found.st_ino
-        if known is None or known[0] != file:
-            if known is not None:
-                known[1].close()
-            known = self._opened.known = file, read_only(self._path)
-        ready = known[1].execute("SELECT 1 FROM sqlite_master WHERE name = 'positions'").fetchone()
-        return known[1] if ready else None
+        current: tuple[tuple[int, int], sqlite3.Connection] | None = getattr(self._opened, "current", None)
+        file = stat.st_dev, stat.st_ino
+        if current is None or current[0] != file:
+            if current is not None:
+                current[1].close()
+            current = self._opened.current = file, read_only(self._path)
+        ready = current[1].execute("SELECT 1 FROM sqlite_master WHERE name = 'positions'").fetchone()
+        return current[1] if ready else None
 
 
 def _instruments(connection: sqlite3.Connection | None, table: str) -> Iterator[str]:
     """Go from one instrument to the next by the primary key: to read all rows would take minutes."""
     exchange, token = "", ""
     while connection is not None:
-        found = connection.execute(
+        row = connection.execute(
             f"SELECT min(token) FROM {table} WHERE exchange = ? AND token > ?", [exchange, token]
         ).fetchone()
-        if found[0] is not None:
-            token = found[0]
+        if row[0] is not None:
+            token = row[0]
             yield f"{exchange}:{token}"
             continue
         (exchange,) = connection.execute(f"SELECT min(exchange) FROM {table} WHERE exchange > ?", [exchange]).fetchone()
@@ -165,7 +165,7 @@ def _candle(
 ) -> CandleJson | SecondCandleJson:
     ts, opened, high, low, close, volume, count, partition, position, marks, revision = row
     partial, extreme = bool(marks & PARTIAL) or msgspec.UNSET, bool(marks & EXTREME) or msgspec.UNSET
-    told = (token, exchange, timeframe_s, ts, opened, high, low, close, volume, count, False, position, partition)
+    fields = (token, exchange, timeframe_s, ts, opened, high, low, close, volume, count, False, position, partition)
     if shape is SecondCandleJson or not marks & BROKER:
-        return shape(*told, partial, extreme)
-    return CandleJson(*told, partial, extreme, "broker", revision)
+        return shape(*fields, partial, extreme)
+    return CandleJson(*fields, partial, extreme, "broker", revision)

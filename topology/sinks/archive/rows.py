@@ -77,7 +77,7 @@ class RowBatch:
     moves: list[Row] = field(default_factory=list)
 
     def add(self, stored: StoredFrame, counts: Counts) -> None:
-        """Take the rows of a frame in, and count them."""
+        """Add the rows of a frame, and count them."""
         partition, position = stored.partition, stored.position
         match stored.frame:
             case CandleFrame() as frame:
@@ -91,9 +91,9 @@ class RowBatch:
             case TimeframeFrame() as frame:
                 self.timeframes += _timeframes(frame.rows, partition, position)
                 counts.rows += len(frame.rows)
-                for told in frame.history:
-                    rows = [(*row, told.revision) for row in _timeframes(told.candles, partition, position)]
-                    (self.corrected if told.revision else self.filled_in).extend(rows)
+                for history in frame.history:
+                    rows = [(*row, history.revision) for row in _timeframes(history.candles, partition, position)]
+                    (self.corrected if history.revision else self.filled_in).extend(rows)
             case IndicatorFrame() as frame:
                 self.indicators += _indicators(frame, partition, position)
                 counts.rows += len(frame.rows)
@@ -111,7 +111,7 @@ class RowBatch:
         connection.executemany(_FILL_IN, self.filled_in)
         connection.executemany(_CORRECT, self.corrected)
         connection.executemany(_INSERT_INDICATORS, self.indicators)
-        for gap, missed in self.gaps:  # in the order in which they were told
+        for gap, missed in self.gaps:  # in the order in which they came
             if gap.to_ms is not None:
                 connection.executemany(_END_GAPS, missed)
             connection.executemany(_TELL_GAP, missed)

@@ -13,7 +13,18 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from topology.sinks.cursor import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, is_mine, run_of, unapplied
+from topology.sinks.cursor import (
+    NO_CURSOR,
+    SinkAwayError,
+    SinkCursor,
+    SinkError,
+    SinkRefusedError,
+    Source,
+    StoredFrame,
+    is_mine,
+    run_of,
+    unapplied,
+)
 from topology.sinks.mirror.breaker import Breaker
 from topology.sinks.mirror.streams import Command, ListenedChannels, StreamCommands, listened_channels
 
@@ -25,8 +36,8 @@ COMMANDS_PER_CALL = 1_000
 """A call holds Redis up for about 10 ms."""
 
 
-class MirrorAwayError(SinkError):
-    """Redis can't be reached or takes nothing: keep the frames and try again after ``retry_after_s`` seconds."""
+class MirrorAwayError(SinkAwayError):
+    """Redis can't be reached or accepts nothing: hold the frames and try again after ``retry_after_s`` seconds."""
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
@@ -37,12 +48,12 @@ class MirrorEmptiedError(SinkError):
     """Redis has lost what this mirror knows it held: a new ``Mirror`` reads again from what is left, at worst all."""
 
 
-class SharedServerError(SinkError):
+class SharedServerError(SinkRefusedError):
     """Live values are published on the server that simulated ones were to go to."""
 
 
 class Mirrored(NamedTuple):
-    """What became of a batch: commands executed, stream entries skipped as known, frames dropped as duplicates."""
+    """What became of a batch: commands executed, stream entries that were there, frames dropped as duplicates."""
 
     commands: int
     skipped: int
@@ -63,7 +74,7 @@ def connect(host: str, port: int, *, db: int, password: str | None = None, timeo
 
 
 async def hold_channels(client: Redis, *, simulated: bool) -> None:
-    """Say for some seconds that live values are published on this server: channels belong to no database.
+    """Mark for some seconds that live values are published on this server: channels belong to no database.
 
     ``client`` is of database 0, in every namespace. Raises SharedServerError for simulated values while live ones are
     published, since nobody could tell them apart; MirrorAwayError.
@@ -112,9 +123,9 @@ class Mirror:
         async with self._turn:
             async with self._reached():
                 held = await self._client.hgetall(POSITIONS)
-            found = {_source(_decoded(name)): _decoded(text) for name, text in held.items()}
-            for source in self._held.keys() | found.keys():
-                self._adopt(source, found.get(source, ""))
+            texts = {_source(_decoded(name)): _decoded(text) for name, text in held.items()}
+            for source in self._held.keys() | texts.keys():
+                self._adopt(source, texts.get(source, ""))
         applied = {source: self._applied(source, text) for source, text in self._held.items()}
         return {source: position for source, position in applied.items() if position != NO_CURSOR}
 
@@ -140,11 +151,11 @@ class Mirror:
     ) -> Mirrored:
         while True:
             held = self._held.get(source, "")
-            found = unapplied(self._applied(source, held), frames, log=self._log, run=self._run)
-            commands = self._streams.commands(found.frames, live=live, listened=listened) if found.frames else []
-            answer, skipped = await self._send(source, held, self._text(source, found.applied), commands)
+            batch = unapplied(self._applied(source, held), frames, log=self._log, run=self._run)
+            commands = self._streams.commands(batch.frames, live=live, listened=listened) if batch.frames else []
+            answer, skipped = await self._send(source, held, self._text(source, batch.applied), commands)
             if answer is None:
-                return Mirrored(len(commands), skipped, found.duplicates)
+                return Mirrored(len(commands), skipped, batch.duplicates)
             self._adopt(source, answer)
 
     async def _send(self, source: Source, held: str, moved: str, commands: list[Command]) -> tuple[str | None, int]:
@@ -152,7 +163,7 @@ class Mirror:
 
         Returns None and the number of entries skipped; or, when Redis doesn't hold ``held``, what it holds.
         Entries that a call before the last one has written are skipped by their ids when they come again; candles of
-        history, which are only said, are said again.
+        history, which are only published, are published again.
         """
         skipped = 0
         calls = _calls(commands)
@@ -165,19 +176,19 @@ class Mirror:
                 *(part for command in some for part in command[:SENT]),
             ]
             async with self._reached():
-                done, text, known = await self._script(keys=[POSITIONS], args=args)
+                done, text, skipped_here = await self._script(keys=[POSITIONS], args=args)
             if not done:
                 return _decoded(text), 0
-            skipped += known
+            skipped += skipped_here
         self._held[source] = moved
         return None, skipped
 
     def _adopt(self, source: Source, text: str) -> None:
         """Go on from what Redis holds: a reply was lost, or another worker has gone on."""
-        known, found = self._applied(source, self._held.get(source, "")), self._applied(source, text)
-        if found.position < known.position:
+        before, now = self._applied(source, self._held.get(source, "")), self._applied(source, text)
+        if now.position < before.position:
             raise MirrorEmptiedError(
-                f"Redis has lost {_field(source)} from position {found.position + 1} to {known.position}: "
+                f"Redis has lost {_field(source)} from position {now.position + 1} to {before.position}: "
                 "this role starts again and reads them from the log"
             )
         self._held[source] = text
@@ -218,13 +229,13 @@ def _calls(commands: list[Command]) -> list[list[Command]]:
     calls, start = [], 0
     for end in range(1, len(commands)):
         before, after = commands[end - 1], commands[end]
-        if end - start >= COMMANDS_PER_CALL and _said_together(before) != _said_together(after):
+        if end - start >= COMMANDS_PER_CALL and _published_together(before) != _published_together(after):
             calls.append(commands[start:end])
             start = end
     return [*calls, commands[start:]]
 
 
-def _said_together(command: Command) -> tuple[str, str, int]:
+def _published_together(command: Command) -> tuple[str, str, int]:
     return command.instrument, command.name, command.position
 
 

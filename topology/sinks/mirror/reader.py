@@ -28,8 +28,8 @@ class MirrorReader:
         """Return the JSON of the newest entries of a stream that start before a time, the newest first."""
         newest = "+" if before_ms is None else f"({max(before_ms, 0)}-0"
         async with reached():
-            found: Any = await self._client.xrevrange(f"{name}:{instrument}", newest, "-", limit)
-        return [fields[b"data"] for _, fields in found]
+            entries: Any = await self._client.xrevrange(f"{name}:{instrument}", newest, "-", limit)
+        return [fields[b"data"] for _, fields in entries]
 
     async def latest(self, names: Sequence[str], instruments: Sequence[str]) -> dict[tuple[str, str], bytes]:
         """Return the JSON of the latest value of each name and instrument that has one."""
@@ -40,18 +40,18 @@ class MirrorReader:
         if not wanted:
             return {}
         async with reached():
-            found: Any = await self._client.mget([f"{name}:latest:{instrument}" for name, instrument in wanted])
-        return {which: data for which, data in zip(wanted, found, strict=True) if data is not None}
+            values: Any = await self._client.mget([f"{name}:latest:{instrument}" for name, instrument in wanted])
+        return {which: data for which, data in zip(wanted, values, strict=True) if data is not None}
 
     async def positions(self) -> dict[str, dict[int, int]]:
         """Return how far the mirror is: the position of each partition, by stage."""
         async with reached():
             held: Any = await self._client.hgetall(POSITIONS)
-        found: dict[str, dict[int, int]] = {}
+        positions: dict[str, dict[int, int]] = {}
         for name, text in held.items():
             stage, _, partition = name.decode().rpartition(":")
-            found.setdefault(stage, {})[int(partition)] = int(text.split()[2])
-        return found
+            positions.setdefault(stage, {})[int(partition)] = int(text.split()[2])
+        return positions
 
     async def instruments(self) -> list[str]:
         """Return the instruments that have a last price, in the order of their names."""
@@ -62,8 +62,8 @@ class MirrorReader:
     async def kept(self, key: str) -> bytes | None:
         """Return what is kept under a key of the gateways' own."""
         async with reached():
-            found: Any = await self._client.get(key)
-        return None if found is None else bytes(found)
+            data: Any = await self._client.get(key)
+        return None if data is None else bytes(data)
 
     async def keep(self, key: str, data: bytes) -> None:
         """Keep it there, and tell all gateways on the channel of the same name."""
@@ -79,7 +79,7 @@ class MirrorReader:
 
 @asynccontextmanager
 async def reached() -> AsyncIterator[None]:
-    """One call to Redis, whose failure is told in one way."""
+    """One call to Redis, whose failure is one kind of error."""
     try:
         yield
     except (RedisError, OSError) as error:

@@ -22,15 +22,15 @@ from topology.sinks.values import candle_json, indicator_json, tick_json
 SECONDS_LENGTH = 12_000
 ENTRIES_PER_MB = 5_000
 """An entry takes about 0.2 KB."""
-HISTORY_SAID = 1_000
+HISTORY_PUBLISHED = 1_000
 """Candles of one piece of history; a warm-up may bring more, which readers find in the archive."""
 
 
 class Command(NamedTuple):
-    """An order to ``mirror.lua``: add to the stream, set the latest value, say it on the channel; each with the next.
+    """An order to ``mirror.lua``: add to the stream, set the latest value, publish on the channel; each with the next.
 
-    Keep is to set and not to say. ``id`` and ``length`` belong to the stream. ``position`` is that of the frame; the
-    script doesn't need it.
+    ``say`` is to publish alone, ``keep`` to set and not to publish. ``id`` and ``length`` belong to the stream.
+    ``position`` is that of the frame; the script doesn't need it.
     """
 
     how: Literal["add", "set", "keep", "say"]
@@ -47,16 +47,16 @@ ListenedChannels = Mapping[str, Set[str]]
 
 
 def listened_channels(channels: Iterable[str]) -> ListenedChannels:
-    """What is watched on these channels, which may hold others than ours.
+    """What is listened to on these channels, which may be others than ours.
 
     >>> listened_channels(["pub:tick:NSE:2885", "pub:ind:SMA_9:60s:BSE:1", "pub:other"])
     {'NSE:2885': {'tick'}, 'BSE:1': {'ind:SMA_9:60s'}}
     """
-    found: dict[str, set[str]] = {}
+    listened: dict[str, set[str]] = {}
     for name in map(ChannelName.parse, channels):
         if name is not None:
-            found.setdefault(name.instrument, set()).add(name.name)
-    return found
+            listened.setdefault(name.instrument, set()).add(name.name)
+    return listened
 
 
 def stream_lengths(instruments: int, indicators: Mapping[int, int], *, budget_mb: int) -> dict[int, int]:
@@ -92,10 +92,10 @@ class StreamCommands:
     ) -> list[Command]:
         """The commands of frames of one source: every final row in order, then the newest of what is for eyes only.
 
-        The rows that a frame has of a channel follow each other, so that they can be said in one go.
-        What history fills in or corrects is said after the rows of its frame, and nowhere kept.
+        The rows that a frame has of a channel follow each other, so that they can be published in one go.
+        What history fills in or corrects is published after the rows of its frame, and stored nowhere.
         Ticks are for eyes only, as are the ``live`` rows; with ``live`` false those rows are left out. What is for
-        eyes only is said where it is ``listened``, with None everywhere.
+        eyes only is published where it is ``listened``, with None everywhere.
         """
         for stored in frames:
             self._see(stored)
@@ -136,8 +136,8 @@ class StreamCommands:
             for history in stored.frame.history:
                 yield from _of_history(history, stored)
 
-    def _added(self, said: Command, timeframe_s: int, start_ms: int) -> Command:
-        return said._replace(how="add", id=f"{start_ms}-0", length=self._lengths[timeframe_s])
+    def _added(self, command: Command, timeframe_s: int, start_ms: int) -> Command:
+        return command._replace(how="add", id=f"{start_ms}-0", length=self._lengths[timeframe_s])
 
 
 def _channel(command: Command) -> tuple[str, str]:
@@ -145,10 +145,10 @@ def _channel(command: Command) -> tuple[str, str]:
 
 
 def _of_history(history: History, stored: StoredFrame) -> list[Command]:
-    """The newest candles of history, to be said only. Where more start afresh, readers have to look at all of them."""
-    if history.reset and len(history.candles) > HISTORY_SAID:
+    """The newest candles of history, to be published only. Where more start afresh, readers look at all of them."""
+    if history.reset and len(history.candles) > HISTORY_PUBLISHED:
         return []
-    newest = history.candles[-HISTORY_SAID:]
+    newest = history.candles[-HISTORY_PUBLISHED:]
     return [_candle(candle, stored, forming=False, revision=history.revision) for candle in newest]
 
 
@@ -184,19 +184,19 @@ def _name(value: Candle | IndicatorValue) -> str:
     return indicator_name(value.name, value.timeframe_s)
 
 
-def _time(told: Tick | Quote) -> int:
-    return told.time_ms
+def _time(row: Tick | Quote) -> int:
+    return row.time_ms
 
 
 def _tick(
     tick: tuple[Tick, StoredFrame] | None, quote: tuple[Quote, StoredFrame] | None, listened: ListenedChannels | None
 ) -> Command:
-    found = tick or quote
-    assert found is not None
-    newest, stored = found
+    either = tick or quote
+    assert either is not None
+    newest, stored = either
     data = tick_json(tick and tick[0], quote and quote[0], position=stored.position, partition=stored.partition)
-    said = listened is None or "tick" in listened.get(newest.instrument, ())
-    return Command("set" if said else "keep", "tick", newest.instrument, data)
+    is_listened = listened is None or "tick" in listened.get(newest.instrument, ())
+    return Command("set" if is_listened else "keep", "tick", newest.instrument, data)
 
 
 def _candle(candle: Candle, stored: StoredFrame, *, forming: bool, revision: int | None = None) -> Command:

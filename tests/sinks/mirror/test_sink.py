@@ -1,4 +1,4 @@
-"""The role `mirror` against a real Valkey: what nobody listens to is not published, where it is told so."""
+"""The mirror as a sink, against a real Valkey: what nobody listens to is not published, where it is told so."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from redis.asyncio import Redis
 
 from topology.embedded import Valkey, free_port
-from topology.log.frames import TICKS, TickFrame
+from topology.log.frames import TICKS, LogHeader, TickFrame
 from topology.market import Tick
-from topology.roles import build, mirror
-from topology.roles.mirror import MirrorRole
 from topology.settings import Settings
 from topology.sinks.cursor import StoredFrame
+from topology.sinks.mirror import sink as mirror
+from topology.sinks.mirror.sink import MirrorSink
 
 NIFTY = "NSE:99926000"
 CHANNEL = f"pub:tick:{NIFTY}"
@@ -34,14 +33,16 @@ def server(tmp_path: Path) -> Iterator[Valkey]:
 
 
 @asynccontextmanager
-async def running(valkey: Valkey, folder: Path, **env: str) -> AsyncIterator[MirrorRole]:
-    """Run the role, without what it reads."""
-    address = {"REDIS_ADDR": f"127.0.0.1:{valkey.port}", "TOPOLOGY_ROLE": "mirror", "DATA_DIR": str(folder)}
-    role = build(Settings.from_env({**address, "SESSION_TIMEOUT_S": "300", **env})).role
-    assert isinstance(role, MirrorRole)
-    await role.start(SimpleNamespace(header=SimpleNamespace(log="log", partitions=1)))  # type: ignore[arg-type]
-    yield role
-    await role.stop()
+async def opened(valkey: Valkey, **env: str) -> AsyncIterator[MirrorSink]:
+    """Open the sink, and let run what runs beside it."""
+    sink = MirrorSink(Settings.from_env({"REDIS_ADDR": f"127.0.0.1:{valkey.port}", **env}))
+    await sink.open(LogHeader(1, "log", "live", 1))
+    background = [asyncio.create_task(coroutine) for coroutine in sink.background()]
+    yield sink
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
+    await sink.close()
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
@@ -56,16 +57,16 @@ def tick(position: int) -> StoredFrame:
 
 
 async def test_live_values_follow_who_listens_and_stop_with_redis(
-    server: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror, "WATCH_S", 0.01)
+    monkeypatch.setattr(mirror, "LISTENED_S", 0.01)
     async with (
-        running(server, tmp_path, MIRROR_LIVE="watched") as role,
+        opened(server, MIRROR_LIVE="watched") as sink,
         Redis(port=server.port) as client,
         client.pubsub(ignore_subscribe_messages=True) as listener,
     ):
-        assert role._watched == {}
-        await role.write([tick(0)])
+        assert sink._listened == {}
+        await sink.write([tick(0)])
         assert await client.get(f"tick:latest:{NIFTY}") is not None
         assert (await client.info("commandstats")).get("cmdstat_publish") is None
 
@@ -73,25 +74,23 @@ async def test_live_values_follow_who_listens_and_stop_with_redis(
         positions = count(1)
 
         async def hears() -> bool:
-            await role.write([tick(next(positions))])
+            await sink.write([tick(next(positions))])
             return await listener.get_message(timeout=0.01) is not None
 
         await until(hears)
-        assert role._watched == {NIFTY: {"tick"}}
+        assert sink._listened == {NIFTY: {"tick"}}
         server.stop()
 
         async def nobody_listens() -> bool:
-            return role._watched == {}
+            return sink._listened == {}
 
         await until(nobody_listens)
 
 
-async def test_all_is_published_unless_told_otherwise_and_nobody_asks_who_listens(
-    server: Valkey, tmp_path: Path
-) -> None:
-    async with running(server, tmp_path) as role, Redis(port=server.port) as client:
-        assert role._watched is None
-        await role.write([tick(0)])
+async def test_all_is_published_unless_told_otherwise_and_nobody_asks_who_listens(server: Valkey) -> None:
+    async with opened(server) as sink, Redis(port=server.port) as client:
+        assert sink._listened is None
+        await sink.write([tick(0)])
         done = await client.info("commandstats")
         assert done["cmdstat_publish"]["calls"] == 1
         assert not [name for name in done if name.startswith("cmdstat_pubsub")]

@@ -9,12 +9,13 @@ from typing import Protocol, TypedDict, Unpack
 
 from topology.clock import Clock
 from topology.feeds.angel.broker_socket import RawPacket
-from topology.feeds.angel.feed_connection import DEAD, SILENT, Wanted
+from topology.feeds.angel.feed_connection import DEAD, SILENT
 from topology.feeds.angel.packets import HEAD, Fields, PacketError, parse_all
 from topology.feeds.angel.source_selector import LAG_MS, LATE, SourceSelector
 from topology.feeds.angel.suspect_spans import SuspectSpans
 from topology.feeds.angel.translator import Translator
 from topology.feeds.live import LiveFeed
+from topology.feeds.subscriptions import Subscription
 from topology.market.gaps import Baseline, Gap
 from topology.market.quotes import Quote
 from topology.market.ticks import Tick
@@ -45,12 +46,19 @@ class ConnectionGroup:
     """
 
     def __init__(
-        self, wanted: Sequence[Wanted], *, live: LiveFeed, clock: Clock, events: Events, since_ms: int, standby: bool
+        self,
+        subscriptions: Sequence[Subscription],
+        *,
+        live: LiveFeed,
+        clock: Clock,
+        events: Events,
+        since_ms: int,
+        standby: bool,
     ) -> None:
         self.counts: Counter[str] = Counter()  # of packets: what came, and what became of it where it is no tick
         self.newest_ms = since_ms  # of the good ticks: up to here nothing is missing
         self._standby = standby
-        self._instruments = [str(one.instrument) for one in wanted]
+        self._instruments = [str(one.instrument) for one in subscriptions]
         self._live, self._clock, self._events = live, clock, events
         self._translator = Translator(self._instruments)
         self._sources = SourceSelector(self._instruments)

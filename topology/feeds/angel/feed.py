@@ -18,9 +18,10 @@ from topology.clock import Clock
 from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.broker_socket import BrokerSocket
 from topology.feeds.angel.connection_group import ConnectionGroup, Events
-from topology.feeds.angel.feed_connection import FeedConnection, Wanted
+from topology.feeds.angel.feed_connection import FeedConnection
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.live import LiveFeed
+from topology.feeds.subscriptions import Subscription
 from topology.market.calendar import Calendar
 from topology.market.instruments import default_class
 from topology.market.times import LONG_AGO
@@ -47,7 +48,7 @@ class AngelFeed:
     def __init__(
         self,
         account: Account,
-        groups: Sequence[Sequence[Wanted]],
+        groups: Sequence[Sequence[Subscription]],
         *,
         live: LiveFeed,
         calendar: Calendar,
@@ -68,21 +69,23 @@ class AngelFeed:
             random=random,
         )  # fmt: skip
         self._prepare, self._history, self._live = prepare, history, live
-        self._instruments = [[str(one.instrument) for one in wanted] for wanted in groups]
+        self._instruments = [[str(one.instrument) for one in group] for group in groups]
         self.follow(calendar, classes)
         self._groups = [
-            ConnectionGroup(wanted, live=live, clock=clock, events=events, since_ms=since_ms, standby=standby)
-            for wanted in groups
+            ConnectionGroup(group, live=live, clock=clock, events=events, since_ms=since_ms, standby=standby)
+            for group in groups
         ]
         self._group_of = [group for group in range(len(groups)) for _ in range(1 + standby)]  # each of the lines
         self._connections = [
-            self._line(number, group, groups[group], random) for number, group in enumerate(self._group_of)
+            self._connection(number, group, groups[group], random) for number, group in enumerate(self._group_of)
         ]
 
-    def _line(self, number: int, group: int, wanted: Sequence[Wanted], random: Random) -> FeedConnection:
+    def _connection(
+        self, number: int, group: int, subscriptions: Sequence[Subscription], random: Random
+    ) -> FeedConnection:
         return FeedConnection(
-            number, wanted, self._groups[group], clock=self._clock, connect=self._connected, renew=self._login.renew,
-            open_since_ms=partial(self._open_since_ms, group), random=random,
+            number, subscriptions, self._groups[group], clock=self._clock, connect=self._connect,
+            renew=self._login.renew, open_since_ms=partial(self._open_since_ms, group), random=random,
         )  # fmt: skip
 
     def follow(self, calendar: Calendar, classes: Mapping[str, str]) -> None:
@@ -175,7 +178,7 @@ class AngelFeed:
         told = [f"{what.replace('_', ' ')}: {count:,}" for what, count in sorted(self.counted().items())]
         self._events("day", ", ".join(told))
 
-    async def _connected(self) -> BrokerSocket:
+    async def _connect(self) -> BrokerSocket:
         tokens = self._login.tokens or await self._login.renew(None)
         return BrokerSocket(self._account, tokens, now_ms=self._clock.now_ms)
 

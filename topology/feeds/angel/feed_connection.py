@@ -16,7 +16,8 @@ from topology.angel.login import SessionTokens
 from topology.clock import Clock
 from topology.feeds.angel.broker_socket import BrokerSocket, RawPacket
 from topology.feeds.angel.liveness import INDEX_MS, OTHERS_MS, Liveness, LivenessMonitor
-from topology.market.instruments import NUMBERS, Instrument, default_class
+from topology.feeds.subscriptions import Subscription
+from topology.market.instruments import NUMBERS, default_class
 from topology.market.times import LONG_AGO
 
 logger = logging.getLogger(__name__)
@@ -26,18 +27,6 @@ LOOKS_EVERY_S = 1.0
 PING_EVERY_MS = 10_000
 DEAD, SILENT = (f"the socket is {health}" for health in (Liveness.DEAD, Liveness.SILENT))
 SILENT_SOCKETS = 3  # in a row, after which a new session is tried
-
-
-class Wanted(Protocol):
-    """A subscription: an instrument and the mode of its packets."""
-
-    @property
-    def instrument(self) -> Instrument:
-        """What is subscribed."""
-
-    @property
-    def mode(self) -> int:
-        """The mode of the packets: 1, 2 or 3."""
 
 
 class PacketConsumer(Protocol):
@@ -66,7 +55,7 @@ class FeedConnection:
     def __init__(
         self,
         number: int,
-        wanted: Sequence[Wanted],
+        subscriptions: Sequence[Subscription],
         consumer: PacketConsumer,
         *,
         clock: Clock,
@@ -76,10 +65,10 @@ class FeedConnection:
         random: Random,
     ) -> None:
         self.alive_ms = LONG_AGO  # when the socket that is open has said anything
-        self._number, self._wanted, self._consumer = number, wanted, consumer
+        self._number, self._subscriptions, self._consumer = number, subscriptions, consumer
         self._clock, self._connect, self._renew, self._open_since_ms = clock, connect, renew, open_since_ms
         self._backoff = Backoff(SOCKET_S, random)
-        has_index = any(default_class(str(one.instrument)) == "index" for one in wanted)
+        has_index = any(default_class(str(one.instrument)) == "index" for one in subscriptions)
         self._usual_ms = INDEX_MS if has_index else OTHERS_MS
         self._silent_sockets = 0
 
@@ -144,9 +133,9 @@ class FeedConnection:
         socket.news.clear()
 
     async def _subscribe(self, socket: BrokerSocket) -> None:
-        for mode in sorted({one.mode for one in self._wanted}):
+        for mode in sorted({one.mode for one in self._subscriptions}):
             tokens: dict[int, list[str]] = {}
-            for one in self._wanted:
+            for one in self._subscriptions:
                 if one.mode == mode:
                     tokens.setdefault(NUMBERS[one.instrument.exchange], []).append(one.instrument.token)
             await socket.subscribe(mode, tokens)

@@ -199,7 +199,7 @@ async def test_no_secret_is_shown_or_logged(name: str, server: Server, caplog: p
     server.answer = echo(404)
     notifications = Notifications([channel], loop.time)
     running = asyncio.create_task(notifications.run())
-    notifications.tell(NOTICE)
+    notifications.notify(NOTICE)
     async with asyncio.timeout(10):
         while not caplog.records or "does not deliver" not in caplog.text:
             await asyncio.sleep(0)

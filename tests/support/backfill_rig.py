@@ -12,7 +12,7 @@ from tests.support.played_day import NSE, HandClock
 from topology.clock import Clock
 from topology.feeds.angel.backfill_queue import BackfillQueue
 from topology.feeds.angel.backfiller import Backfiller
-from topology.log.frames import Configure, Warmup
+from topology.log.frames import Configure, FeedEventKind, Warmup
 from topology.market import Calendar, Candle, Gap, Instrument
 from topology.market.candle import BROKER
 from topology.market.history import History
@@ -103,7 +103,7 @@ class Desk:
             [Instrument.parse(each) for each in self.instruments],
             configuration=self.configuration(),
             clock=clock,
-            events=lambda kind, detail="", **_: self.events.append((kind, detail)),
+            events=self,
         )
         self.backfiller.warm()  # as the feed does, again and again
         working = (self.backfiller.run(ask=self._ask, tell=self._tell), self.backfiller.keep())
@@ -151,6 +151,10 @@ class Desk:
     def candles(self, timeframe_s: int) -> list[int]:
         """When the candles of a timeframe that were told start."""
         return [candle.start_ms for _, told in self.told if told.timeframe_s == timeframe_s for candle in told.candles]
+
+    def record(self, kind: FeedEventKind, detail: str = "", **_: Any) -> None:
+        """Note an event."""
+        self.events.append((kind, detail))
 
     async def _ask(self, sent: Mapping[str, str]) -> object:
         bounds = [

@@ -28,7 +28,7 @@ from topology.feeds.angel.broker_socket import BrokerSocket
 from topology.feeds.angel.feed import AngelFeed
 from topology.feeds.live import LiveFeed
 from topology.feeds.subscriptions import Subscription, spread
-from topology.log.frames import Configure
+from topology.log.frames import Configure, FeedEventKind
 from topology.market import Calendar, Candle, Instrument, SecondCandles
 from topology.market.history import History
 from topology.settings import Settings
@@ -166,7 +166,7 @@ class World:
             [one.instrument for one in self.wanted],
             configuration=Configure(1, timeframes or {}, {}, calendar.text, 1000),
             clock=clock,
-            events=self._note,
+            events=self,
         )
         self.live = LiveFeed(
             self.written,  # type: ignore[arg-type]
@@ -199,7 +199,7 @@ class World:
             refusals=Refusals(self.folder / "refused.json", account),
             prepare=self._prepared,
             history=self.history,
-            events=self._note,
+            events=self,
             since_ms=self.clock.ms,
             random=Random(1),
             standby=self._standby,
@@ -263,7 +263,8 @@ class World:
         at_broker = {port: self._far_ends[port].heard for port in map(_port, streams._sockets.values())}
         return at_broker != {one.port: one.said for one in up if one.port not in cut_off}
 
-    def _note(self, kind: str, detail: str = "", **about: Any) -> None:
+    def record(self, kind: FeedEventKind, detail: str = "", **about: Any) -> None:
+        """Note an event of the feed."""
         bounds = about.get("from_ms"), about.get("to_ms")
         self.events.append(
             Noted(self.clock.ms, kind, detail, *bounds, about.get("socket"), about.get("instruments", 0))

@@ -43,7 +43,9 @@ class SessionTokens:
 
 
 class BrokerLogin:
-    """The session of one account. ``now_ms`` is the time of day, ``sleep`` waits by it; ``told`` hears of failures.
+    """The session of one account. ``now_ms`` is the time of day, ``sleep`` waits by it.
+
+    ``on_failure`` is called with the reason of each login that fails.
 
     `login` comes back with a session, however long that takes; it raises CredentialsError where another try would
     lock the account. So does `renew`, in place of tokens that are dead.
@@ -57,7 +59,7 @@ class BrokerLogin:
         *,
         now_ms: Callable[[], int],
         sleep: Callable[[float], Awaitable[None]],
-        told: Callable[[str], None],
+        on_failure: Callable[[str], None],
         random: Random,
     ) -> None:
         if account.missing:
@@ -70,7 +72,7 @@ class BrokerLogin:
             raise CredentialsError(f"{GIVEN_UP}, or delete {refusals.path} to try once more")
         self.tokens: SessionTokens | None = None
         self._account, self._limits, self._refusals = account, limits, refusals
-        self._now_ms, self._sleep, self._told = now_ms, sleep, told
+        self._now_ms, self._sleep, self._on_failure = now_ms, sleep, on_failure
         self._rest = RestClient(account)
         self._backoff = Backoff(LOGIN_S, random)
         self._renewing = asyncio.Lock()
@@ -156,5 +158,5 @@ class BrokerLogin:
                 raise CredentialsError(f"{error}: {GIVEN_UP}") from None
         wait_s = self._backoff.next_s()
         logger.warning("login failed: %s; next try in %.0f s", error, wait_s)
-        self._told(str(error))
+        self._on_failure(str(error))
         await self._sleep(wait_s)

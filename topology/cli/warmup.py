@@ -13,7 +13,7 @@ from topology.angel.master.listings import FILE_NAME
 from topology.angel.master.symbols import resolve_at
 from topology.clock import now_ms
 from topology.kafka import lag_report, topics
-from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent, Warmup
+from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent, FeedEventKind, Warmup
 from topology.market.times import IST
 from topology.settings import Settings
 
@@ -82,8 +82,8 @@ async def _followed(events: AIOKafkaConsumer, number: int) -> bool:
     found = await events.getmany(timeout_ms=QUIET_MS)
     for record in (record for records in found.values() for record in records):
         event = _EVENT.decode(record.value)
-        if event.kind in ("history", "warmed"):
+        if event.kind in (FeedEventKind.HISTORY, FeedEventKind.WARMED):
             print(f"{datetime.fromtimestamp(event.at_ms / 1000, IST):%H:%M:%S} {event.detail}", flush=True)
-        if event.kind == "warmed" and int(event.detail.split()[1]) >= number:
+        if event.kind == FeedEventKind.WARMED and int(event.detail.split()[1]) >= number:
             return True
     return False

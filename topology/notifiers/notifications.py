@@ -34,8 +34,8 @@ class Notifications:
     ) -> None:
         self._lines = [_Line(channel, now_s, sleep) for channel in channels]
 
-    def tell(self, notice: Notice) -> None:
-        """Take a notice for every channel, at once; it never raises. To be called in the loop that runs `run`."""
+    def notify(self, notice: Notice) -> None:
+        """Send a notice over every channel, at once; it never raises. To be called in the loop that runs `run`."""
         for line in self._lines:
             line.add(notice)
 

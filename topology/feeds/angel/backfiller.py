@@ -12,8 +12,8 @@ from topology.angel.history_api import calls, read, width_s
 from topology.clock import Clock
 from topology.feeds.angel.backfill_queue import PAUSES_MS, BackfillQueue, BackfillRequest, Due
 from topology.feeds.angel.backfill_report import BackfillReport, named
-from topology.feeds.angel.connection_group import Events
-from topology.log.frames import Configure, Warmup
+from topology.feeds.angel.events import EventRecorder
+from topology.log.frames import Configure, FeedEventKind, Warmup
 from topology.market import Calendar, Candle, Gap, Instrument
 from topology.market.calendar import NotCovered
 from topology.market.history import History, candle_interval, resampled, traded_until, warmup_start, widened_to_candles
@@ -57,7 +57,7 @@ class Backfiller:
         *,
         configuration: Configure,
         clock: Clock,
-        events: Events,
+        events: EventRecorder,
     ) -> None:
         self._queue, self._clock, self._events = queue, clock, events
         self._instruments = dict.fromkeys(str(instrument) for instrument in instruments)
@@ -102,7 +102,7 @@ class Backfiller:
             return
         wanted = dict.fromkeys(request.instruments or self._instruments)
         if unknown := wanted.keys() - self._instruments.keys():
-            self._events("history", f"not subscribed, add to SUBSCRIBE_TOKENS: {named(unknown)}")
+            self._events.record(FeedEventKind.HISTORY, f"not subscribed, add to SUBSCRIBE_TOKENS: {named(unknown)}")
         subscribed = [instrument for instrument in wanted if instrument in self._instruments]
         self._want({instrument: list(self.counts) for instrument in subscribed}, reset=request.reset)
         self._queue.asked = request.id
@@ -251,7 +251,7 @@ class Backfiller:
         if self.asked and not self._is_soon(self._queue.next_ms(repairs=False)):
             self._report()
             self._queue.warmed = self._queue.asked
-            self._events("warmed", f"request {self._queue.asked} is done")
+            self._events.record(FeedEventKind.WARMED, f"request {self._queue.asked} is done")
 
     def _is_soon(self, time_ms: int | None) -> bool:
         return time_ms is not None and time_ms <= self._clock.now_ms() + SOON_MS
@@ -259,7 +259,7 @@ class Backfiller:
     def _report(self) -> None:
         """Say what has come since the last time."""
         for detail, instruments in self._report_of.told():
-            self._events("history", detail, instruments=instruments)
+            self._events.record(FeedEventKind.HISTORY, detail, instruments=instruments)
 
     def _candle(self, instrument: str, timeframe_s: int, time_ms: int) -> Interval | None:
         try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol, TypedDict, Unpack
 
 from topology.clock import Clock
 from topology.feeds.angel.broker_socket import RawPacket
+from topology.feeds.angel.events import EventRecorder
 from topology.feeds.angel.feed_connection import DEAD, SILENT
 from topology.feeds.angel.packets import HEAD, Fields, PacketError, parse_all
 from topology.feeds.angel.source_selector import LAG_MS, LATE, SourceSelector
@@ -16,27 +16,12 @@ from topology.feeds.angel.suspect_spans import SuspectSpans
 from topology.feeds.angel.translator import Translator
 from topology.feeds.live import LiveFeed
 from topology.feeds.subscriptions import Subscription
+from topology.log.frames import FeedEventKind
 from topology.market.gaps import Baseline, Gap
 from topology.market.quotes import Quote
 from topology.market.ticks import Tick
 
 logger = logging.getLogger(__name__)
-
-
-class About(TypedDict, total=False):
-    """What an event is about, see :class:`topology.log.frames.FeedEvent`."""
-
-    socket: int
-    from_ms: int | None
-    to_ms: int | None
-    instruments: int
-
-
-class Events(Protocol):
-    """Takes what happens to a feed."""
-
-    def __call__(self, kind: str, detail: str = "", **about: Unpack[About]) -> None:
-        """Note an event."""
 
 
 class ConnectionGroup:
@@ -51,7 +36,7 @@ class ConnectionGroup:
         *,
         live: LiveFeed,
         clock: Clock,
-        events: Events,
+        events: EventRecorder,
         since_ms: int,
         standby: bool,
     ) -> None:
@@ -85,11 +70,11 @@ class ConnectionGroup:
         """Note that the line is open and brings how all stands: news of what no other line is bringing."""
         self._translator.subscribed(self._clock.now_ms(), self._sources.without())
         self._sources.opened(connection)
-        self._events("connected", f"{len(self._instruments)} instruments", socket=connection)
+        self._events.record(FeedEventKind.CONNECTED, f"{len(self._instruments)} instruments", socket=connection)
 
     def rejected(self, connection: int, why: str) -> None:
         """Note that the broker has rejected a subscription."""
-        self._events("rejected", why, socket=connection)
+        self._events.record(FeedEventKind.REJECTED, why, socket=connection)
 
     def lost(self, connection: int, why: str) -> None:
         """Note that the line is down. Another one that is up carries on."""
@@ -98,8 +83,8 @@ class ConnectionGroup:
         if not carried:
             self._interrupt(why)
         if why in (DEAD, SILENT):
-            self._events("stale", why, socket=connection, instruments=carried)
-        self._events("disconnected", why, socket=connection, instruments=carried)
+            self._events.record(FeedEventKind.STALE, why, socket=connection, instruments=carried)
+        self._events.record(FeedEventKind.DISCONNECTED, why, socket=connection, instruments=carried)
 
     def take(self, connection: int, came: Sequence[RawPacket]) -> bool:
         """Translate packets, and hand over what they tell. Return whether any of them could be read."""
@@ -165,8 +150,8 @@ class ConnectionGroup:
         if (over := self._doubts.over()) is not None:
             gap = over.gap
             self._live.interrupt(gap)
-            self._events(
-                "doubt",
+            self._events.record(
+                FeedEventKind.SUSPECT,
                 over.why,
                 socket=connection,
                 from_ms=gap.from_ms,
@@ -197,5 +182,7 @@ class ConnectionGroup:
         self._live.interrupt(Gap(self._instruments, from_ms, to_ms))
         # Until something of an instrument has come, it is not known to have come back.
         self._doubts.miss(self._instruments, to_ms)
-        self._events("gap", socket=connection, from_ms=from_ms, to_ms=to_ms, instruments=len(self._instruments))
-        self._events("resumed", socket=connection)
+        self._events.record(
+            FeedEventKind.GAP, socket=connection, from_ms=from_ms, to_ms=to_ms, instruments=len(self._instruments)
+        )
+        self._events.record(FeedEventKind.RESUMED, socket=connection)

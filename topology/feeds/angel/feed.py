@@ -17,11 +17,13 @@ from topology.angel.refusals import Refusals
 from topology.clock import Clock
 from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.broker_socket import BrokerSocket
-from topology.feeds.angel.connection_group import ConnectionGroup, Events
+from topology.feeds.angel.connection_group import ConnectionGroup
+from topology.feeds.angel.events import EventRecorder
 from topology.feeds.angel.feed_connection import FeedConnection
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.live import LiveFeed
 from topology.feeds.subscriptions import Subscription
+from topology.log.frames import FeedEventKind
 from topology.market.calendar import Calendar
 from topology.market.instruments import default_class
 from topology.market.times import LONG_AGO
@@ -58,15 +60,15 @@ class AngelFeed:
         refusals: Refusals,
         prepare: Callable[[], Awaitable[None]],
         history: Backfiller,
-        events: Events,
+        events: EventRecorder,
         since_ms: int,
         random: Random,
         standby: bool = False,
     ) -> None:
         self._account, self._clock, self._events = account, clock, events
         self._login = BrokerLogin(
-            account, limits, refusals, now_ms=clock.now_ms, sleep=clock.sleep, told=partial(events, "login_failed"),
-            random=random,
+            account, limits, refusals, now_ms=clock.now_ms, sleep=clock.sleep,
+            on_failure=partial(events.record, FeedEventKind.LOGIN_FAILED), random=random,
         )  # fmt: skip
         self._prepare, self._history, self._live = prepare, history, live
         self._instruments = [[str(one.instrument) for one in group] for group in groups]
@@ -175,8 +177,8 @@ class AngelFeed:
             ]
             proven = any(connection.alive_ms >= hours.close_ms for connection in connections)
             group.end(hours.close_ms if proven else LONG_AGO)
-        told = [f"{what.replace('_', ' ')}: {count:,}" for what, count in sorted(self.counted().items())]
-        self._events("day", ", ".join(told))
+        counts = [f"{what.replace('_', ' ')}: {count:,}" for what, count in sorted(self.counted().items())]
+        self._events.record(FeedEventKind.DAY, ", ".join(counts))
 
     async def _connect(self) -> BrokerSocket:
         tokens = self._login.tokens or await self._login.renew(None)

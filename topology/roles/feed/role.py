@@ -34,7 +34,7 @@ from topology.feeds.angel.translator import OLD_MS
 from topology.feeds.live import LiveFeed
 from topology.feeds.writer import StaleSourceError, TickLogWriter
 from topology.kafka import topics
-from topology.log.frames import COMMANDS, Backfill, Warmup
+from topology.log.frames import COMMANDS, Backfill, FeedEventKind, Warmup
 from topology.market import Calendar, CalendarError, Instrument
 from topology.market.times import IST
 from topology.notifiers import Notifications, channels_of
@@ -156,7 +156,7 @@ class FeedRole:
         try:
             await feed.run()
         except (CredentialsError, CalendarError) as error:
-            event_log("stopped", str(error))
+            event_log.record(FeedEventKind.STOPPED, str(error))
             await asyncio.sleep(FAREWELL_S)
             end_process(str(error), code=REFUSED)
 

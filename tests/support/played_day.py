@@ -233,7 +233,7 @@ class World:
     @property
     def sockets(self) -> int:
         """How many connections are open."""
-        return sum(not one.ended for one in self._connections)
+        return sum(one.end is None for one in self._connections)
 
     async def settle(self) -> None:
         """Wait until nothing is under way between the broker and the feed."""
@@ -250,9 +250,9 @@ class World:
         self.prepared_ms.append(self.clock.ms)
 
     def _busy(self) -> bool:
-        opening = any(not (one.opened or one.ended) for one in self._connections)
-        ending = any(one.ended and not one.closed for one in self._connections)
-        up = [one for one in self._connections if one.opened and not one.ended]
+        opening = any(not (one.opened or one.end) for one in self._connections)
+        ending = any(one.end and not one.closed for one in self._connections)
+        up = [one for one in self._connections if one.opened and one.end is None]
         coming = any(one.packets or one.received < self._far_ends[one.port].sent for one in up)
         return bool(self._calls) or opening or ending or coming or self._at_odds(up)
 
@@ -311,21 +311,20 @@ class _Counted(BrokerSocket):
         super().close()
         self.closed = True
 
-    def _packet(self, data: bytes) -> None:
-        super()._packet(data)
+    def _on_packet(self, data: bytes) -> None:
+        super()._on_packet(data)
         self.received += 1
 
-    def _state(self, state: str, why: str) -> None:
-        if state == "open":
-            app: Any = self._socket.wsapp  # open by now
-            self.port, send = app.sock.sock.getsockname()[1], app.send
+    def _on_open(self) -> None:
+        app: Any = self._socket.wsapp  # open by now
+        self.port, send = app.sock.sock.getsockname()[1], app.send
 
-            def counted(*what: Any) -> None:
-                self.said += 1
-                send(*what)
+        def counted(*what: Any) -> None:
+            self.said += 1
+            send(*what)
 
-            app.send = counted
-        super()._state(state, why)
+        app.send = counted
+        super()._on_open()
 
 
 class _FarEnd(stream._Socket):

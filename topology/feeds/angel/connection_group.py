@@ -6,10 +6,10 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
+from topology.angel.client import ConnectionEnd, EndKind
 from topology.clock import Clock
 from topology.feeds.angel.broker_socket import RawPacket
 from topology.feeds.angel.events import EventRecorder
-from topology.feeds.angel.feed_connection import DEAD, SILENT
 from topology.feeds.angel.packets import HEAD, Fields, PacketError, parse_all
 from topology.feeds.angel.source_selector import LAG_MS, LATE, SourceSelector
 from topology.feeds.angel.suspect_spans import SuspectSpans
@@ -66,34 +66,35 @@ class ConnectionGroup:
             self._lose(connection)
         self._interrupt("the day is over")
 
-    def opened(self, connection: int) -> None:
+    def on_open(self, connection: int) -> None:
         """Note that the line is open and brings how all stands: news of what no other line is bringing."""
         self._translator.subscribed(self._clock.now_ms(), self._sources.without())
         self._sources.opened(connection)
         self._events.record(FeedEventKind.CONNECTED, f"{len(self._instruments)} instruments", socket=connection)
 
-    def rejected(self, connection: int, why: str) -> None:
+    def on_rejection(self, connection: int, detail: str) -> None:
         """Note that the broker has rejected a subscription."""
-        self._events.record(FeedEventKind.REJECTED, why, socket=connection)
+        self._events.record(FeedEventKind.REJECTED, detail, socket=connection)
 
-    def lost(self, connection: int, why: str) -> None:
-        """Note that the line is down. Another one that is up carries on."""
+    def on_end(self, connection: int, end: ConnectionEnd) -> None:
+        """Note that a connection is down. Another one that is up carries on."""
         self._lose(connection)
         carried = len(self._instruments) if self._sources.up else 0
         if not carried:
-            self._interrupt(why)
-        if why in (DEAD, SILENT):
-            self._events.record(FeedEventKind.STALE, why, socket=connection, instruments=carried)
-        self._events.record(FeedEventKind.DISCONNECTED, why, socket=connection, instruments=carried)
+            self._interrupt(str(end))
+        if end.kind in (EndKind.DEAD, EndKind.SILENT):
+            self._events.record(FeedEventKind.STALE, str(end), socket=connection, instruments=carried)
+        self._events.record(FeedEventKind.DISCONNECTED, str(end), socket=connection, instruments=carried)
 
-    def take(self, connection: int, came: Sequence[RawPacket]) -> bool:
-        """Translate packets, and hand over what they tell. Return whether any of them could be read."""
+    def on_packets(self, connection: int, packets: Sequence[RawPacket]) -> bool:
+        """Translate packets, and hand over what they hold. Return whether any of them could be read."""
         unreadable = 0
         ticks: list[Tick] = []
         quotes: list[Quote] = []
         baselines: list[Baseline] = []
-        self.counts["received"] += len(came)
-        for (received_ms, _), packet in zip(came, parse_all([data for _, data in came]), strict=True):
+        self.counts["received"] += len(packets)
+        parsed = parse_all([data for _, data in packets])
+        for (received_ms, _), packet in zip(packets, parsed, strict=True):
             if isinstance(packet, PacketError):
                 self.counts[str(packet)] += 1
                 unreadable += 1
@@ -117,10 +118,10 @@ class ConnectionGroup:
         if baselines:
             self._live.rebase(baselines)
         if ticks:
-            self._live.add(ticks, received_ms=came[0].received_ms)
+            self._live.add(ticks, received_ms=packets[0].received_ms)
         self._live.quote(quotes)
         self._tell_doubts(connection)
-        return len(came) > unreadable
+        return len(packets) > unreadable
 
     def _chosen(self, connection: int, packet: Fields, received_ms: int) -> bool:
         """Say whether a packet is the source's. One of nothing that is known here is counted further on."""

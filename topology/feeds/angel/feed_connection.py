@@ -1,4 +1,4 @@
-"""A line: one socket to the broker and what is subscribed on it, kept open and watched."""
+"""A connection of the feed: one socket to the broker and what is subscribed on it, kept open and watched."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from random import Random
 from typing import Protocol
 
 import msgspec
 
 from topology.angel.backoff import SOCKET_S, Backoff
+from topology.angel.client import ConnectionEnd, EndKind
 from topology.angel.login import SessionTokens
 from topology.clock import Clock
 from topology.feeds.angel.broker_socket import BrokerSocket, RawPacket
@@ -25,24 +27,26 @@ logger = logging.getLogger(__name__)
 OPENS_WITHIN_S = 20.0
 LOOKS_EVERY_S = 1.0
 PING_EVERY_MS = 10_000
-DEAD, SILENT = (f"the socket is {health}" for health in (Liveness.DEAD, Liveness.SILENT))
+ENDS = {Liveness.DEAD: EndKind.DEAD, Liveness.SILENT: EndKind.SILENT}
+"""The health that ends a connection, and what kind of end that is."""
+SESSION_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 SILENT_SOCKETS = 3  # in a row, after which a new session is tried
 
 
 class PacketConsumer(Protocol):
-    """Takes what happens on a line, which is known by its number."""
+    """What a connection, which is known by its number, calls with what comes over it and becomes of it."""
 
-    def opened(self, connection: int) -> None:
-        """The line is open; the instruments are being subscribed."""
+    def on_open(self, connection: int) -> None:
+        """It is open; the instruments are being subscribed."""
 
-    def take(self, connection: int, packets: Sequence[RawPacket]) -> bool:
-        """Take packets; return whether any of them could be read."""
+    def on_packets(self, connection: int, packets: Sequence[RawPacket]) -> bool:
+        """Process packets; return whether any of them could be read."""
 
-    def rejected(self, connection: int, why: str) -> None:
+    def on_rejection(self, connection: int, detail: str) -> None:
         """The broker has rejected a subscription."""
 
-    def lost(self, connection: int, why: str) -> None:
-        """The line is down."""
+    def on_end(self, connection: int, end: ConnectionEnd) -> None:
+        """It is down."""
 
 
 class FeedConnection:
@@ -77,49 +81,50 @@ class FeedConnection:
         while True:
             socket = await self._connect()
             try:
-                why = await self._use(socket)
+                end = await self._stream(socket)
             finally:
                 socket.close()
             self.alive_ms = LONG_AGO
-            self._consumer.lost(self._number, why)
-            if self._needs_login(why):
+            self._consumer.on_end(self._number, end)
+            if self._needs_login(end):
                 await self._renew(socket.tokens)
             await self._clock.sleep(self._backoff.next_s())
 
-    def _needs_login(self, why: str) -> bool:
+    def _needs_login(self, end: ConnectionEnd) -> bool:
         """Say whether the session is dead: the broker says so, or socket after socket brings no data."""
-        self._silent_sockets = self._silent_sockets + 1 if why == SILENT else 0
-        return why.endswith(("HTTP 401", "HTTP 403")) or (why == SILENT and self._silent_sockets % SILENT_SOCKETS == 0)
+        silent = end.kind is EndKind.SILENT
+        self._silent_sockets = self._silent_sockets + 1 if silent else 0
+        return end.http_status in SESSION_REFUSED or (silent and self._silent_sockets % SILENT_SOCKETS == 0)
 
-    async def _use(self, socket: BrokerSocket) -> str:
-        """Take what comes over a connection; return why it is over."""
+    async def _stream(self, socket: BrokerSocket) -> ConnectionEnd:
+        """Process what comes over a connection until it is over; return why it is."""
         opened_ms = self._clock.now_ms()
         monitor = LivenessMonitor(opened_ms, self._usual_ms)
         subscribed, pinged_ms = False, opened_ms
-        while not socket.ended:
+        while socket.end is None:
             if socket.opened and not subscribed:
                 subscribed = True
-                self._consumer.opened(self._number)
+                self._consumer.on_open(self._number)
                 await self._subscribe(socket)
             await self._wait(socket)
             now_ms = self._clock.now_ms()
             if subscribed and now_ms - pinged_ms >= PING_EVERY_MS:
                 pinged_ms = now_ms
                 await socket.ping()
-            self._take_texts(socket)
+            self._process_texts(socket)
             self.alive_ms = socket.alive_ms
             monitor.alive(socket.alive_ms)
-            if packets := socket.take():
+            if packets := socket.drain():
                 monitor.packets(packets[-1].received_ms, len(packets))
-                self._take(packets)
+                self._process(packets)
             self._usual_ms = monitor.usual_ms
             if not subscribed and now_ms - opened_ms > OPENS_WITHIN_S * 1000:
-                return "it did not open"
+                return ConnectionEnd(EndKind.UNOPENED)
             health = monitor.health(now_ms, open_since_ms=self._open_since_ms())
-            if health in (Liveness.DEAD, Liveness.SILENT):
-                return DEAD if health is Liveness.DEAD else SILENT
-        self._take(socket.take())
-        return socket.ended
+            if health in ENDS:
+                return ConnectionEnd(ENDS[health])
+        self._process(socket.drain())
+        return socket.end
 
     async def _wait(self, socket: BrokerSocket) -> None:
         """Wait until something has come, or it is time to look at the connection's health."""
@@ -140,11 +145,11 @@ class FeedConnection:
                     tokens.setdefault(NUMBERS[one.instrument.exchange], []).append(one.instrument.token)
             await socket.subscribe(mode, tokens)
 
-    def _take(self, packets: Sequence[RawPacket]) -> None:
-        if self._consumer.take(self._number, packets):
+    def _process(self, packets: Sequence[RawPacket]) -> None:
+        if self._consumer.on_packets(self._number, packets):
             self._backoff.reset()
 
-    def _take_texts(self, socket: BrokerSocket) -> None:
+    def _process_texts(self, socket: BrokerSocket) -> None:
         while socket.texts:
             text = socket.texts.popleft()
             with suppress(msgspec.DecodeError):
@@ -152,4 +157,4 @@ class FeedConnection:
                 if isinstance(answer, dict) and answer.get("errorCode"):
                     detail = f"{answer.get('errorMessage', '')} ({answer['errorCode']})"
                     logger.warning("the broker has rejected a subscription: %s", detail)
-                    self._consumer.rejected(self._number, detail)
+                    self._consumer.on_rejection(self._number, detail)

@@ -8,13 +8,15 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from random import Random
 from typing import Self
 
 import pytest
 
+from topology.backoff import Backoff
 from topology.notifiers import Kind, Notice, Notifications, Notifier, UndeliveredError
 from topology.notifiers.notice_queue import FOLD_S
-from topology.notifiers.notifications import NOTIFICATIONS, RETRY_S
+from topology.notifiers.notifications import NOTIFICATIONS, RETRY_S, TRIES
 from topology.settings import Settings
 
 names = map("channel-{}".format, itertools.count())
@@ -91,7 +93,7 @@ def clock() -> Clock:
 
 @asynccontextmanager
 async def running(clock: Clock, *channels: Notifier) -> AsyncIterator[Notifications]:
-    notifications = Notifications(channels, clock.now_s, sleep=clock.sleep)
+    notifications = Notifications(channels, clock.now_s, random=Random(1), sleep=clock.sleep)
     task = asyncio.create_task(notifications.run())
     yield notifications
     task.cancel()
@@ -118,7 +120,7 @@ async def test_a_notice_goes_to_every_channel_at_once(clock: Clock) -> None:
 
 async def test_what_is_told_before_it_runs_is_delivered(clock: Clock) -> None:
     channel = Channel(clock)
-    notifications = Notifications([channel], clock.now_s, sleep=clock.sleep)
+    notifications = Notifications([channel], clock.now_s, random=Random(1), sleep=clock.sleep)
     notifications.notify(notice())
     task = asyncio.create_task(notifications.run())
     await clock.until(lambda: channel.got == [notice()])
@@ -126,7 +128,7 @@ async def test_what_is_told_before_it_runs_is_delivered(clock: Clock) -> None:
 
 
 async def test_without_channels_telling_does_nothing(clock: Clock) -> None:
-    notifications = Notifications([], clock.now_s, sleep=clock.sleep)
+    notifications = Notifications([], clock.now_s, random=Random(1), sleep=clock.sleep)
     notifications.notify(notice())
     await notifications.run()
 
@@ -177,12 +179,13 @@ async def test_it_is_tried_again_until_it_works(clock: Clock) -> None:
     async with running(clock, channel) as notifications:
         notifications.notify(notice())
         await clock.until(lambda: channel.got == [notice()])
-        assert channel.tried == [1000.0, 1005.0, 1022.0]  # the second time the server wanted longer
+        again_s = 1000.0 + Backoff(RETRY_S, Random(1)).next_s()
+        assert channel.tried == [1000.0, again_s, again_s + 17.0]  # the second time the server wanted longer
         assert (channel.count("delivered"), channel.count("failed")) == (1, 0)
 
 
 async def test_it_is_given_up_after_some_tries_and_the_next_notice_has_its_own(clock: Clock) -> None:
-    channel = Channel(clock, *[passing()] * (len(RETRY_S) + 1))
+    channel = Channel(clock, *[passing()] * TRIES)
     async with running(clock, channel) as notifications:
         notifications.notify(notice())
         notifications.notify(notice(Kind.RECOVERED))

@@ -6,8 +6,10 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from random import Random
 from typing import NoReturn
 
+from topology.backoff import Backoff
 from topology.market import CalendarError
 from topology.sinks.cursor import SinkError
 from topology.sinks.mirror.pubsub import PubSubConnection, PubSubMessage
@@ -26,7 +28,7 @@ KEPT_MS = 120_000
 """How long a line is kept that nobody hears any more."""
 
 SWEEP_S = 10.0
-PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+RETRY_S = (0.1, 2.5)
 ALIVE_S = 5.0
 """How often a silent connection is asked whether it lives."""
 
@@ -49,17 +51,16 @@ class RedisLink:
 
     async def run(self) -> NoReturn:
         """Stay connected to Redis, for as long as the gateway runs."""
-        failed = 0
+        backoff = Backoff(RETRY_S, Random())
         while True:
             try:
                 await self._listen()
             except SinkError as error:
                 logger.warning("live values are away: %s", error)
             if self.hub.heard is not None:
-                failed = 0
+                backoff.reset()
                 self._lose()
-            await self.hub.clock.sleep(PAUSES_S[min(failed, len(PAUSES_S) - 1)])
-            failed += 1
+            await self.hub.clock.sleep(backoff.next_s())
 
     async def _listen(self) -> None:
         """Connect, tell what was said meanwhile, and listen until the connection is lost."""

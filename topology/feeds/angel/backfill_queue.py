@@ -16,7 +16,8 @@ from topology.market.times import Interval
 logger = logging.getLogger(__name__)
 
 PAUSES_MS = (10_000, 60_000, 300_000)
-"""Before another try. After these an answer is taken as it is, and an empty one is waited for until another day."""
+"""Before another try: by then the broker may have a candle that it lacked (no `Backoff`, which is for failures). After
+these an answer is used as it is, and an empty one is waited for until another day."""
 ANOTHER_DAY_MS = 12 * 3_600_000
 OLDEST_MS = 30 * 86_400_000  # what can't be had for longer is given up, the repair of a gap on the second day
 

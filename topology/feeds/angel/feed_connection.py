@@ -12,9 +12,9 @@ from typing import Protocol
 
 import msgspec
 
-from topology.angel.backoff import SOCKET_S, Backoff
 from topology.angel.client import ConnectionEnd, EndKind
 from topology.angel.login import SessionTokens
+from topology.backoff import Backoff
 from topology.clock import Clock
 from topology.feeds.angel.broker_socket import BrokerSocket, RawPacket
 from topology.feeds.angel.liveness import INDEX_MS, OTHERS_MS, Liveness, LivenessMonitor
@@ -25,6 +25,7 @@ from topology.market.times import LONG_AGO
 logger = logging.getLogger(__name__)
 
 OPENS_WITHIN_S = 20.0
+RETRY_S = (5.0, 60.0)
 LOOKS_EVERY_S = 1.0
 PING_EVERY_MS = 10_000
 ENDS = {Liveness.DEAD: EndKind.DEAD, Liveness.SILENT: EndKind.SILENT}
@@ -71,7 +72,7 @@ class FeedConnection:
         self.alive_ms = LONG_AGO  # when the socket that is open has said anything
         self._number, self._subscriptions, self._consumer = number, subscriptions, consumer
         self._clock, self._connect, self._renew, self._open_since_ms = clock, connect, renew, open_since_ms
-        self._backoff = Backoff(SOCKET_S, random)
+        self._backoff = Backoff(RETRY_S, random)
         has_index = any(default_class(str(one.instrument)) == "index" for one in subscriptions)
         self._usual_ms = INDEX_MS if has_index else OTHERS_MS
         self._silent_sockets = 0

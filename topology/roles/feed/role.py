@@ -24,6 +24,7 @@ from topology.angel.master.download import last_copy, update
 from topology.angel.master.listings import FILE_NAME, Listings
 from topology.angel.rate_limits import RateLimits
 from topology.angel.refusals import Refusals
+from topology.backoff import Backoff
 from topology.clock import SYSTEM, Clock
 from topology.feeds import FeedError
 from topology.feeds import subscriptions as subscribing
@@ -52,7 +53,7 @@ DELIVERY = Histogram(
     "From the receipt of the first tick of a frame until the log has the frame",
     buckets=[at_most_ms / 1000 for at_most_ms in _BUCKETS_MS],
 )
-MASTER_PAUSE_S = 30.0
+MASTER_RETRY_S = (30.0, 75.0)
 SUBSCRIBED_NAME = "subscribed.json"
 CLOCK_STEP_MS = 60_000
 FAREWELL_S = 10.0  # for the notice that nothing more is tried
@@ -81,7 +82,7 @@ class FeedRole:
         _refuse_to_mix(settings.account, simulated=log.header.namespace == SIM)
         self._log = log.header.log
         try:
-            notifications = Notifications(channels_of(settings), time.monotonic)
+            notifications = Notifications(channels_of(settings), time.monotonic, random=Random())
             wanted = _subscriptions(settings)
             writer = TickLogWriter(settings.bootstrap, log, delivered=_delivered)
             self._writer = await writer.__aenter__()
@@ -145,12 +146,13 @@ class FeedRole:
 
     async def _fetch_master(self, wanted: list[Instrument]) -> None:
         """Fetch the instrument master of the day, as often as it takes; until then the last good copy does."""
+        backoff = Backoff(MASTER_RETRY_S, Random())
         while True:
             try:
                 return await asyncio.to_thread(_updated_master, self._settings, wanted)
             except (MasterError, OSError) as error:
                 logger.warning("the instrument master of today can't be had: %s", str(error) or type(error).__name__)
-            await SYSTEM.sleep(MASTER_PAUSE_S)
+            await SYSTEM.sleep(backoff.next_s())
 
     async def _run(self, feed: AngelFeed, event_log: FeedEventLog) -> None:
         try:

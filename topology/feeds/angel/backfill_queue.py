@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from topology.json_file import JsonFile
 from topology.market.times import Interval
-
-logger = logging.getLogger(__name__)
 
 PAUSES_MS = (10_000, 60_000, 300_000)
 """Before another try: by then the broker may have a candle that it lacked (no `Backoff`, which is for failures). After
@@ -85,55 +83,56 @@ class BackfillQueue:
     """
 
     def __init__(self, path: Path, log: str) -> None:
-        self._path = path
-        self._kept = self._read(log)
+        self._file = JsonFile(path, _QueueFile)
+        content = self._file.read()
+        self._content = content if content is not None and content.log == log else _QueueFile(log)
         # When something of an instrument is due first, of repairs and of the rest: looked at again and again.
         self._repairs: dict[str, int] = {}
         self._others: dict[str, int] = {}
-        for instrument, requests in list(self._kept.requests.items()):
+        for instrument, requests in list(self._content.requests.items()):
             self._set(instrument, requests)
         self.changed = False
 
     @property
     def asked(self) -> int:
         """The id of the newest request in the log's commands that has been taken in."""
-        return self._kept.asked
+        return self._content.asked
 
     @asked.setter
     def asked(self, number: int) -> None:
-        self._kept.asked, self.changed = number, True
+        self._content.asked, self.changed = number, True
 
     @property
     def warmed(self) -> int:
         """The id of the newest request that is done."""
-        return self._kept.warmed
+        return self._content.warmed
 
     @warmed.setter
     def warmed(self, number: int) -> None:
-        self._kept.warmed, self.changed = number, True
+        self._content.warmed, self.changed = number, True
 
     def keep_only(self, instruments: Collection[str]) -> None:
         """Forget all others: should they come back they begin anew."""
-        for known in (self._kept.ready, self._kept.gaps):
+        for known in (self._content.ready, self._content.gaps):
             for instrument in [each for each in known if each not in instruments]:
                 del known[instrument]
                 self.changed = True
-        for instrument in [each for each in self._kept.requests if each not in instruments]:
+        for instrument in [each for each in self._content.requests if each not in instruments]:
             self._set(instrument, [])
 
     def lacking(self, instrument: str, counts: Mapping[int, int]) -> list[int]:
         """Return the timeframes of which fewer candles have been asked for so far than these."""
-        ready = self._kept.ready.get(instrument, {})
+        ready = self._content.ready.get(instrument, {})
         return [timeframe_s for timeframe_s, count in counts.items() if ready.get(timeframe_s, 0) < count]
 
     def promise(self, instrument: str, counts: Mapping[int, int]) -> None:
         """Note how many candles of each timeframe are asked for now."""
-        self._kept.ready[instrument] = self._kept.ready.get(instrument, {}) | dict(counts)
+        self._content.ready[instrument] = self._content.ready.get(instrument, {}) | dict(counts)
         self.changed = True
 
     def add(self, instrument: str, requests: Iterable[BackfillRequest]) -> None:
         """Add what is to be asked for."""
-        together = self._kept.requests.get(instrument, [])
+        together = self._content.requests.get(instrument, [])
         for request in requests:
             joining = [other for other in together if other.joins(request)]
             together = [other for other in together if other not in joining] + [
@@ -144,12 +143,12 @@ class BackfillQueue:
     def begin_gap(self, instruments: Iterable[str], from_ms: int) -> None:
         """Note that nothing is seen of these instruments from here on."""
         for instrument in instruments:
-            self._kept.gaps[instrument] = min(self._kept.gaps.get(instrument, from_ms), from_ms)
+            self._content.gaps[instrument] = min(self._content.gaps.get(instrument, from_ms), from_ms)
             self.changed = True
 
     def end_gap(self, instrument: str, gap: Interval) -> Interval:
         """Return the interval of a gap that is over, with what was noted of its beginning, before a restart too."""
-        begun_ms = self._kept.gaps.pop(instrument, gap.from_ms)
+        begun_ms = self._content.gaps.pop(instrument, gap.from_ms)
         self.changed = True
         return Interval(min(begun_ms, gap.from_ms), gap.to_ms)
 
@@ -159,7 +158,7 @@ class BackfillQueue:
             instrument = min(firsts, key=firsts.__getitem__, default=None)
             if instrument is not None and firsts[instrument] <= now_ms:
                 return Due(
-                    instrument, [request for request in self._kept.requests[instrument] if request.due_ms <= now_ms]
+                    instrument, [request for request in self._content.requests[instrument] if request.due_ms <= now_ms]
                 )
         return None
 
@@ -171,7 +170,7 @@ class BackfillQueue:
     def done(self, instrument: str, request: BackfillRequest, until_ms: int) -> None:
         """Note that so much of a need is in the log. What has been added meanwhile is still to be asked for."""
         left = []
-        for other in self._kept.requests.get(instrument, []):
+        for other in self._content.requests.get(instrument, []):
             if other is request or (request.repairs and other.joins(request)):
                 before = replace(other, to_ms=min(other.to_ms, request.from_ms))
                 after = replace(other, from_ms=max(other.from_ms, until_ms))
@@ -200,37 +199,24 @@ class BackfillQueue:
 
     def __len__(self) -> int:
         """Return how many instruments something is to be asked for of."""
-        return len(self._kept.requests)
+        return len(self._content.requests)
 
     def save(self) -> None:
         """Keep everything on disk."""
         self.changed = False
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._path.with_suffix(".new")
-        beside.write_bytes(msgspec.json.encode(self._kept))
-        beside.replace(self._path)
+        self._file.write(self._content)
 
     def _put(self, instrument: str, request: BackfillRequest, others: list[BackfillRequest]) -> None:
         """Put others in the place of a need, where it is still what it was."""
-        requests = self._kept.requests.get(instrument, [])
+        requests = self._content.requests.get(instrument, [])
         self._set(instrument, [new for old in requests for new in (others if old is request else [old])])
 
     def _set(self, instrument: str, requests: list[BackfillRequest]) -> None:
         self.changed = True
-        for known in (self._kept.requests, self._repairs, self._others):
+        for known in (self._content.requests, self._repairs, self._others):
             known.pop(instrument, None)
         if requests:
-            self._kept.requests[instrument] = requests
+            self._content.requests[instrument] = requests
         for request in requests:
             firsts = self._repairs if request.repairs else self._others
             firsts[instrument] = min(request.due_ms, firsts.get(instrument, request.due_ms))
-
-    def _read(self, log: str) -> _QueueFile:
-        try:
-            kept = msgspec.json.decode(self._path.read_bytes(), type=_QueueFile)
-        except FileNotFoundError:
-            return _QueueFile(log)
-        except (OSError, msgspec.DecodeError) as error:
-            logger.warning("%s can't be read, history is asked for anew: %s", self._path, error)
-            return _QueueFile(log)
-        return kept if kept.log == log else _QueueFile(log)

@@ -10,7 +10,6 @@ from datetime import datetime
 from random import Random
 from urllib.parse import urlsplit
 
-import msgspec
 from faust.types import TP, EventT
 from prometheus_client import Gauge, Histogram
 
@@ -34,6 +33,7 @@ from topology.feeds.angel.feed import AngelFeed
 from topology.feeds.angel.translator import OLD_MS
 from topology.feeds.live import LiveFeed
 from topology.feeds.writer import StaleSourceError, TickLogWriter
+from topology.json_file import JsonFile
 from topology.kafka import topics
 from topology.log.frames import COMMANDS, Backfill, FeedEventKind, Warmup
 from topology.market import Calendar, CalendarError, Instrument
@@ -214,15 +214,11 @@ def _subscriptions(settings: Settings) -> list[subscribing.Subscription]:
 
     Raises FeedError, MasterError.
     """
-    kept = settings.namespace_dir / SUBSCRIBED_NAME
-    try:
-        seen = msgspec.json.decode(kept.read_bytes(), type=dict[str, str])
-    except (OSError, msgspec.DecodeError):
-        seen = {}
+    seen_file = JsonFile(settings.namespace_dir / SUBSCRIBED_NAME, dict[str, str])
+    seen = seen_file.read() or {}
     with Listings.opened(settings.namespace_dir / FILE_NAME) or nullcontext() as listings:
         wanted = subscribing.read(settings.subscribe_tokens, listings, standby=settings.feed_standby, seen=seen)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_bytes(msgspec.json.encode(seen))
+    seen_file.write(seen)
     return wanted
 
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topology.json_file import JsonFile
 
 
-@given(values=st.lists(st.dictionaries(st.text(), st.text()), min_size=1))
-def test_the_newest_value_is_read_and_nothing_else_is_left(
-    tmp_path_factory: pytest.TempPathFactory, values: list[dict[str, str]]
-) -> None:
-    path = tmp_path_factory.mktemp("kept") / "folder" / "value.json"
-    for value in values:
-        JsonFile(path, dict[str, str]).write(value)
-    assert JsonFile(path, dict[str, str]).read() == values[-1]
-    assert list(path.parent.iterdir()) == [path]
+@settings(deadline=None, max_examples=20)
+@given(values=st.lists(st.dictionaries(st.text(), st.text()), min_size=1, max_size=5))
+def test_the_newest_value_is_read_and_nothing_else_is_left(values: list[dict[str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "made" / "value.json"
+        for value in values:
+            JsonFile(path, dict[str, str]).write(value)
+        assert JsonFile(path, dict[str, str]).read() == values[-1]
+        assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_file_that_is_not_there_is_no_value(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,7 +16,7 @@ from topology.feeds.angel.source_selector import (
     LOOKED_AT,
     SILENT_MS,
     SWITCHED,
-    TAKEN,
+    USED,
     Choice,
     SourceSelector,
 )
@@ -50,13 +50,13 @@ def lines() -> Lines:
 def in_step(lines: Lines, until_ms: int, step_ms: int = 500) -> None:
     """Let both bring the same, the first line before the other."""
     for time_ms in range(0, until_ms + 1, step_ms):
-        assert lines.bring(0, time_ms) == TAKEN
+        assert lines.bring(0, time_ms) == USED
         assert lines.bring(1, time_ms) == LOOKED_AT
 
 
 def test_whichever_brings_the_first_packet_is_the_source(lines: Lines) -> None:
     assert lines.sources.without() == [STOCK]
-    assert lines.bring(1, 0) == TAKEN
+    assert lines.bring(1, 0) == USED
     assert lines.bring(0, 1) == LOOKED_AT
     assert (lines.sources.without(), lines.sources.of(0), lines.sources.of(1)) == ([], [], [STOCK])
 
@@ -71,7 +71,7 @@ def test_a_silent_source_is_replaced_once_the_other_has_been_ahead_for_so_long(l
 
 def test_a_source_that_is_down_is_replaced_at_once_by_something_newer(lines: Lines) -> None:
     in_step(lines, 10_000)
-    assert lines.sources.lost(0) == {}
+    assert lines.sources.closed(0) == {}
     assert lines.bring(1, 10_000, 10_010) == LOOKED_AT
     assert lines.bring(1, 10_100) == Choice(True, SWITCHED, 10_000)
     assert lines.sources.up == [1]
@@ -81,9 +81,9 @@ def test_a_source_that_brings_old_news_is_replaced(lines: Lines) -> None:
     in_step(lines, 10_000)
     for time_ms in (10_500, 11_000, 11_500):
         assert lines.bring(1, time_ms) == LOOKED_AT
-        assert lines.bring(0, time_ms - LAG_MS, time_ms) == TAKEN
+        assert lines.bring(0, time_ms - LAG_MS, time_ms) == USED
     assert lines.bring(1, 11_501) == LOOKED_AT
-    assert lines.bring(0, 10_501, 11_502) == TAKEN
+    assert lines.bring(0, 10_501, 11_502) == USED
     assert lines.bring(1, 11_600) == LOOKED_AT
     assert lines.bring(0, 10_510, 11_603) == Choice(True, LATE, 10_501)
     assert lines.bring(1, 11_700) == Choice(True, SWITCHED, 10_510)
@@ -93,7 +93,7 @@ def test_a_source_that_repeats_itself_is_silent(lines: Lines) -> None:
     in_step(lines, 10_000)
     for time_ms in range(10_100, 10_100 + SILENT_MS, 100):
         assert lines.bring(1, time_ms) == LOOKED_AT
-        assert lines.bring(0, 10_000, time_ms) == TAKEN
+        assert lines.bring(0, 10_000, time_ms) == USED
     assert lines.bring(1, 10_100 + SILENT_MS).why == SWITCHED
 
 
@@ -108,38 +108,38 @@ def test_a_source_whose_clock_is_ahead_is_silent(lines: Lines) -> None:
     in_step(lines, 10_000)
     for time_ms in range(10_100, 10_100 + SILENT_MS, 100):
         assert lines.bring(1, time_ms) == LOOKED_AT
-        assert lines.bring(0, time_ms + 3_600_000, time_ms) == TAKEN
+        assert lines.bring(0, time_ms + 3_600_000, time_ms) == USED
     assert lines.bring(1, 10_100 + SILENT_MS) == Choice(True, SWITCHED, 10_000)
 
 
 def test_no_packet_is_taken_that_is_behind_one_of_the_source_whose_time_was_mended(lines: Lines) -> None:
     in_step(lines, 10_000)
-    assert lines.bring(0, 10_100, 20_000) == TAKEN  # that old, the time of receipt counts in its place
-    lines.sources.lost(0)
+    assert lines.bring(0, 10_100, 20_000) == USED  # that old, the time of receipt counts in its place
+    lines.sources.closed(0)
     assert lines.bring(1, 19_999, 20_001) == LOOKED_AT
     assert lines.bring(1, 20_001).why == SWITCHED
 
 
 def test_a_source_is_not_replaced_again_so_soon(lines: Lines) -> None:
     in_step(lines, 10_000)
-    lines.sources.lost(0)
+    lines.sources.closed(0)
     assert lines.bring(1, 11_000).why == SWITCHED
     lines.sources.opened(0)
-    lines.sources.lost(1)
+    lines.sources.closed(1)
     assert lines.bring(0, 12_000) == LOOKED_AT
     assert lines.bring(0, 10_999 + APART_MS) == LOOKED_AT
     assert lines.bring(0, 11_000 + APART_MS) == Choice(True, SWITCHED, 11_000)
 
 
-@pytest.mark.parametrize(("time_ms", "told"), [(10_000, TAKEN), (12_000, Choice(True, LATE, 10_000))])
+@pytest.mark.parametrize(("time_ms", "told"), [(10_000, USED), (12_000, Choice(True, LATE, 10_000))])
 def test_a_source_that_comes_back_tells_whether_there_was_something_that_neither_has_brought(
     lines: Lines, time_ms: int, told: Choice
 ) -> None:
     in_step(lines, 10_000)
-    lines.sources.lost(0)
+    lines.sources.closed(0)
     lines.sources.opened(0)
     assert lines.bring(0, time_ms, 15_000) == told
-    assert lines.bring(0, 16_000) == TAKEN
+    assert lines.bring(0, 16_000) == USED
 
 
 def test_what_overtook_another_packet_does_not_hide_it(lines: Lines) -> None:
@@ -159,16 +159,16 @@ def test_a_source_that_comes_back_before_the_other_has_spoken_again_has_missed_s
 def test_a_source_that_goes_down_has_missed_what_the_other_has_brought(lines: Lines) -> None:
     in_step(lines, 10_000)
     lines.bring(1, 11_500)
-    assert lines.sources.lost(0) == {STOCK: NOW_MS + 10_500}
-    assert lines.sources.lost(1) == {}
+    assert lines.sources.closed(0) == {STOCK: NOW_MS + 10_500}
+    assert lines.sources.closed(1) == {}
     assert lines.sources.without() == [STOCK]
 
 
 def test_the_first_packet_of_a_line_does_not_tell_what_was_there_before_it(lines: Lines) -> None:
     in_step(lines, 10_000)
-    lines.sources.lost(1)
+    lines.sources.closed(1)
     lines.sources.opened(1)
-    lines.sources.lost(0)
+    lines.sources.closed(0)
     assert lines.bring(1, 40_000) == Choice(True, SWITCHED, 10_000)
 
 
@@ -177,8 +177,8 @@ def test_a_time_that_cannot_be_true_replaces_no_source_that_is_up(lines: Lines, 
     in_step(lines, 10_000)
     for at_ms in range(11_000, 30_000, 500):
         assert lines.bring(1, at_ms + off_ms, at_ms) == LOOKED_AT
-    assert lines.bring(0, 30_000) == TAKEN
-    lines.sources.lost(0)
+    assert lines.bring(0, 30_000) == USED
+    lines.sources.closed(0)
     assert lines.bring(1, 31_000 + off_ms, 31_000).why == SWITCHED
 
 
@@ -246,7 +246,7 @@ def played(*happens: Packet | Down) -> tuple[list[Taken], list[Packet]]:
     for one in sorted(happens, key=lambda one: one.at_ms):
         if isinstance(one, Packet):
             choice = lines.bring(one.line, one.time_ms, one.at_ms)
-            if not choice.taken:
+            if not choice.used:
                 left.append(one)
             elif not taken or one.time_ms > taken[-1].time_ms:  # it may bring again how things stand
                 missed_ms = min(missed_ms, choice.missed_ms if choice.why else FAR)
@@ -255,7 +255,7 @@ def played(*happens: Packet | Down) -> tuple[list[Taken], list[Packet]]:
         elif one.up:
             lines.sources.opened(one.line)
         else:
-            missed_ms = min([missed_ms, *(since - NOW_MS for since in lines.sources.lost(one.line).values())])
+            missed_ms = min([missed_ms, *(since - NOW_MS for since in lines.sources.closed(one.line).values())])
             if not lines.sources.up:  # then there is a gap
                 missed_ms = min([missed_ms, *(one.time_ms for one in taken[-1:])])
     return taken, left

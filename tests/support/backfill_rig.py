@@ -1,4 +1,4 @@
-"""A historian with a broker that is played by a function, on a clock that is moved by hand."""
+"""A backfiller with a broker that is played by a function, on a clock that is moved by hand."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def whole(instrument: str, timeframe_s: int, start_ms: int, until_ms: int) -> Ca
 
 
 class Desk:
-    """A historian at work. ``answer`` is the broker: it may be set, and returns rows or raises."""
+    """A backfiller at work. ``answer`` is the broker: it may be set, and returns rows or raises."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Desk:
             events=self,
         )
         self.backfiller.warm()  # as the feed does, again and again
-        working = (self.backfiller.run(ask=self._ask, tell=self._tell), self.backfiller.keep())
+        working = (self.backfiller.run(ask=self._ask, append=self._append), self.backfiller.keep())
         self._running = [asyncio.create_task(each) for each in working]
 
     def kill(self) -> None:
@@ -166,5 +166,5 @@ class Desk:
             await self.clock.sleep(self.takes_s)
         return self.answer(asked)
 
-    async def _tell(self, history: History) -> None:
+    async def _append(self, history: History) -> None:
         self.told.append(Told(self.clock.ms, history))

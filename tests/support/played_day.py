@@ -172,7 +172,7 @@ class World:
             self.written,  # type: ignore[arg-type]
             frame_ms=50,
             now_ms=self.clock.now_ms,
-            missed=self.history.missed,
+            on_gap=self.history.missed,
         )
         self._connections: list[_Counted] = []
         self._far_ends: dict[int, _FarEnd] = {}  # by the port of the feed's end

@@ -36,17 +36,17 @@ class BackfillRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def repairs(self) -> bool:
-        """Whether it is of a gap: others are of all that indicators need, up to when they are asked for."""
+        """Whether it repairs a gap: others are for indicators, up to when they are asked for."""
         return self.revision == 1 and not self.reset
 
     def joins(self, other: BackfillRequest) -> bool:
-        """Whether one need can say both: repairs that touch each other, or any two that aren't repairs."""
+        """Whether one request can ask for both: repairs that touch each other, or any two that aren't repairs."""
         if (self.timeframe_s, self.repairs) != (other.timeframe_s, other.repairs):
             return False
         return not self.repairs or (self.from_ms <= other.to_ms and other.from_ms <= self.to_ms)
 
     def joined(self, other: BackfillRequest) -> BackfillRequest:
-        """Return the need that says both."""
+        """Return the request that asks for both."""
         return BackfillRequest(
             self.timeframe_s,
             min(self.from_ms, other.from_ms),
@@ -77,9 +77,9 @@ class Due(NamedTuple):
 
 
 class BackfillQueue:
-    """The needs of every instrument, of one log; `save` keeps them. Another log's file is begun anew.
+    """The requests of every instrument, of one log; `save` keeps them. Another log's file is begun anew.
 
-    Needs that join become one, so that they don't pile up however many gaps there are.
+    Requests that join become one, so that they don't pile up however many gaps there are.
     """
 
     def __init__(self, path: Path, log: str) -> None:
@@ -95,7 +95,7 @@ class BackfillQueue:
 
     @property
     def asked(self) -> int:
-        """The id of the newest request in the log's commands that has been taken in."""
+        """The id of the newest request in the log's commands that has been queued."""
         return self._content.asked
 
     @asked.setter
@@ -113,9 +113,9 @@ class BackfillQueue:
 
     def keep_only(self, instruments: Collection[str]) -> None:
         """Forget all others: should they come back they begin anew."""
-        for known in (self._content.ready, self._content.gaps):
-            for instrument in [each for each in known if each not in instruments]:
-                del known[instrument]
+        for by_instrument in (self._content.ready, self._content.gaps):
+            for instrument in [each for each in by_instrument if each not in instruments]:
+                del by_instrument[instrument]
                 self.changed = True
         for instrument in [each for each in self._content.requests if each not in instruments]:
             self._set(instrument, [])
@@ -132,13 +132,13 @@ class BackfillQueue:
 
     def add(self, instrument: str, requests: Iterable[BackfillRequest]) -> None:
         """Add what is to be asked for."""
-        together = self._content.requests.get(instrument, [])
+        joined = self._content.requests.get(instrument, [])
         for request in requests:
-            joining = [other for other in together if other.joins(request)]
-            together = [other for other in together if other not in joining] + [
+            joining = [other for other in joined if other.joins(request)]
+            joined = [other for other in joined if other not in joining] + [
                 reduce(BackfillRequest.joined, joining, request)
             ]
-        self._set(instrument, together)
+        self._set(instrument, joined)
 
     def begin_gap(self, instruments: Iterable[str], from_ms: int) -> None:
         """Note that nothing is seen of these instruments from here on."""
@@ -168,7 +168,7 @@ class BackfillQueue:
         return min((due_ms for firsts in kinds for due_ms in firsts.values()), default=None)
 
     def done(self, instrument: str, request: BackfillRequest, until_ms: int) -> None:
-        """Note that so much of a need is in the log. What has been added meanwhile is still to be asked for."""
+        """Note that so much of a request is in the log. What has been added meanwhile is still to be asked for."""
         left = []
         for other in self._content.requests.get(instrument, []):
             if other is request or (request.repairs and other.joins(request)):
@@ -180,22 +180,22 @@ class BackfillQueue:
         self._set(instrument, left)
 
     def put_off(self, instrument: str, request: BackfillRequest, due_ms: int) -> None:
-        """Note that there is no asking for a need before then."""
-        self._put(instrument, request, [replace(request, due_ms=due_ms)])
+        """Note that a request is not due before then."""
+        self._replace(instrument, request, [replace(request, due_ms=due_ms)])
 
     def postpone(self, instrument: str, request: BackfillRequest, now_ms: int) -> bool:
         """Ask again after a pause. Return False, and change nothing, where that has been done often enough today."""
         if request.tries >= len(PAUSES_MS):
             return False
         later = replace(request, due_ms=now_ms + PAUSES_MS[request.tries], tries=request.tries + 1)
-        self._put(instrument, request, [later])
+        self._replace(instrument, request, [later])
         return True
 
     def give_up(self, instrument: str, request: BackfillRequest, now_ms: int) -> None:
-        """Ask no more today, and not at all any more where a need is old."""
+        """Ask no more today, and not at all any more where a request is old."""
         oldest_ms = ANOTHER_DAY_MS if request.repairs else OLDEST_MS
         another = replace(request, due_ms=now_ms + ANOTHER_DAY_MS, tries=0)
-        self._put(instrument, request, [] if now_ms - request.to_ms > oldest_ms else [another])
+        self._replace(instrument, request, [] if now_ms - request.to_ms > oldest_ms else [another])
 
     def __len__(self) -> int:
         """Return how many instruments something is to be asked for of."""
@@ -206,15 +206,16 @@ class BackfillQueue:
         self.changed = False
         self._file.write(self._content)
 
-    def _put(self, instrument: str, request: BackfillRequest, others: list[BackfillRequest]) -> None:
-        """Put others in the place of a need, where it is still what it was."""
+    def _replace(self, instrument: str, request: BackfillRequest, others: list[BackfillRequest]) -> None:
+        """Replace a request by others, where it is still what it was."""
         requests = self._content.requests.get(instrument, [])
         self._set(instrument, [new for old in requests for new in (others if old is request else [old])])
 
     def _set(self, instrument: str, requests: list[BackfillRequest]) -> None:
         self.changed = True
-        for known in (self._content.requests, self._repairs, self._others):
-            known.pop(instrument, None)
+        self._content.requests.pop(instrument, None)
+        self._repairs.pop(instrument, None)
+        self._others.pop(instrument, None)
         if requests:
             self._content.requests[instrument] = requests
         for request in requests:

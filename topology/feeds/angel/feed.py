@@ -39,7 +39,7 @@ STAY_AFTER_MS = 10_000  # the close, for what is on its way
 
 
 class AngelFeed:
-    """Feeds ``live`` from the broker. ``groups`` are the subscriptions of each line; with ``standby`` each has two.
+    """Feeds ``live`` from the broker. ``groups`` are the subscriptions of a connection each, with ``standby`` of two.
 
     ``classes`` names the instrument class where :func:`default_class` is not enough. ``prepare`` runs beside each day's
     login; what is not done when it is time to connect is cancelled. Raises CalendarError for a class that the calendar
@@ -77,7 +77,7 @@ class AngelFeed:
             ConnectionGroup(group, live=live, clock=clock, events=events, since_ms=since_ms, standby=standby)
             for group in groups
         ]
-        self._group_of = [group for group in range(len(groups)) for _ in range(1 + standby)]  # each of the lines
+        self._group_of = [group for group in range(len(groups)) for _ in range(1 + standby)]  # each of the connections
         self._connections = [
             self._connection(number, group, groups[group], random) for number, group in enumerate(self._group_of)
         ]
@@ -121,7 +121,7 @@ class AngelFeed:
             await self._login.logout()
 
     def counted(self) -> Counter[str]:
-        """Return how many packets came over all lines, and how often something was special about one."""
+        """Return how many packets came over all connections, and how often something was special about one."""
         counts: Counter[str] = Counter()
         for group in self._groups:
             counts += group.counted()
@@ -137,8 +137,8 @@ class AngelFeed:
 
     async def _with_history(self, work: Coroutine[Any, Any, None]) -> None:
         """Bring history while something else goes on, until that is over."""
-        bringing = self._history.run(ask=self._ask, tell=self._live.tell)
-        running = [asyncio.create_task(each) for each in (bringing, self._history.keep(), work)]
+        backfill = self._history.run(ask=self._ask, append=self._live.append_history)
+        running = [asyncio.create_task(each) for each in (backfill, self._history.keep(), work)]
         try:
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -165,7 +165,7 @@ class AngelFeed:
         try:
             done, _ = await asyncio.wait([*running, over], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()  # raises what a line could not go on with
+                task.result()  # raises what a connection could not go on with
         finally:
             for task in (*running, over):
                 task.cancel()

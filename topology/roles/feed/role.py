@@ -73,7 +73,7 @@ class FeedRole:
         commands = topics.topic(settings.namespace, COMMANDS)
 
         attach(app, "feed", [commands], self._copy)
-        faust_fixes.install(app, {commands: self._copied})
+        faust_fixes.install(app, {commands: self._newest_copied})
         health.add(app, self._health)
 
     async def start(self, log: topics.Log) -> None:
@@ -83,26 +83,28 @@ class FeedRole:
         self._log = log.header.log
         try:
             notifications = Notifications(channels_of(settings), time.monotonic, random=Random())
-            wanted = _subscriptions(settings)
-            writer = TickLogWriter(settings.bootstrap, log, delivered=_delivered)
+            subscriptions = _subscriptions(settings)
+            writer = TickLogWriter(settings.bootstrap, log, on_delivery=_observe_delivery)
             self._writer = await writer.__aenter__()
             if writer.clock_ms - clock.now_ms() < CLOCK_STEP_MS:  # it was put back a little
                 await clock.sleep_until(writer.clock_ms)
             writer.refuse_older(clock.now_ms())
             event_log = FeedEventLog(writer, clock, notifications, simulated=log.header.namespace == SIM)
             since_ms = writer.whole_until_ms - OLD_MS if writer.clock_ms else clock.now_ms()
-            self._history = history = self._backfiller(log, wanted, since_ms, clock=clock, events=event_log)
-            self._live = live = LiveFeed(writer, frame_ms=settings.frame_ms, now_ms=clock.now_ms, missed=history.missed)
-            self._feed = self._made(log, wanted, since_ms, live=live, history=history, clock=clock, event_log=event_log)
+            self._history = history = self._backfiller(log, subscriptions, since_ms, clock=clock, events=event_log)
+            self._live = live = LiveFeed(writer, frame_ms=settings.frame_ms, now_ms=clock.now_ms, on_gap=history.missed)
+            self._feed = self._make_feed(
+                log, subscriptions, since_ms, live=live, history=history, clock=clock, event_log=event_log
+            )
         except (FeedError, MasterError, StaleSourceError, CalendarError, CredentialsError, SettingsError) as error:
             end_process(str(error), code=REFUSED)
         running = self._run(self._feed, event_log)
         self._background.start([live.run(), event_log.run(), notifications.run(), running])
 
-    def _made(
+    def _make_feed(
         self,
         log: topics.Log,
-        wanted: list[subscribing.Subscription],
+        subscriptions: list[subscribing.Subscription],
         since_ms: int,
         *,
         live: LiveFeed,
@@ -112,14 +114,14 @@ class FeedRole:
     ) -> AngelFeed:
         return AngelFeed(
             self._settings.account,
-            subscribing.spread(wanted),
+            subscribing.spread(subscriptions),
             live=live,
             calendar=Calendar.parse(log.configuration.calendar),
             classes=log.configuration.classes,
             clock=clock,
             limits=RateLimits(time.monotonic),
             refusals=Refusals(self._settings.namespace_dir / "refused-logins.json", self._settings.account),
-            prepare=lambda: self._fetch_master([one.instrument for one in wanted]),
+            prepare=lambda: self._fetch_master([one.instrument for one in subscriptions]),
             history=history,
             events=event_log,
             since_ms=since_ms,
@@ -130,14 +132,14 @@ class FeedRole:
     def _backfiller(
         self,
         log: topics.Log,
-        wanted: list[subscribing.Subscription],
+        subscriptions: list[subscribing.Subscription],
         since_ms: int,
         *,
         clock: Clock,
         events: FeedEventLog,
     ) -> Backfiller:
         queue = BackfillQueue(self._settings.namespace_dir / "history.json", log.header.log)
-        instruments = [one.instrument for one in wanted]
+        instruments = [one.instrument for one in subscriptions]
         history = Backfiller(queue, instruments, configuration=log.configuration, clock=clock, events=events)
         history.begin(since_ms)
         for request in log.requests:
@@ -175,7 +177,7 @@ class FeedRole:
         if self._writer is not None:
             await self._writer.__aexit__()
 
-    async def _copied(self, _tp: TP, _log_end: int) -> int:
+    async def _newest_copied(self, _tp: TP, _log_end: int) -> int:
         """Return the id of the newest command that the writer has been given at its start."""
         return 0 if self._writer is None else self._writer.log.newest
 
@@ -199,18 +201,18 @@ class FeedRole:
     def _health(self) -> health.RoleHealth:
         clock_ms = 0 if self._writer is None else self._writer.clock_ms
         running = SYSTEM.now_ms() - clock_ms < 5000
-        line = Progress("feed", -1, None if self._writer is None else self._writer.frames, 0, clock_ms, not running)
+        progress = Progress("feed", -1, None if self._writer is None else self._writer.frames, 0, clock_ms, not running)
         for what, count in (self._feed.counted() if self._feed is not None else {}).items():
             PACKETS.labels(what).set(count)
-        return health.RoleHealth("feed", "running" if running else "standing still", self._log, [line])
+        return health.RoleHealth("feed", "running" if running else "standing still", self._log, [progress])
 
 
-def _delivered(received_ms: int) -> None:
+def _observe_delivery(received_ms: int) -> None:
     DELIVERY.observe(max(SYSTEM.now_ms() - received_ms, 0) / 1000)
 
 
 def _subscriptions(settings: Settings) -> list[subscribing.Subscription]:
-    """Read what to subscribe to, and keep what its entries stand for: that of a contract is forgotten when it expires.
+    """Read what to subscribe to, and save what its entries stand for: that of a contract is forgotten when it expires.
 
     Raises FeedError, MasterError.
     """

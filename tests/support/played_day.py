@@ -334,7 +334,7 @@ class _FarEnd(stream._Socket):
 
     def flush(self) -> None:
         if not self.transport.is_closing():
-            self.sent += len(self.line.waiting)
+            self.sent += len(self.faults.waiting)
         super().flush()
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from topology.backoff import Backoff
 from topology.notifiers import Kind, Notice, Notifications, Notifier, UndeliveredError
-from topology.notifiers.notice_queue import FOLD_S
+from topology.notifiers.notice_queue import GROUP_S
 from topology.notifiers.notifications import NOTIFICATIONS, RETRY_S, TRIES
 from topology.settings import Settings
 
@@ -154,7 +154,7 @@ async def test_a_flood_becomes_two_messages_and_a_count(clock: Clock) -> None:
             await asyncio.sleep(0)
         await clock.until(lambda: len(channel.got) == 2)
         first, last = channel.got
-        assert channel.tried == [1000.0, 1000.0 + FOLD_S]
+        assert channel.tried == [1000.0, 1000.0 + GROUP_S]
         assert first.title == "No data at all"
         assert last.title.startswith("No data 998 (999 times since ")
         assert channel.count("delivered") + channel.count("folded") == 1000

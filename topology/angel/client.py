@@ -38,9 +38,9 @@ finally:
     requests.get = _get
 
 PING_EVERY_S, PONG_WITHIN_S = 10, 5
-DIAL_S = 20  # a server that takes a connection and says nothing is given up
+DIAL_S = 20  # a server that accepts a connection and sends nothing is given up
 TOKENS_A_MESSAGE = 200
-"""Instruments in one subscription message; a thousand at once are a long line."""
+"""Instruments in one subscription message; a thousand at once make a long one."""
 
 # No file, no folder, no line: what the client would log holds secrets.
 _SILENT = logging.Logger("smartapi", logging.CRITICAL + 1)

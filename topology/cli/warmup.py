@@ -54,16 +54,16 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def _warm(settings: Settings, request: Warmup) -> None:
     log = await topics.read(settings.bootstrap, settings.namespace)
-    place = TopicPartition(log.topic(FEED_EVENTS), 0)
+    partition = TopicPartition(log.topic(FEED_EVENTS), 0)
     async with topics.consumer(settings.bootstrap) as events:
-        start = (await events.end_offsets([place]))[place]
+        start = (await events.end_offsets([partition]))[partition]
         number = await topics.command(settings.bootstrap, settings.namespace, request)
         if await _stands_still_ms(settings, log) > RUNS_WITHIN_MS:
             print(f"request {number} is written to the log; no feed runs: it is done when one is started")
             return
         print(f"request {number} is written to the log, and the feed asks the broker; Ctrl-C leaves it alone with it")
-        events.assign([place])
-        events.seek(place, start)
+        events.assign([partition])
+        events.seek(partition, start)
         while not await _followed(events, number):
             if await _stands_still_ms(settings, log) > QUIET_MS:
                 print("the feed has stopped: it goes on when it is started again")

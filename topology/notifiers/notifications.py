@@ -72,7 +72,7 @@ class _Delivery:
     async def run(self) -> None:
         while True:
             self._news.clear()
-            if group := self._queue.take(self._now_s()):
+            if group := self._queue.pop(self._now_s()):
                 await self._deliver(group.notice)
             else:
                 await self._news_or_due(self._queue.wait_s(self._now_s()))

@@ -33,7 +33,7 @@ class Asked(NamedTuple):
     to_ms: int
 
 
-class Told(NamedTuple):
+class AppendedHistory(NamedTuple):
     """History as it was written, and when."""
 
     at_ms: int
@@ -82,7 +82,7 @@ class Desk:
         self.answer: Callable[[Asked], object] = lambda asked: minutes(asked, known_ms=self.clock.ms)
         self.takes_s = 0.0  # a question
         self.asked: list[Asked] = []
-        self.told: list[Told] = []
+        self.appended: list[AppendedHistory] = []
         self.events: list[tuple[str, str]] = []
         self.instruments, self.timeframes, self.lateness_ms = list(instruments), dict(timeframes), lateness_ms
         self._path = folder / "history.json"
@@ -133,7 +133,7 @@ class Desk:
     async def settle(self) -> None:
         """Wait until all that can be done now is done."""
         before = -1
-        while before != (before := len(self.asked) + len(self.told)):
+        while before != (before := len(self.asked) + len(self.appended)):
             for _ in range(10):
                 await asyncio.sleep(0)
         for task in self._running:
@@ -149,8 +149,13 @@ class Desk:
         self.backfiller.ask(Warmup(number, list(instruments), reset))
 
     def candles(self, timeframe_s: int) -> list[int]:
-        """When the candles of a timeframe that were told start."""
-        return [candle.start_ms for _, told in self.told if told.timeframe_s == timeframe_s for candle in told.candles]
+        """When the candles of a timeframe that were appended start."""
+        return [
+            candle.start_ms
+            for _, history in self.appended
+            if history.timeframe_s == timeframe_s
+            for candle in history.candles
+        ]
 
     def record(self, kind: FeedEventKind, detail: str = "", **_: Any) -> None:
         """Note an event."""
@@ -167,4 +172,4 @@ class Desk:
         return self.answer(asked)
 
     async def _append(self, history: History) -> None:
-        self.told.append(Told(self.clock.ms, history))
+        self.appended.append(AppendedHistory(self.clock.ms, history))

@@ -48,7 +48,7 @@ def _packets(mode: int, start_ms: int) -> list[tuple[int, bytes]]:
     states = [InstrumentDay(listing) for listing in listings]
     packets = []
     for number, print_ in enumerate(islice(walk.play(start_ms), PACKETS)):
-        state = states[print_.place]
+        state = states[print_.listing_index]
         state.apply(print_, number)
         packets.append((print_.time_ms, pack(state.packet(mode))))
     return packets

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from topology.angel.answers import UnreachableError
-from topology.angel.client import TOKENS_A_MESSAGE, RestClient, SocketClient
+from topology.angel.client import TOKENS_A_MESSAGE, ConnectionEnd, EndKind, RestClient, SocketClient
 from topology.embedded import free_port
 from topology.feeds.angel import KNOWN_SMARTAPI
 from topology.settings import Account, Settings
@@ -46,12 +46,12 @@ for work in (
         work(rest)
     except BrokerError as error:
         print(type(error).__name__, error)
-states = []
+ends = []
 sdk.SocketClient(
     account, {"jwt": "geheim-jwt", "feed": "geheim-feed"}, on_packet=print, on_text=print, on_alive=print,
-    on_state=lambda *state: states.append(state),
+    on_open=print, on_end=ends.append,
 ).connect()
-print(states)
+print([(end.kind.name, str(end)) for end in ends])
 """
 
 
@@ -73,7 +73,7 @@ def test_import_and_failures_reach_nobody_else_write_no_file_and_show_no_secret(
     assert done.returncode == 0, done.stderr
     said = done.stdout + done.stderr
     assert said.count("UnreachableError the broker can't be reached (ConnectionError)") == 3
-    assert "[('error', 'ConnectionRefusedError')]" in said
+    assert "[('ERROR', 'ConnectionRefusedError')]" in said
     assert not any(secret in said for secret in ("geheim", *SECRETS.values()))
     assert list(tmp_path.iterdir()) == []
 
@@ -113,12 +113,12 @@ def distrusted(tmp_path: Path) -> Iterator[int]:
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(distrusted: int) -> None:
-    states: list[tuple[str, str]] = []
+    ends: list[ConnectionEnd] = []
     SocketClient(
         account(ANGEL_FEED_URL=f"wss://127.0.0.1:{distrusted}/smart-stream"), {"jwt": "j", "feed": "f"},
-        on_packet=print, on_text=print, on_alive=print, on_state=lambda *state: states.append(state),
+        on_packet=print, on_text=print, on_alive=print, on_open=print, on_end=ends.append,
     ).connect()  # fmt: skip
-    assert states == [("error", "SSLCertVerificationError")]
+    assert ends == [ConnectionEnd(EndKind.ERROR, "SSLCertVerificationError")]
     with pytest.raises(UnreachableError, match="SSLError"):
         RestClient(account(ANGEL_API_URL=f"https://127.0.0.1:{distrusted}")).getProfile("r")
 
@@ -127,7 +127,7 @@ def test_a_thousand_tokens_are_asked_for_in_slices_and_the_caller_s_list_stays_a
     sent: list[str] = []
     one = SocketClient(
         account(), {"jwt": "j", "feed": "f"}, on_packet=print, on_text=print, on_alive=print,
-        on_state=lambda *_: None,
+        on_open=print, on_end=print,
     )  # fmt: skip
     one.wsapp = type("Sent", (), {"send": lambda _, text: sent.append(text)})()
     tokens = [str(number) for number in range(2 * TOKENS_A_MESSAGE + 1)]
@@ -141,7 +141,13 @@ def test_a_thousand_tokens_are_asked_for_in_slices_and_the_caller_s_list_stays_a
 def test_two_sockets_share_nothing() -> None:
     made = [
         SocketClient(
-            account(), {"jwt": "j", "feed": "f"}, on_packet=print, on_text=print, on_alive=print, on_state=print
+            account(),
+            {"jwt": "j", "feed": "f"},
+            on_packet=print,
+            on_text=print,
+            on_alive=print,
+            on_open=print,
+            on_end=print,
         )
         for _ in range(2)
     ]

@@ -65,7 +65,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tup
         session = BrokerLogin(
             account(**env), RateLimits(lambda: broker.now_s, sleep=sleep),
             Refusals(tmp_path / "live" / "refused.json", account(**env)), now_ms=lambda: round(broker.now_s * 1000),
-            sleep=sleep, told=told.append, random=Random(1),
+            sleep=sleep, on_failure=told.append, random=Random(1),
         )  # fmt: skip
         return session, broker, told
 

@@ -91,7 +91,7 @@ def written(arrivals: Arrivals, *, for_ms: int, write_s: float = 0.0) -> dict[in
     missed: list[Gap] = []
 
     async def scenario() -> None:
-        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms, missed=missed.append)  # type: ignore[arg-type]
+        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms, on_gap=missed.append)  # type: ignore[arg-type]
         running = asyncio.create_task(live.run())
         for number, (at_ms, instrument) in enumerate(arrivals, 1):
             await _sleep_until(loop, at_ms)
@@ -183,7 +183,7 @@ def test_what_applies_before_ticks_stays_behind_those_that_came_before() -> None
     missed: list[Gap] = []
 
     async def scenario() -> None:
-        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms, missed=missed.append)  # type: ignore[arg-type]
+        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms, on_gap=missed.append)  # type: ignore[arg-type]
         live.add([Tick(NIFTY, 1, 0)], received_ms=3)
         live.add([Tick(NIFTY, 1, 1)], received_ms=4)
         live.quote([Quote(NIFTY, 0, 1), Quote(NIFTY, 1, 2)])
@@ -210,30 +210,34 @@ def test_what_applies_before_ticks_stays_behind_those_that_came_before() -> None
 
 @given(ARRIVALS.filter(bool), st.lists(st.integers(0, 4000), min_size=1, max_size=10).map(sorted))
 @settings(deadline=None)
-def test_history_has_frames_of_its_own_between_those_of_the_ticks(arrivals: Arrivals, told_at_ms: list[int]) -> None:
+def test_history_has_frames_of_its_own_between_those_of_the_ticks(
+    arrivals: Arrivals, appended_at_ms: list[int]
+) -> None:
     loop = Jumping()
     writer = Writer(loop, write_s=0.03)
 
     async def scenario() -> None:
-        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms, missed=lambda _: None)  # type: ignore[arg-type]
+        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms, on_gap=lambda _: None)  # type: ignore[arg-type]
         running = asyncio.create_task(live.run())
 
-        async def tell() -> None:
-            for number, at_ms in enumerate(told_at_ms):
+        async def append() -> None:
+            for number, at_ms in enumerate(appended_at_ms):
                 await _sleep_until(loop, at_ms)
-                await live.tell(History(NIFTY, 60 * number, [], 0))
+                await live.append_history(History(NIFTY, 60 * number, [], 0))
 
-        telling = asyncio.create_task(tell())
+        appending = asyncio.create_task(append())
         for number, (at_ms, instrument) in enumerate(arrivals, 1):
             await _sleep_until(loop, at_ms)
             live.add([Tick(instrument, number, loop.now_ms())], received_ms=loop.now_ms())
-        await telling
+        await appending
         await asyncio.sleep(2)
         running.cancel()
 
     _run(loop, scenario())
     alone = [content for content in writer.contents if content.history]
-    assert alone == [FrameContent(history=[History(NIFTY, 60 * number, [], 0)]) for number in range(len(told_at_ms))]
+    assert alone == [
+        FrameContent(history=[History(NIFTY, 60 * number, [], 0)]) for number in range(len(appended_at_ms))
+    ]
     assert sum(len(content.ticks) for content in writer.contents) == len(arrivals)
     for lane in writer.frames.values():
         clock_ms = 0
@@ -242,21 +246,21 @@ def test_history_has_frames_of_its_own_between_those_of_the_ticks(arrivals: Arri
             clock_ms = max(clock_ms, frame.clock_ms or 0)
 
 
-def test_history_is_told_when_it_is_in_the_log_and_not_before() -> None:
+def test_history_is_appended_when_it_is_in_the_log_and_not_before() -> None:
     loop = Jumping()
     writer = Writer(loop)
 
     async def scenario() -> None:
-        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms, missed=lambda _: None)  # type: ignore[arg-type]
+        live = LiveFeed(writer, frame_ms=FRAME_MS, now_ms=loop.now_ms, on_gap=lambda _: None)  # type: ignore[arg-type]
         writer.delivering.clear()
-        telling = asyncio.create_task(live.tell(History(NIFTY, 60, [], 0)))
+        appending = asyncio.create_task(live.append_history(History(NIFTY, 60, [], 0)))
         await asyncio.sleep(5)
         assert len(writer.contents) == 1
-        assert not telling.done()
+        assert not appending.done()
         live.add([Tick(NIFTY, 1, loop.now_ms())], received_ms=loop.now_ms())
         await live.write_due()
         assert sum(len(content.ticks) for content in writer.contents) == 1, "and no tick waits for it"
         writer.delivering.set()
-        await telling
+        await appending
 
     _run(loop, scenario())

@@ -345,7 +345,7 @@ async def test_a_frame_that_is_lost_is_followed_by_no_other(log: WrittenLog, mon
 async def test_when_the_first_tick_of_a_frame_was_received_is_told_once_the_log_has_the_frame(log: WrittenLog) -> None:
     told: list[int] = []
     read = await broker_log.read(log.bootstrap, log.namespace)
-    async with TickLogWriter(log.bootstrap, read, delivered=told.append) as writer:
+    async with TickLogWriter(log.bootstrap, read, on_delivery=told.append) as writer:
         await writer.write_partition(0, FrameContent(ticks(MAX_ROWS + 1), received_ms=7), OPEN_MS)
         await writer.write_partition(1, FrameContent(), OPEN_MS)
         await writer.flush()

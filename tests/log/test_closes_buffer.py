@@ -53,7 +53,7 @@ def candle(start_s: int, close: int) -> Candle:
 
 def added(closes: ClosesBuffer, candles: Known) -> ClosesBuffer:
     for start_s, close in candles:
-        closes.add(candle(start_s, close))
+        closes.append(candle(start_s, close))
     return closes
 
 

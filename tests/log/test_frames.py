@@ -15,6 +15,8 @@ from topology.log.frames import (
     Configure,
     DeadLetter,
     Decoder,
+    FeedEvent,
+    FeedEventKind,
     FrameError,
     IndicatorFrame,
     IndicatorValue,
@@ -365,3 +367,10 @@ def test_a_tick_whose_price_or_quantity_cannot_be_is_poison(tick: Tick) -> None:
     poison = tick_frame(encode(msgspec.structs.replace(TICKS, ticks=[tick])))
     assert isinstance(poison, Poison)
     assert "not a TickFrame: Expected `int`" in poison.reason
+
+
+@given(kind=st.sampled_from(FeedEventKind))
+def test_the_kind_of_an_event_is_its_word_and_one_that_is_not_known_yet_can_be_read(kind: FeedEventKind) -> None:
+    event, later = FeedEvent(1, "log", 5, kind), FeedEvent(1, "log", 5, "of a later version")
+    assert encode(event) == encode(FeedEvent(1, "log", 5, kind.value))
+    assert [Decoder(FeedEvent).decode(encode(one)) for one in (event, later)] == [event, later]

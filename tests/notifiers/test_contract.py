@@ -7,6 +7,7 @@ import logging
 import socket
 import traceback
 from collections.abc import AsyncIterator, Callable
+from random import Random
 
 import pytest
 from aiohttp import web
@@ -197,9 +198,9 @@ async def test_no_secret_is_shown_or_logged(name: str, server: Server, caplog: p
     loop.set_debug(True)
     await channel.send(NOTICE)
     server.answer = echo(404)
-    notifications = Notifications([channel], loop.time)
+    notifications = Notifications([channel], loop.time, random=Random(1))
     running = asyncio.create_task(notifications.run())
-    notifications.tell(NOTICE)
+    notifications.notify(NOTICE)
     async with asyncio.timeout(10):
         while not caplog.records or "does not deliver" not in caplog.text:
             await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology.notifiers import Kind, Notice, notice
-from topology.notifiers.notice_queue import BURST, FOLD_S, PACE_S, NoticeGroup, NoticeQueue
+from topology.notifiers.notice_queue import BURST, GROUP_S, PACE_S, NoticeGroup, NoticeQueue
 
 # What happens: so many seconds later, a notice of this kind.
 happenings = st.lists(st.tuples(st.integers(0, 400), st.sampled_from(Kind)), max_size=60)
@@ -29,7 +29,7 @@ def played(happened: list[tuple[int, Kind]]) -> list[tuple[float, NoticeGroup]]:
         nonlocal now_s
         while (wait_s := waiting.wait_s(now_s)) is not None and now_s + wait_s <= until_s:
             now_s += wait_s
-            group = waiting.take(now_s)
+            group = waiting.pop(now_s)
             assert group is not None
             left.append((now_s, group))
         now_s = until_s
@@ -37,7 +37,7 @@ def played(happened: list[tuple[int, Kind]]) -> list[tuple[float, NoticeGroup]]:
     for number, (later_s, kind) in enumerate(happened):
         drain(now_s + later_s)
         waiting.add(notice_of(kind, number), now_s)
-    drain(now_s + 10 * FOLD_S)
+    drain(now_s + 10 * GROUP_S)
     assert waiting.wait_s(now_s) is None
     return left
 
@@ -68,15 +68,15 @@ def test_never_more_messages_than_a_burst_and_the_pace(happened: list[tuple[int,
 def test_one_kind_alone_leaves_once_in_some_minutes_and_never_waits_longer(later: list[int], kind: Kind) -> None:
     left = played([(later_s, kind) for later_s in later])
     for (before_s, _), (after_s, group) in itertools.pairwise(left):
-        assert after_s - before_s >= FOLD_S
-        assert after_s - group.first_s <= FOLD_S
+        assert after_s - before_s >= GROUP_S
+        assert after_s - group.first_s <= GROUP_S
 
 
 def test_the_first_of_a_kind_leaves_at_once() -> None:
     waiting = NoticeQueue()
     for kind in Kind:
         waiting.add(notice_of(kind), 7.0)
-        group = waiting.take(7.0)
+        group = waiting.pop(7.0)
         assert group is not None
         assert group.notice == notice_of(kind)
 
@@ -84,14 +84,14 @@ def test_the_first_of_a_kind_leaves_at_once() -> None:
 def test_what_is_folded_says_how_often_and_since_when() -> None:
     waiting = NoticeQueue()
     waiting.add(notice_of(Kind.LOGIN_FAILED), 0.0)
-    waiting.take(0.0)
+    waiting.pop(0.0)
     for number in range(1, 4):
         folded = waiting.add(
             Notice(Kind.LOGIN_FAILED, "Refused", f"try {number}", 1_669_088_700_000 + number, False), 1.0
         )
         assert folded == (number > 1)
-    assert waiting.take(FOLD_S - 1) is None
-    group = waiting.take(FOLD_S)
+    assert waiting.pop(GROUP_S - 1) is None
+    group = waiting.pop(GROUP_S)
     assert group is not None
     assert group.notice.title == "Refused (3 times since 2022-11-22 09:15:00 IST)"
     assert group.notice.text == "try 3"
@@ -100,11 +100,11 @@ def test_what_is_folded_says_how_often_and_since_when() -> None:
 def test_what_is_held_back_leaves_before_a_later_one_that_is_due() -> None:
     waiting = NoticeQueue()
     waiting.add(notice_of(Kind.FEED_STALE, 1), 0.0)
-    waiting.take(0.0)
+    waiting.pop(0.0)
     waiting.add(notice_of(Kind.FEED_STALE, 2), 10.0)
-    assert waiting.take(10.0) is None
+    assert waiting.pop(10.0) is None
     waiting.add(notice_of(Kind.RECOVERED, 3), 20.0)
-    left = [waiting.take(20.0), waiting.take(20.0)]
+    left = [waiting.pop(20.0), waiting.pop(20.0)]
     assert [group and group.newest.kind for group in left] == [Kind.FEED_STALE, Kind.RECOVERED]
 
 

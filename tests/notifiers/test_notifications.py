@@ -8,13 +8,15 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from random import Random
 from typing import Self
 
 import pytest
 
+from topology.backoff import Backoff
 from topology.notifiers import Kind, Notice, Notifications, Notifier, UndeliveredError
-from topology.notifiers.notice_queue import FOLD_S
-from topology.notifiers.notifications import NOTIFICATIONS, RETRY_S
+from topology.notifiers.notice_queue import GROUP_S
+from topology.notifiers.notifications import NOTIFICATIONS, RETRY_S, TRIES
 from topology.settings import Settings
 
 names = map("channel-{}".format, itertools.count())
@@ -91,7 +93,7 @@ def clock() -> Clock:
 
 @asynccontextmanager
 async def running(clock: Clock, *channels: Notifier) -> AsyncIterator[Notifications]:
-    notifications = Notifications(channels, clock.now_s, sleep=clock.sleep)
+    notifications = Notifications(channels, clock.now_s, random=Random(1), sleep=clock.sleep)
     task = asyncio.create_task(notifications.run())
     yield notifications
     task.cancel()
@@ -110,7 +112,7 @@ def passing(reason: str = "away", wait_s: float = 0.0) -> UndeliveredError:
 async def test_a_notice_goes_to_every_channel_at_once(clock: Clock) -> None:
     channels = [Channel(clock), Channel(clock)]
     async with running(clock, *channels) as notifications:
-        notifications.tell(notice())
+        notifications.notify(notice())
         await settled()
         assert [channel.got for channel in channels] == [[notice()]] * 2
         assert [channel.count("delivered") for channel in channels] == [1, 1]
@@ -118,16 +120,16 @@ async def test_a_notice_goes_to_every_channel_at_once(clock: Clock) -> None:
 
 async def test_what_is_told_before_it_runs_is_delivered(clock: Clock) -> None:
     channel = Channel(clock)
-    notifications = Notifications([channel], clock.now_s, sleep=clock.sleep)
-    notifications.tell(notice())
+    notifications = Notifications([channel], clock.now_s, random=Random(1), sleep=clock.sleep)
+    notifications.notify(notice())
     task = asyncio.create_task(notifications.run())
     await clock.until(lambda: channel.got == [notice()])
     task.cancel()
 
 
 async def test_without_channels_telling_does_nothing(clock: Clock) -> None:
-    notifications = Notifications([], clock.now_s, sleep=clock.sleep)
-    notifications.tell(notice())
+    notifications = Notifications([], clock.now_s, random=Random(1), sleep=clock.sleep)
+    notifications.notify(notice())
     await notifications.run()
 
 
@@ -135,7 +137,7 @@ async def test_a_channel_that_hangs_delays_neither_the_caller_nor_another(clock:
     hanging, works = Hanging(clock), Channel(clock)
     async with running(clock, hanging, works) as notifications:
         for kind in Kind:
-            notifications.tell(notice(kind))
+            notifications.notify(notice(kind))
             await settled()
         assert [got.kind for got in works.got] == list(Kind)
         assert len(hanging.tried) == 1
@@ -145,14 +147,14 @@ async def test_a_channel_that_hangs_delays_neither_the_caller_nor_another(clock:
 async def test_a_flood_becomes_two_messages_and_a_count(clock: Clock) -> None:
     channel = Channel(clock)
     async with running(clock, channel) as notifications:
-        notifications.tell(notice(title="No data at all"))
+        notifications.notify(notice(title="No data at all"))
         await settled()
         for number in range(999):
-            notifications.tell(notice(title=f"No data {number}"))
+            notifications.notify(notice(title=f"No data {number}"))
             await asyncio.sleep(0)
         await clock.until(lambda: len(channel.got) == 2)
         first, last = channel.got
-        assert channel.tried == [1000.0, 1000.0 + FOLD_S]
+        assert channel.tried == [1000.0, 1000.0 + GROUP_S]
         assert first.title == "No data at all"
         assert last.title.startswith("No data 998 (999 times since ")
         assert channel.count("delivered") + channel.count("folded") == 1000
@@ -162,11 +164,11 @@ async def test_a_flood_becomes_two_messages_and_a_count(clock: Clock) -> None:
 async def test_while_one_is_held_back_another_kind_leaves_at_once(clock: Clock) -> None:
     channel = Channel(clock)
     async with running(clock, channel) as notifications:
-        notifications.tell(notice())
+        notifications.notify(notice())
         await settled()
-        notifications.tell(notice())
+        notifications.notify(notice())
         await settled()
-        notifications.tell(notice(Kind.RECOVERED))
+        notifications.notify(notice(Kind.RECOVERED))
         await settled()
         assert [got.kind for got in channel.got] == [Kind.FEED_STALE, Kind.FEED_STALE, Kind.RECOVERED]
         assert clock.now == 1000.0
@@ -175,17 +177,18 @@ async def test_while_one_is_held_back_another_kind_leaves_at_once(clock: Clock) 
 async def test_it_is_tried_again_until_it_works(clock: Clock) -> None:
     channel = Channel(clock, passing(), passing(wait_s=17.0))
     async with running(clock, channel) as notifications:
-        notifications.tell(notice())
+        notifications.notify(notice())
         await clock.until(lambda: channel.got == [notice()])
-        assert channel.tried == [1000.0, 1005.0, 1022.0]  # the second time the server wanted longer
+        again_s = 1000.0 + Backoff(RETRY_S, Random(1)).next_s()
+        assert channel.tried == [1000.0, again_s, again_s + 17.0]  # the second time the server wanted longer
         assert (channel.count("delivered"), channel.count("failed")) == (1, 0)
 
 
 async def test_it_is_given_up_after_some_tries_and_the_next_notice_has_its_own(clock: Clock) -> None:
-    channel = Channel(clock, *[passing()] * (len(RETRY_S) + 1))
+    channel = Channel(clock, *[passing()] * TRIES)
     async with running(clock, channel) as notifications:
-        notifications.tell(notice())
-        notifications.tell(notice(Kind.RECOVERED))
+        notifications.notify(notice())
+        notifications.notify(notice(Kind.RECOVERED))
         await clock.until(lambda: len(channel.got) == 1)
         assert channel.got == [notice(Kind.RECOVERED)]
         assert (channel.count("delivered"), channel.count("failed")) == (1, 1)
@@ -194,7 +197,7 @@ async def test_it_is_given_up_after_some_tries_and_the_next_notice_has_its_own(c
 async def test_what_no_other_try_can_mend_is_given_up_at_once(clock: Clock) -> None:
     channel = Channel(clock, UndeliveredError("HTTP 404", passing=False))
     async with running(clock, channel) as notifications:
-        notifications.tell(notice())
+        notifications.notify(notice())
         await settled()
         assert len(channel.tried) == 1
         assert channel.count("failed") == 1
@@ -204,9 +207,9 @@ async def test_failures_are_logged_once_until_it_works_again(clock: Clock, caplo
     caplog.set_level(logging.INFO)
     channel = Channel(clock, passing("away"), passing("still away"), None, passing("away again"))
     async with running(clock, channel) as notifications:
-        notifications.tell(notice())
+        notifications.notify(notice())
         await clock.until(lambda: channel.count("delivered") == 1)
-        notifications.tell(notice(Kind.RECOVERED))
+        notifications.notify(notice(Kind.RECOVERED))
         await clock.until(lambda: channel.count("delivered") == 2)
     assert [record.getMessage().replace(channel.NAME, "X") for record in caplog.records] == [
         "the channel X does not deliver: away",
@@ -221,9 +224,9 @@ async def test_a_defect_of_a_channel_is_told_by_its_kind_alone_and_ends_nothing(
 ) -> None:
     channel = Channel(clock, ZeroDivisionError("https://example.org/secret"))
     async with running(clock, channel) as notifications:
-        notifications.tell(notice())
+        notifications.notify(notice())
         await settled()
-        notifications.tell(notice(Kind.RECOVERED))
+        notifications.notify(notice(Kind.RECOVERED))
         await settled()
         assert channel.got == [notice(Kind.RECOVERED)]
     assert "ZeroDivisionError" in caplog.text

@@ -1,4 +1,4 @@
-"""A place for the role `feed`, for each module of tests."""
+"""A cluster for the role `feed`, for each module of tests."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.feed_cluster import Place
+from tests.support.feed_cluster import FeedCluster
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with Place.started(tmp_path_factory.mktemp("feed")) as place:
-        yield place
+def feed_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeedCluster]:
+    with FeedCluster.started(tmp_path_factory.mktemp("feed")) as feed_cluster:
+        yield feed_cluster

@@ -12,7 +12,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from tests.support.cluster import PLAIN, ROOT, until
-from tests.support.feed_cluster import Place, simulated
+from tests.support.feed_cluster import FeedCluster, simulated
 from topology.embedded import free_port
 from topology.kafka import clients, topics
 from topology.settings import SIM
@@ -46,10 +46,10 @@ def issued(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-async def everything(place: Place) -> bytes:
+async def everything(feed_cluster: FeedCluster) -> bytes:
     """All that the simulated log's topics hold."""
-    log, found = place.logs[SIM], []
-    async with clients.consumer(place.kafka.bootstrap) as reader:
+    log, found = feed_cluster.logs[SIM], []
+    async with clients.consumer(feed_cluster.kafka.bootstrap) as reader:
         for stage in (*topics.PARTITIONED, *topics.SINGLE):
             for partition in range(1 if stage in topics.SINGLE else log.header.partitions):
                 at = TopicPartition(log.topic(stage), partition)
@@ -71,23 +71,25 @@ def got(url: str) -> bytes:
     return found
 
 
-async def test_no_secret_is_in_any_log_metric_topic_file_or_answer(place: Place, issued: list[str]) -> None:
+async def test_no_secret_is_in_any_log_metric_topic_file_or_answer(
+    feed_cluster: FeedCluster, issued: list[str]
+) -> None:
     port = free_port()
     async with simulated(3, 50.0, **ACCOUNT) as broker:
         env = {**broker.env, **CHANNELS}
-        feed = place.feed(SIM, **env)
+        feed = feed_cluster.feed(SIM, **env)
         try:
             feed.start((*WITH_WEB, "--web-port", str(port)))
 
             async def streams() -> bool:
-                return await place.ticks() > 100
+                return await feed_cluster.ticks() > 100
 
             await until(streams, told=lambda: feed.log.read_text()[-3000:])
             for fault in FAULTS:
                 broker.simulator.fault(fault)
 
             async def survived() -> bool:
-                events = await everything(place)
+                events = await everything(feed_cluster)
                 return len(issued) >= 6 and events.count(b"resumed") >= 2
 
             await until(survived, told=lambda: f"{len(issued)} tokens\n{feed.log.read_text()[-3000:]}")
@@ -96,20 +98,20 @@ async def test_no_secret_is_in_any_log_metric_topic_file_or_answer(place: Place,
             texts |= {what: await asyncio.to_thread(commanded, feed.env, what) for what in ("doctor", "status")}
         finally:
             feed.kill()
-        refused = place.feed(SIM, **{**env, "ANGEL_PASSWORD": WRONG})
+        refused = feed_cluster.feed(SIM, **{**env, "ANGEL_PASSWORD": WRONG})
         try:
             refused.start()
 
             async def told() -> bool:
-                return b"login_failed" in await everything(place)
+                return b"login_failed" in await everything(feed_cluster)
 
             await until(told, told=lambda: feed.log.read_text()[-3000:])
         finally:
             refused.kill()
     assert b"mdengine_feed_packets_total" in texts["metrics"]
     assert b"credentials" in texts["doctor"]
-    texts |= {"topics": await everything(place)}
-    texts |= {str(path): path.read_bytes() for path in written_by_the_feed(place.folder / SIM)}
+    texts |= {"topics": await everything(feed_cluster)}
+    texts |= {str(path): path.read_bytes() for path in written_by_the_feed(feed_cluster.folder / SIM)}
     assert b'"logger":"websocket"' not in feed.log.read_bytes(), "it quotes what the broker says"
     secrets = [*ACCOUNT.values(), WRONG, TELEGRAM, TELEGRAM.partition(":")[2], HOOK.rpartition("/")[2], *issued]
     assert {(name, secret) for name, text in texts.items() for secret in secrets if secret.encode() in text} == set()

@@ -16,37 +16,37 @@ RELIANCE, TCS = (2, 1, "2885"), (2, 1, "11536")
 
 
 class Floor:
-    """A distribution with lines, and prints of our own."""
+    """A distribution with sockets, and prints of our own."""
 
     def __init__(self) -> None:
         self.faults, self.ledger = Faults(1), Ledger()
         self.faults.advance(OPEN_MS)
         self.distribution = Distribution(WALK, self.faults, self.ledger)
 
-    def line(self, number: int, *keys: tuple[int, int, str]) -> SocketFaults:
-        line = SocketFaults(number, self.faults, self.ledger)
-        self.distribution.join(line)
-        self.subscribe(line, *keys)
-        return line
+    def socket(self, number: int, *keys: tuple[int, int, str]) -> SocketFaults:
+        socket = SocketFaults(number, self.faults, self.ledger)
+        self.distribution.join(socket)
+        self.subscribe(socket, *keys)
+        return socket
 
-    def subscribe(self, line: SocketFaults, *keys: tuple[int, int, str]) -> None:
-        new = self.distribution.new(line, keys)
+    def subscribe(self, socket: SocketFaults, *keys: tuple[int, int, str]) -> None:
+        new = self.distribution.new(socket, keys)
         assert new is not None
-        self.distribution.subscribe(line, new)
+        self.distribution.subscribe(socket, new)
 
     def print_reliance(self, second: int) -> None:
-        self.distribution.take(Print(OPEN_MS + second * 1_000, 1, 1_400_00, 5, True))
+        self.distribution.distribute(Print(OPEN_MS + second * 1_000, 1, 1_400_00, 5, True))
 
 
-def tokens(line: SocketFaults) -> list[bytes]:
-    found = [parse(made[2:]).token.rstrip(b"\0") for made in line.waiting]
-    line.waiting.clear()
+def tokens(socket: SocketFaults) -> list[bytes]:
+    found = [parse(made[2:]).token.rstrip(b"\0") for made in socket.waiting]
+    socket.waiting.clear()
     return found
 
 
 def test_each_socket_gets_what_it_has_asked_for() -> None:
     floor = Floor()
-    one, other = floor.line(1, RELIANCE, TCS), floor.line(2, TCS)
+    one, other = floor.socket(1, RELIANCE, TCS), floor.socket(2, TCS)
     assert (tokens(one), tokens(other)) == ([b"2885", b"11536"], [b"11536"])  # the snapshots
     floor.print_reliance(1)
     assert (tokens(one), tokens(other)) == ([b"2885"], [])
@@ -54,59 +54,59 @@ def test_each_socket_gets_what_it_has_asked_for() -> None:
 
 def test_a_token_in_two_modes_comes_in_both() -> None:
     floor = Floor()
-    line = floor.line(1, RELIANCE, (1, 1, "2885"))
-    line.waiting.clear()
+    socket = floor.socket(1, RELIANCE, (1, 1, "2885"))
+    socket.waiting.clear()
     floor.print_reliance(1)
-    assert [made[1] for made in line.waiting] == [123, 51]
-    assert floor.distribution.subscriptions(line) == 2
+    assert [made[1] for made in socket.waiting] == [123, 51]
+    assert floor.distribution.subscriptions(socket) == 2
 
 
 def test_what_is_asked_for_again_is_not_sent_twice() -> None:
     floor = Floor()
-    line = floor.line(1, RELIANCE, RELIANCE)
-    floor.subscribe(line, RELIANCE)
-    assert tokens(line) == [b"2885"]
+    socket = floor.socket(1, RELIANCE, RELIANCE)
+    floor.subscribe(socket, RELIANCE)
+    assert tokens(socket) == [b"2885"]
     floor.print_reliance(1)
-    assert tokens(line) == [b"2885"]
+    assert tokens(socket) == [b"2885"]
 
 
 def test_what_is_no_longer_wanted_is_no_longer_sent() -> None:
     floor = Floor()
-    line = floor.line(1, RELIANCE)
-    floor.distribution.unsubscribe(line, [RELIANCE, RELIANCE, TCS])
-    line.waiting.clear()
+    socket = floor.socket(1, RELIANCE)
+    floor.distribution.unsubscribe(socket, [RELIANCE, RELIANCE, TCS])
+    socket.waiting.clear()
     floor.print_reliance(1)
-    assert tokens(line) == []
+    assert tokens(socket) == []
 
 
 def test_an_unknown_token_counts_and_is_silent() -> None:
     floor = Floor()
-    line = floor.line(1, (2, 1, "4711"), (2, 0, "2885"))
-    assert tokens(line) == []
-    assert floor.distribution.subscriptions(line) == 2
+    socket = floor.socket(1, (2, 1, "4711"), (2, 0, "2885"))
+    assert tokens(socket) == []
+    assert floor.distribution.subscriptions(socket) == 2
 
 
 def test_too_many_are_refused_and_the_others_stay() -> None:
     floor = Floor()
-    line = floor.line(1, RELIANCE)
-    line.waiting.clear()
+    socket = floor.socket(1, RELIANCE)
+    socket.waiting.clear()
     others = [(2, 1, str(number)) for number in range(MOST_SUBSCRIPTIONS)]
-    assert floor.distribution.new(line, others) is None
-    assert floor.distribution.subscriptions(line) == 1
-    floor.subscribe(line, *others[1:])
+    assert floor.distribution.new(socket, others) is None
+    assert floor.distribution.subscriptions(socket) == 1
+    floor.subscribe(socket, *others[1:])
     floor.print_reliance(1)
-    assert tokens(line) == [b"2885"]
+    assert tokens(socket) == [b"2885"]
 
 
 def test_what_a_fault_took_is_hidden_until_some_socket_asks_again() -> None:
     floor = Floor()
-    line = floor.line(1, RELIANCE)
+    socket = floor.socket(1, RELIANCE)
     floor.print_reliance(1)
     fault = floor.faults.add("drop")
-    floor.distribution.leave(line, fault)
+    floor.distribution.leave(socket, fault)
     floor.print_reliance(2)
     floor.print_reliance(3)
-    floor.line(2, RELIANCE)
+    floor.socket(2, RELIANCE)
     floor.print_reliance(4)
     first_s = OPEN_MS // 1_000
     assert floor.ledger.seconds("NSE:2885") == {first_s + 2, first_s + 3}
@@ -114,16 +114,16 @@ def test_what_a_fault_took_is_hidden_until_some_socket_asks_again() -> None:
 
 def test_a_client_that_goes_by_itself_has_lost_nothing() -> None:
     floor = Floor()
-    floor.distribution.leave(floor.line(1, RELIANCE), None)
+    floor.distribution.leave(floor.socket(1, RELIANCE), None)
     floor.print_reliance(1)
     assert floor.ledger.touched() == []
 
 
 def test_a_client_that_goes_because_of_the_silence_has_lost_what_came_then() -> None:
     floor = Floor()
-    line = floor.line(1, RELIANCE)
+    socket = floor.socket(1, RELIANCE)
     floor.faults.add("silent:for=1s")
-    floor.distribution.leave(line, None)
+    floor.distribution.leave(socket, None)
     floor.faults.advance(OPEN_MS + 5_000)
     floor.print_reliance(6)
     assert floor.ledger.seconds("NSE:2885") == {OPEN_MS // 1_000 + 6}
@@ -131,10 +131,10 @@ def test_a_client_that_goes_because_of_the_silence_has_lost_what_came_then() -> 
 
 def test_after_time_that_was_not_played_the_states_are_found_anew() -> None:
     floor = Floor()
-    line = floor.line(1, RELIANCE)
+    socket = floor.socket(1, RELIANCE)
     floor.faults.advance(OPEN_MS + 3_599_999)
     floor.distribution.forget()
-    line.waiting.clear()
+    socket.waiting.clear()
     assert floor.distribution.state(1).day_volume == sum(
         candle.volume for candle in WALK.candles(1, OPEN_MS, OPEN_MS + 3_600_000)
     )

@@ -47,7 +47,7 @@ def test_a_state_that_is_looked_up_is_the_one_that_is_played(ticks: list[Tick], 
     for place in range(len(recording.listings)):
         state = InstrumentDay.at(recording, place, from_ms)
         for print_ in recording.play(from_ms):
-            if print_.place == place and print_.time_ms <= from_ms + more_ms:
+            if print_.listing_index == place and print_.time_ms <= from_ms + more_ms:
                 state.apply(print_, 0)
         assert InstrumentDay.at(recording, place, from_ms + more_ms).packet(3) == state.packet(3)
 

@@ -20,16 +20,16 @@ TOKENS = [listing.token for listing in WALK.listings]
 
 
 class Bench:
-    """A line with subscriptions, and prints that are passed on by hand."""
+    """A socket with subscriptions, and prints that are passed on by hand."""
 
     def __init__(self, *faults: str, mode: int = 2, seed: int = 1) -> None:
         self.faults, self.ledger = Faults(seed), Ledger()
         self.faults.advance(OPEN_MS)
         self.distribution = Distribution(WALK, self.faults, self.ledger)
-        self.line = SocketFaults(1, self.faults, self.ledger)
-        self.distribution.join(self.line)
-        self.distribution.subscribe(self.line, [(mode, 1, token) for token in TOKENS])
-        self.line.waiting.clear()  # the snapshots
+        self.socket = SocketFaults(1, self.faults, self.ledger)
+        self.distribution.join(self.socket)
+        self.distribution.subscribe(self.socket, [(mode, 1, token) for token in TOKENS])
+        self.socket.waiting.clear()  # the snapshots
         for fault in faults:
             self.faults.add(fault)
         self.prints = WALK.play(OPEN_MS)
@@ -41,12 +41,12 @@ class Bench:
         while self.next.time_ms < until_ms:
             while (edge_ms := self.faults.next_edge_ms(until_ms)) <= self.next.time_ms:
                 self.faults.advance(edge_ms)
-            self.distribution.take(self.next)
+            self.distribution.distribute(self.next)
             self.next = next(self.prints)
         self.faults.advance(until_ms)
         self.distribution.release(until_ms)
-        sent = [unframed(made) for made in self.line.waiting]
-        self.line.waiting.clear()
+        sent = [unframed(made) for made in self.socket.waiting]
+        self.socket.waiting.clear()
         return sent
 
 
@@ -176,7 +176,7 @@ def test_a_delayed_packet_was_hidden_if_the_socket_goes_before_it() -> None:
     bench = Bench("delay:by=1h")
     assert bench.pass_on(3) == []
     assert not bench.ledger.seconds("NSE:2885")
-    bench.distribution.leave(bench.line, None)
+    bench.distribution.leave(bench.socket, None)
     first_s = OPEN_MS // 1_000
     assert bench.ledger.seconds("NSE:2885") == {first_s, first_s + 1, first_s + 2}
 
@@ -184,7 +184,7 @@ def test_a_delayed_packet_was_hidden_if_the_socket_goes_before_it() -> None:
 def test_a_packet_that_waits_for_its_next_was_hidden_if_the_socket_goes() -> None:
     bench = Bench("reorder:chance=30%")
     missing = sum(parse(payload).exchange_ms < OPEN_MS + 5_000 for payload in CLEAN) - len(bench.pass_on(5))
-    bench.distribution.leave(bench.line, None)
+    bench.distribution.leave(bench.socket, None)
     assert sum(touched.hidden for touched in bench.ledger.touched()) == missing > 0
 
 

@@ -35,7 +35,7 @@ def test_candles_are_those_of_the_prints(walk: Walk, place: int, from_ms: int) -
     instrument = LISTINGS[place].instrument
     prints = list(walk.prints(place, from_ms, until_ms))
     assert walk.candles(place, from_ms, until_ms) == minute_candles(instrument, prints)
-    assert prints == [p for p in played(walk, from_ms - 1, until_ms - 1) if p.place == place]
+    assert prints == [p for p in played(walk, from_ms - 1, until_ms - 1) if p.listing_index == place]
 
 
 def test_candles_are_those_that_the_pipeline_makes_of_the_prints() -> None:
@@ -59,7 +59,7 @@ def test_where_it_starts_makes_no_difference(walk: Walk, from_ms: int, later_ms:
     until_ms = from_ms + 5 * MINUTE_MS
     whole = played(walk, from_ms, until_ms)
     assert played(walk, from_ms + later_ms, until_ms) == [p for p in whole if p.time_ms > from_ms + later_ms]
-    assert whole == sorted(whole, key=lambda p: (p.time_ms, p.place))
+    assert whole == sorted(whole, key=lambda p: (p.time_ms, p.listing_index))
 
 
 @given(walks, st.integers(0, 2), st.integers(0, 86_400_000).map(lambda after: at("2022-11-21 12:00") + after))

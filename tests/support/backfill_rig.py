@@ -1,4 +1,4 @@
-"""A historian with a broker that is played by a function, on a clock that is moved by hand."""
+"""A backfiller with a broker that is played by a function, on a clock that is moved by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.played_day import NSE, HandClock
 from topology.clock import Clock
 from topology.feeds.angel.backfill_queue import BackfillQueue
 from topology.feeds.angel.backfiller import Backfiller
-from topology.log.frames import Configure, Warmup
+from topology.log.frames import Configure, FeedEventKind, Warmup
 from topology.market import Calendar, Candle, Gap, Instrument
 from topology.market.candle import BROKER
 from topology.market.history import History
@@ -33,7 +33,7 @@ class Asked(NamedTuple):
     to_ms: int
 
 
-class Told(NamedTuple):
+class AppendedHistory(NamedTuple):
     """History as it was written, and when."""
 
     at_ms: int
@@ -66,7 +66,7 @@ def whole(instrument: str, timeframe_s: int, start_ms: int, until_ms: int) -> Ca
 
 
 class Desk:
-    """A historian at work. ``answer`` is the broker: it may be set, and returns rows or raises."""
+    """A backfiller at work. ``answer`` is the broker: it may be set, and returns rows or raises."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Desk:
         self.answer: Callable[[Asked], object] = lambda asked: minutes(asked, known_ms=self.clock.ms)
         self.takes_s = 0.0  # a question
         self.asked: list[Asked] = []
-        self.told: list[Told] = []
+        self.appended: list[AppendedHistory] = []
         self.events: list[tuple[str, str]] = []
         self.instruments, self.timeframes, self.lateness_ms = list(instruments), dict(timeframes), lateness_ms
         self._path = folder / "history.json"
@@ -103,10 +103,10 @@ class Desk:
             [Instrument.parse(each) for each in self.instruments],
             configuration=self.configuration(),
             clock=clock,
-            events=lambda kind, detail="", **_: self.events.append((kind, detail)),
+            events=self,
         )
         self.backfiller.warm()  # as the feed does, again and again
-        working = (self.backfiller.run(ask=self._ask, tell=self._tell), self.backfiller.keep())
+        working = (self.backfiller.run(ask=self._ask, append=self._append), self.backfiller.keep())
         self._running = [asyncio.create_task(each) for each in working]
 
     def kill(self) -> None:
@@ -133,7 +133,7 @@ class Desk:
     async def settle(self) -> None:
         """Wait until all that can be done now is done."""
         before = -1
-        while before != (before := len(self.asked) + len(self.told)):
+        while before != (before := len(self.asked) + len(self.appended)):
             for _ in range(10):
                 await asyncio.sleep(0)
         for task in self._running:
@@ -149,8 +149,17 @@ class Desk:
         self.backfiller.ask(Warmup(number, list(instruments), reset))
 
     def candles(self, timeframe_s: int) -> list[int]:
-        """When the candles of a timeframe that were told start."""
-        return [candle.start_ms for _, told in self.told if told.timeframe_s == timeframe_s for candle in told.candles]
+        """When the candles of a timeframe that were appended start."""
+        return [
+            candle.start_ms
+            for _, history in self.appended
+            if history.timeframe_s == timeframe_s
+            for candle in history.candles
+        ]
+
+    def record(self, kind: FeedEventKind, detail: str = "", **_: Any) -> None:
+        """Note an event."""
+        self.events.append((kind, detail))
 
     async def _ask(self, sent: Mapping[str, str]) -> object:
         bounds = [
@@ -162,5 +171,5 @@ class Desk:
             await self.clock.sleep(self.takes_s)
         return self.answer(asked)
 
-    async def _tell(self, history: History) -> None:
-        self.told.append(Told(self.clock.ms, history))
+    async def _append(self, history: History) -> None:
+        self.appended.append(AppendedHistory(self.clock.ms, history))

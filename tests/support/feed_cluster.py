@@ -30,7 +30,7 @@ PARTITIONS = 2
 
 
 @dataclass
-class Place:
+class FeedCluster:
     """A broker with a simulated and a live log, and a folder for the feed."""
 
     kafka: Kafka
@@ -64,10 +64,12 @@ class Place:
     async def frames(self, partition: int) -> list[TickFrame]:
         """Read the simulated tick log."""
         log = self.logs[SIM]
-        place = TopicPartition(log.topic(TICKS), partition)
+        topic_partition = TopicPartition(log.topic(TICKS), partition)
         async with clients.consumer(self.kafka.bootstrap) as reader:
-            end = (await reader.end_offsets([place]))[place]
-            return [TICK_FRAME.decode(record.value) async for record in clients.records(reader, place, 0, end)]
+            end = (await reader.end_offsets([topic_partition]))[topic_partition]
+            return [
+                TICK_FRAME.decode(record.value) async for record in clients.records(reader, topic_partition, 0, end)
+            ]
 
     async def ticks(self) -> int:
         """Count the ticks in it."""

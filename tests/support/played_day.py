@@ -28,7 +28,7 @@ from topology.feeds.angel.broker_socket import BrokerSocket
 from topology.feeds.angel.feed import AngelFeed
 from topology.feeds.live import LiveFeed
 from topology.feeds.subscriptions import Subscription, spread
-from topology.log.frames import Configure
+from topology.log.frames import Configure, FeedEventKind
 from topology.market import Calendar, Candle, Instrument, SecondCandles
 from topology.market.history import History
 from topology.settings import Settings
@@ -166,13 +166,13 @@ class World:
             [one.instrument for one in self.wanted],
             configuration=Configure(1, timeframes or {}, {}, calendar.text, 1000),
             clock=clock,
-            events=self._note,
+            events=self,
         )
         self.live = LiveFeed(
             self.written,  # type: ignore[arg-type]
             frame_ms=50,
             now_ms=self.clock.now_ms,
-            missed=self.history.missed,
+            on_gap=self.history.missed,
         )
         self._connections: list[_Counted] = []
         self._far_ends: dict[int, _FarEnd] = {}  # by the port of the feed's end
@@ -199,7 +199,7 @@ class World:
             refusals=Refusals(self.folder / "refused.json", account),
             prepare=self._prepared,
             history=self.history,
-            events=self._note,
+            events=self,
             since_ms=self.clock.ms,
             random=Random(1),
             standby=self._standby,
@@ -233,7 +233,7 @@ class World:
     @property
     def sockets(self) -> int:
         """How many connections are open."""
-        return sum(not one.ended for one in self._connections)
+        return sum(one.end is None for one in self._connections)
 
     async def settle(self) -> None:
         """Wait until nothing is under way between the broker and the feed."""
@@ -250,9 +250,9 @@ class World:
         self.prepared_ms.append(self.clock.ms)
 
     def _busy(self) -> bool:
-        opening = any(not (one.opened or one.ended) for one in self._connections)
-        ending = any(one.ended and not one.closed for one in self._connections)
-        up = [one for one in self._connections if one.opened and not one.ended]
+        opening = any(not (one.opened or one.end) for one in self._connections)
+        ending = any(one.end and not one.closed for one in self._connections)
+        up = [one for one in self._connections if one.opened and one.end is None]
         coming = any(one.packets or one.received < self._far_ends[one.port].sent for one in up)
         return bool(self._calls) or opening or ending or coming or self._at_odds(up)
 
@@ -263,7 +263,8 @@ class World:
         at_broker = {port: self._far_ends[port].heard for port in map(_port, streams._sockets.values())}
         return at_broker != {one.port: one.said for one in up if one.port not in cut_off}
 
-    def _note(self, kind: str, detail: str = "", **about: Any) -> None:
+    def record(self, kind: FeedEventKind, detail: str = "", **about: Any) -> None:
+        """Note an event of the feed."""
         bounds = about.get("from_ms"), about.get("to_ms")
         self.events.append(
             Noted(self.clock.ms, kind, detail, *bounds, about.get("socket"), about.get("instruments", 0))
@@ -310,21 +311,20 @@ class _Counted(BrokerSocket):
         super().close()
         self.closed = True
 
-    def _packet(self, data: bytes) -> None:
-        super()._packet(data)
+    def _on_packet(self, data: bytes) -> None:
+        super()._on_packet(data)
         self.received += 1
 
-    def _state(self, state: str, why: str) -> None:
-        if state == "open":
-            app: Any = self._socket.wsapp  # open by now
-            self.port, send = app.sock.sock.getsockname()[1], app.send
+    def _on_open(self) -> None:
+        app: Any = self._socket.wsapp  # open by now
+        self.port, send = app.sock.sock.getsockname()[1], app.send
 
-            def counted(*what: Any) -> None:
-                self.said += 1
-                send(*what)
+        def counted(*what: Any) -> None:
+            self.said += 1
+            send(*what)
 
-            app.send = counted
-        super()._state(state, why)
+        app.send = counted
+        super()._on_open()
 
 
 class _FarEnd(stream._Socket):
@@ -334,7 +334,7 @@ class _FarEnd(stream._Socket):
 
     def flush(self) -> None:
         if not self.transport.is_closing():
-            self.sent += len(self.line.waiting)
+            self.sent += len(self.faults.waiting)
         super().flush()
 
 

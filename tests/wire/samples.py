@@ -25,6 +25,7 @@ from tests.wire.inside import (
     IndicatorsRow,
     IndicatorValue,
     InstrumentState,
+    Interval,
     LateTick,
     LogHeader,
     OpenCandle,
@@ -245,7 +246,7 @@ ROWS: dict[str, tuple[Row[Any], Any]] = {
             TimeframeCandlesState(
                 clock_ms=AT_MS,
                 forming=[_FORMING],
-                gaps={STOCK: (AT_MS - 5_000, AT_MS)},
+                gaps={STOCK: Interval(AT_MS - 5_000, AT_MS)},
                 arrivals={300: Arrival(limit_ms=AT_MS, part_s=60)},
             )
         ),

@@ -13,6 +13,8 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,9 +38,9 @@ finally:
     requests.get = _get
 
 PING_EVERY_S, PONG_WITHIN_S = 10, 5
-DIAL_S = 20  # a server that takes a connection and says nothing is given up
+DIAL_S = 20  # a server that accepts a connection and sends nothing is given up
 TOKENS_A_MESSAGE = 200
-"""Instruments in one subscription message; a thousand at once are a long line."""
+"""Instruments in one subscription message; a thousand at once make a long one."""
 
 # No file, no folder, no line: what the client would log holds secrets.
 _SILENT = logging.Logger("smartapi", logging.CRITICAL + 1)
@@ -80,12 +82,39 @@ class RestClient(smartConnect.SmartConnect):  # type: ignore[misc] # it has no t
         return [token for token in (self.access_token, self.refresh_token, self.feed_token) if token]
 
 
+class EndKind(Enum):
+    """How a connection ended."""
+
+    CLOSED = "closed"  # by the broker
+    ERROR = "error"
+    CLOSED_BY_US = "closed by us"
+    UNOPENED = "it did not open"
+    DEAD = "the socket is dead"  # nothing came any more, not even a pong
+    SILENT = "the socket is silent"  # no data came where there should be some
+
+
+@dataclass(frozen=True)
+class ConnectionEnd:
+    """Why a connection is over: ``detail`` is for people, without secrets, by default what the kind says.
+
+    ``http_status`` is the answer of a broker that refused to open it.
+    """
+
+    kind: EndKind
+    detail: str = ""
+    http_status: int | None = None
+
+    def __str__(self) -> str:
+        """Say it to people."""
+        return self.detail or self.kind.value
+
+
 class SocketClient(smartWebSocketV2.SmartWebSocketV2):  # type: ignore[misc] # it has no types
     """One connection to the market data socket: `connect` returns when it is over, and is called once.
 
     The callbacks are called in the thread that calls `connect`: ``on_packet`` with each binary message as it came,
-    ``on_text`` with each text (a pong, or an error as JSON), ``on_alive`` when anything at all came, ``on_state`` with
-    ``open`` and then once with ``closed`` or ``error`` and a reason without secrets.
+    ``on_text`` with each text (a pong, or an error as JSON), ``on_alive`` when anything at all came, ``on_open`` when
+    it is open, and ``on_end`` once, with `CLOSED` or `ERROR`, when it is over or could not be opened.
     """
 
     def __init__(
@@ -96,12 +125,14 @@ class SocketClient(smartWebSocketV2.SmartWebSocketV2):  # type: ignore[misc] # i
         on_packet: Callable[[bytes], None],
         on_text: Callable[[str], None],
         on_alive: Callable[[], None],
-        on_state: Callable[[str, str], None],
+        on_open: Callable[[], None],
+        on_end: Callable[[ConnectionEnd], None],
     ) -> None:
         super().__init__(tokens["jwt"], account.api_key, account.client_code, tokens["feed"], max_retry_attempt=0)
         self.ROOT_URI = account.feed_url
         self.input_request_dict: dict[int, Any] = {}  # the class shares its own among all
-        self._packet, self._text, self._alive, self._state = on_packet, on_text, on_alive, on_state
+        self._at_packet, self._at_text, self._at_life = on_packet, on_text, on_alive
+        self._at_open, self._at_end = on_open, on_end
         self._ended = False
         self._secrets = [*account.secrets, *tokens.values()]
 
@@ -116,11 +147,13 @@ class SocketClient(smartWebSocketV2.SmartWebSocketV2):  # type: ignore[misc] # i
         self.wsapp = websocket.WebSocketApp(
             self.ROOT_URI,
             header=headers,
-            on_open=lambda _: self._state("open", ""),
+            on_open=lambda _: self._at_open(),
             on_data=self._received,
-            on_error=lambda _, error: self._end("error", _reason(error)),
-            on_close=lambda _, code, text: self._end("closed", scrubbed(f"{code or ''} {text or ''}", self._secrets)),
-            on_pong=lambda *_: self._alive(),
+            on_error=lambda _, error: self._end(_error_end(error)),
+            on_close=lambda _, code, text: self._end(
+                ConnectionEnd(EndKind.CLOSED, scrubbed(f"{code or ''} {text or ''}", self._secrets))
+            ),
+            on_pong=lambda *_: self._at_life(),
         )
         try:
             self.wsapp.run_forever(
@@ -129,7 +162,7 @@ class SocketClient(smartWebSocketV2.SmartWebSocketV2):  # type: ignore[misc] # i
                 ping_timeout=PONG_WITHIN_S,
             )
         finally:
-            self._end("closed", "")
+            self._end(ConnectionEnd(EndKind.CLOSED))
 
     def close_connection(self) -> None:
         """Close the connection, from any thread. It may take some seconds."""
@@ -142,30 +175,28 @@ class SocketClient(smartWebSocketV2.SmartWebSocketV2):  # type: ignore[misc] # i
 
     def subscribe_all(self, mode: int, tokens: Mapping[int, Iterable[str]]) -> None:
         """Subscribe tokens by exchange number in a mode, some at a time."""
-        for exchange, wanted in tokens.items():
-            names = list(wanted)
+        for exchange, of_exchange in tokens.items():
+            names = list(of_exchange)
             for start in range(0, len(names), TOKENS_A_MESSAGE):
                 some = [{"exchangeType": exchange, "tokens": names[start : start + TOKENS_A_MESSAGE]}]
                 self.subscribe("subscribe1", mode, json.loads(json.dumps(some)))  # it keeps and changes what it gets
 
     def _received(self, _: object, data: bytes | str, kind: int, __: object) -> None:
-        self._alive()
+        self._at_life()
         if kind == websocket.ABNF.OPCODE_BINARY:
-            self._packet(data if isinstance(data, bytes) else data.encode())
+            self._at_packet(data if isinstance(data, bytes) else data.encode())
         else:
             text = data if isinstance(data, str) else data.decode(errors="replace")
-            self._text(scrubbed(text, self._secrets))
+            self._at_text(scrubbed(text, self._secrets))
 
-    def _end(self, state: str, why: str) -> None:
+    def _end(self, end: ConnectionEnd) -> None:
         if not self._ended:
             self._ended = True
-            self._state(state, why)
+            self._at_end(end)
 
 
-def _reason(error: object) -> str:
-    """Say why a connection ended, without what the error quotes: headers hold tokens."""
+def _error_end(error: object) -> ConnectionEnd:
+    """Return what an error makes of a connection, without what the error quotes: headers hold tokens."""
     if isinstance(error, websocket.WebSocketBadStatusException):
-        return f"refused with HTTP {error.status_code}"
-    if isinstance(error, BrokerError):
-        return str(error)
-    return type(error).__name__
+        return ConnectionEnd(EndKind.ERROR, f"refused with HTTP {error.status_code}", error.status_code)
+    return ConnectionEnd(EndKind.ERROR, str(error) if isinstance(error, BrokerError) else type(error).__name__)

@@ -73,16 +73,16 @@ class HistoryAnswer(NamedTuple):
 def read(data: object, instrument: Instrument, call: HistoryCall) -> HistoryAnswer:
     """Read the ``data`` of an answer: rows of time, open, high, low, close and volume. None at all is no error.
 
-    A row that is no candle, or one that was not asked for, is left out.
+    A row that is no candle, or one outside of the call's interval, is left out.
     """
     rows = data if isinstance(data, list) else []
     units = price_divisor(instrument.exchange)
-    found: dict[int, Candle] = {}
+    by_start: dict[int, Candle] = {}
     for row in rows:
         candle = _candle(row, str(instrument), call.width_s, units)
         if candle is not None and call.interval.from_ms <= candle.start_ms < call.interval.to_ms:
-            found[candle.start_ms] = candle
-    return HistoryAnswer([found[start_ms] for start_ms in sorted(found)], len(rows) - len(found))
+            by_start[candle.start_ms] = candle
+    return HistoryAnswer([by_start[start_ms] for start_ms in sorted(by_start)], len(rows) - len(by_start))
 
 
 class _Row(msgspec.Struct, array_like=True):
@@ -96,16 +96,18 @@ class _Row(msgspec.Struct, array_like=True):
 
 def _candle(row: object, instrument: str, width: int, units: int) -> Candle | None:
     try:
-        told = msgspec.convert(row, _Row, strict=False)
-        start_ms = round(told.start.timestamp() * 1000)
-        open_, high, low, close = (round(price * units) for price in (told.open, told.high, told.low, told.close))
+        parsed = msgspec.convert(row, _Row, strict=False)
+        start_ms = round(parsed.start.timestamp() * 1000)
+        open_, high, low, close = (
+            round(price * units) for price in (parsed.open, parsed.high, parsed.low, parsed.close)
+        )
     except (msgspec.ValidationError, ValueError, OverflowError):
         return None
-    timely = told.start.tzinfo is not None and start_ms % (MINUTE_S * 1000) == 0
+    timely = parsed.start.tzinfo is not None and start_ms % (MINUTE_S * 1000) == 0
     usable = 0 < low <= min(open_, close) <= max(open_, close) <= high <= LARGEST
-    if not timely or not usable or not 0 <= told.volume <= LARGEST:
+    if not timely or not usable or not 0 <= parsed.volume <= LARGEST:
         return None
-    return Candle(instrument, width, start_ms, open_, high, low, close, told.volume, 0, BROKER)
+    return Candle(instrument, width, start_ms, open_, high, low, close, parsed.volume, 0, BROKER)
 
 
 def _indian(time_ms: int) -> str:

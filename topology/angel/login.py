@@ -12,10 +12,10 @@ from typing import TypeVar
 import pyotp
 
 from topology.angel.answers import BrokerError, LoginRefusedError, RateLimitedError, UnreachableError
-from topology.angel.backoff import LOGIN_S, Backoff
 from topology.angel.client import RestClient
 from topology.angel.rate_limits import RateLimits
 from topology.angel.refusals import MOST, Refusals
+from topology.backoff import Backoff
 from topology.settings import Account
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ GIVEN_UP = (
     f"the broker has refused the login {MOST} times, and nothing more is tried, since that locks the account: correct "
     "ANGEL_CLIENT_CODE, ANGEL_PASSWORD, ANGEL_TOTP_SECRET or the clock"
 )
+RETRY_S = (30.0, 300.0)
 CODE_S = 30  # how long a TOTP code is good; one that was used is refused until the next
 
 Result = TypeVar("Result")
@@ -43,7 +44,9 @@ class SessionTokens:
 
 
 class BrokerLogin:
-    """The session of one account. ``now_ms`` is the time of day, ``sleep`` waits by it; ``told`` hears of failures.
+    """The session of one account. ``now_ms`` is the time of day, ``sleep`` waits by it.
+
+    ``on_failure`` is called with the reason of each login that fails.
 
     `login` comes back with a session, however long that takes; it raises CredentialsError where another try would
     lock the account. So does `renew`, in place of tokens that are dead.
@@ -57,7 +60,7 @@ class BrokerLogin:
         *,
         now_ms: Callable[[], int],
         sleep: Callable[[float], Awaitable[None]],
-        told: Callable[[str], None],
+        on_failure: Callable[[str], None],
         random: Random,
     ) -> None:
         if account.missing:
@@ -70,11 +73,11 @@ class BrokerLogin:
             raise CredentialsError(f"{GIVEN_UP}, or delete {refusals.path} to try once more")
         self.tokens: SessionTokens | None = None
         self._account, self._limits, self._refusals = account, limits, refusals
-        self._now_ms, self._sleep, self._told = now_ms, sleep, told
+        self._now_ms, self._sleep, self._on_failure = now_ms, sleep, on_failure
         self._rest = RestClient(account)
-        self._backoff = Backoff(LOGIN_S, random)
+        self._backoff = Backoff(RETRY_S, random)
         self._renewing = asyncio.Lock()
-        self._renewals = Backoff(LOGIN_S, random)
+        self._renewals = Backoff(RETRY_S, random)
         self._renewable_ms = 0  # until then the tokens are not made again
         self._used_code = -1  # the time step of the newest TOTP code that was used
 
@@ -104,7 +107,7 @@ class BrokerLogin:
 
     def _pause(self) -> None:
         """Note until when tokens that have just been made are not made again."""
-        if self._now_ms() - self._renewable_ms > LOGIN_S[1] * 1000:  # those before lasted
+        if self._now_ms() - self._renewable_ms > RETRY_S[1] * 1000:  # those before lasted
             self._renewals.reset()
         self._renewable_ms = self._now_ms() + round(self._renewals.next_s() * 1000)
 
@@ -156,5 +159,5 @@ class BrokerLogin:
                 raise CredentialsError(f"{error}: {GIVEN_UP}") from None
         wait_s = self._backoff.next_s()
         logger.warning("login failed: %s; next try in %.0f s", error, wait_s)
-        self._told(str(error))
+        self._on_failure(str(error))
         await self._sleep(wait_s)

@@ -17,7 +17,8 @@ SECOND, MINUTE, HOUR = 1.0, 60.0, 3600.0
 MARGIN_S = 0.1
 """Calls that we make a second apart arrive a little less apart; so windows are longer here than with the broker."""
 REST_S = (2.0, 60.0)
-"""After a refusal an endpoint rests two seconds; after another within a minute twice as long, at most a minute."""
+"""After a refusal an endpoint rests two seconds; after another within a minute twice as long, at most a minute.
+The rule is the broker's, and without jitter: there is one caller."""
 SHORTEST_S = 0.001
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import msgspec
 
+from topology.json_file import JsonFile
 from topology.settings import Account
 
 MOST = 3
 
 
-class _Kept(msgspec.Struct):
+class _Refused(msgspec.Struct):
     """What the file holds: a digest that tells whether the credentials are still the same, and the number."""
 
     credentials: str
@@ -24,8 +25,10 @@ class Refusals:
 
     def __init__(self, path: Path, account: Account) -> None:
         self.path = path
+        self._file = JsonFile(path, _Refused)
         self._credentials = hashlib.sha256("\0".join(account.secrets).encode()).hexdigest()
-        self.count = self._kept()
+        refused = self._file.read()
+        self.count = refused.count if refused is not None and refused.credentials == self._credentials else 0
 
     @property
     def final(self) -> bool:
@@ -35,17 +38,9 @@ class Refusals:
     def add(self) -> None:
         """Count one more."""
         self.count += 1
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_bytes(msgspec.json.encode(_Kept(self._credentials, self.count)))
+        self._file.write(_Refused(self._credentials, self.count))
 
     def reset(self) -> None:
         """Forget them: the credentials are good."""
         self.count = 0
         self.path.unlink(missing_ok=True)
-
-    def _kept(self) -> int:
-        try:
-            kept = msgspec.json.decode(self.path.read_bytes(), type=_Kept)
-        except (OSError, msgspec.DecodeError):
-            return 0
-        return kept.count if kept.credentials == self._credentials else 0

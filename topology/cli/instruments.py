@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def described(listing: Listing) -> dict[str, str]:
     """Return all that is known of a listing as text, by what it is; prices in rupees."""
-    said = {
+    fields = {
         "instrument": str(listing.instrument),
         "symbol": listing.symbol,
         "name": listing.name,
@@ -106,7 +106,7 @@ def described(listing: Listing) -> dict[str, str]:
         "tick": _price(listing.tick_size, listing.price_divisor),
         "prices": f"1/{listing.price_divisor:,} rupee",
     }
-    return {what: value for what, value in said.items() if value}
+    return {what: value for what, value in fields.items() if value}
 
 
 def age(fetched_at_ms: int, now: datetime) -> str:

@@ -23,7 +23,7 @@ from topology.simulator.source import Source
 
 INSTRUMENTS = 7
 TICKS_PER_S = 2  # of an instrument, where --rate says nothing
-_UNSAID = {"socket": "N", "instrument": "NSE:2885", "for": "1d"}  # how the help shows what a fault needn't be told
+_UNSAID = {"socket": "N", "instrument": "NSE:2885", "for": "1d"}  # how the help shows the defaults of a fault
 
 EXAMPLE = """faults, as NAME[:KEY=VALUE,...][@WHEN], each with what it is when nothing is said (of sockets and
 instruments: all); WHEN is an Indian time or +30s, now if there is none:

@@ -8,14 +8,16 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from random import Random
 
 import msgspec
 
 from agents.process_guard import REFUSED
+from topology.backoff import Backoff
 from topology.embedded import guard
 
 QUICK_S = 10.0  # a role that dies sooner than this after its start is started again after a pause,
-PAUSE_S = 2.0  # from the second time on, each twice as long as the one before,
+RETRY_S = (2.0, 40.0)  # from the second time on,
 QUICK_DEATHS = 7  # and no more after so many times in a row: that is a minute and more
 STOP_S = 30.0
 
@@ -31,6 +33,7 @@ class Process:
         self.name, self.log = name, log
         self.restarts = 0
         self._quick_deaths = 0
+        self._backoff = Backoff(RETRY_S, Random())
         self._starts_at_s: float | None = None  # after the pause for its last death
         self._command = command
         self._env = {**os.environ, **env}
@@ -77,10 +80,14 @@ class Process:
 
     def _pause_s(self, lived_s: float) -> float:
         """Return how long to wait before the next start. Raises RoleError where there is to be none."""
-        self._quick_deaths = self._quick_deaths + 1 if lived_s < QUICK_S else 0
+        if lived_s >= QUICK_S:
+            self._quick_deaths = 0
+            self._backoff.reset()
+            return 0.0
+        self._quick_deaths += 1
         if self._quick_deaths == QUICK_DEATHS:
             raise RoleError(f"{self.name} has ended {QUICK_DEATHS} times in a row: {self.last_line()}")
-        return PAUSE_S * 2 ** (self._quick_deaths - 2) if self._quick_deaths > 1 else 0.0
+        return self._backoff.next_s() if self._quick_deaths > 1 else 0.0
 
     def ask_to_stop(self) -> None:
         """Tell the process to stop; it saves first."""

@@ -13,7 +13,7 @@ from topology.angel.master.listings import FILE_NAME
 from topology.angel.master.symbols import resolve_at
 from topology.clock import now_ms
 from topology.kafka import broker_log, clients, lag_report
-from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent, Warmup
+from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent, FeedEventKind, Warmup
 from topology.market.times import IST
 from topology.settings import Settings
 
@@ -54,16 +54,16 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def _warm(settings: Settings, request: Warmup) -> None:
     log = await broker_log.read(settings.bootstrap, settings.namespace)
-    place = TopicPartition(log.topic(FEED_EVENTS), 0)
+    partition = TopicPartition(log.topic(FEED_EVENTS), 0)
     async with clients.consumer(settings.bootstrap) as events:
-        start = (await events.end_offsets([place]))[place]
+        start = (await events.end_offsets([partition]))[partition]
         number = await broker_log.append(settings.bootstrap, settings.namespace, request)
         if await _stands_still_ms(settings, log) > RUNS_WITHIN_MS:
             print(f"request {number} is written to the log; no feed runs: it is done when one is started")
             return
         print(f"request {number} is written to the log, and the feed asks the broker; Ctrl-C leaves it alone with it")
-        events.assign([place])
-        events.seek(place, start)
+        events.assign([partition])
+        events.seek(partition, start)
         while not await _followed(events, number):
             if await _stands_still_ms(settings, log) > QUIET_MS:
                 print("the feed has stopped: it goes on when it is started again")
@@ -82,8 +82,8 @@ async def _followed(events: AIOKafkaConsumer, number: int) -> bool:
     found = await events.getmany(timeout_ms=QUIET_MS)
     for record in (record for records in found.values() for record in records):
         event = _EVENT.decode(record.value)
-        if event.kind in ("history", "warmed"):
+        if event.kind in (FeedEventKind.HISTORY, FeedEventKind.WARMED):
             print(f"{datetime.fromtimestamp(event.at_ms / 1000, IST):%H:%M:%S} {event.detail}", flush=True)
-        if event.kind == "warmed" and int(event.detail.split()[1]) >= number:
+        if event.kind == FeedEventKind.WARMED and int(event.detail.split()[1]) >= number:
             return True
     return False

@@ -60,7 +60,9 @@ class Reloaded(NamedTuple):
     notes: list[str]
 
 
-async def reload(settings: Settings, asked: Iterable[tuple[int, Sequence[str]]], *, archive: OpenArchive) -> Reloaded:
+async def reload(
+    settings: Settings, requested: Iterable[tuple[int, Sequence[str]]], *, archive: OpenArchive
+) -> Reloaded:
     """Make the log compute these timeframes with their indicators, see `requested_configuration`, and no others.
 
     Reloads of one process take turns. The command is in the log when this comes back: it is followed from the next
@@ -69,7 +71,7 @@ async def reload(settings: Settings, asked: Iterable[tuple[int, Sequence[str]]],
     """
     async with _turn:
         log = await broker_log.read(settings.bootstrap, settings.namespace)
-        wanted = requested_configuration(log.configuration, asked)
+        wanted = requested_configuration(log.configuration, requested)
         if not (change := configuration_diff(log.configuration, wanted)):
             return Reloaded(*change, [])  # and nothing is written
         return await apply(settings, log, wanted, archive=archive)
@@ -78,7 +80,7 @@ async def reload(settings: Settings, asked: Iterable[tuple[int, Sequence[str]]],
 async def apply(settings: Settings, log: broker_log.Log, wanted: Configure, *, archive: OpenArchive) -> Reloaded:
     """Write a configuration into a log as it was read, then the history of timeframes that are new.
 
-    What others have written meanwhile is told in a note. Raises FrameError for what the stages would refuse.
+    What others have written meanwhile becomes a note. Raises FrameError for what the stages would refuse.
     """
     instruments = await _instruments(settings, log)
     check_configuration(wanted, Calendar.parse(wanted.calendar), instruments)
@@ -88,7 +90,7 @@ async def apply(settings: Settings, log: broker_log.Log, wanted: Configure, *, a
     timeframes = sorted(wanted.timeframes.keys() - before.timeframes.keys())
     try:
         with archive(log.header.log) as opened:
-            past = _Past(opened, before, log.header.partitions)
+            past = _ArchivedHistory(opened, before, log.header.partitions)
             await _backfill(settings, past.histories(timeframes, sorted(instruments)))
     except (SinkError, CalendarError) as error:
         notes.append(f"without history: {error}")
@@ -105,13 +107,13 @@ def _told(read: Configure, commands: Iterable[Configure], number: int) -> tuple[
 
 
 async def _instruments(settings: Settings, log: broker_log.Log) -> set[str]:
-    """Return the instruments that the first stage has kept, and those that are subscribed."""
+    """Return the instruments in the state of the first stage, and those that are subscribed."""
     with Listings.opened(settings.namespace_dir / FILE_NAME) or nullcontext() as listings:
-        found = {str(instrument) for instrument in named(settings.subscribe_tokens, listings)}
+        instruments = {str(instrument) for instrument in named(settings.subscribe_tokens, listings)}
     changelog = changelog_of(f"{settings.namespace}.pipeline", "candles")
     async with clients.admin(settings.bootstrap) as client:
         if changelog not in await client.list_topics():
-            return found
+            return instruments
     decode = msgspec.msgpack.Decoder(CandlesRow).decode
     async with clients.consumer(settings.bootstrap) as reader:
         for partition in range(log.header.partitions):
@@ -120,8 +122,8 @@ async def _instruments(settings: Settings, log: broker_log.Log) -> set[str]:
                 continue
             state = decode(record.value).state
             if state.log == log.header.log and state.core.candles is not None:
-                found.update(series.instrument for series in state.core.candles.series)
-    return found
+                instruments.update(series.instrument for series in state.core.candles.series)
+    return instruments
 
 
 async def _backfill(settings: Settings, histories: Iterator[History]) -> None:
@@ -142,7 +144,7 @@ def _batch(histories: Iterator[History]) -> list[History]:
     return batch
 
 
-class _Past:
+class _ArchivedHistory:
     """Makes history of timeframes that come out of what is archived of those there were before."""
 
     def __init__(self, archive: Archive, before: Configure, partitions: int) -> None:
@@ -165,7 +167,7 @@ class _Past:
         parts = self._archive.candles(instrument, part_s, limit) if clock_ms else []
         if not parts:
             return None
-        known = Interval(parts[0].start_ms if len(parts) == limit else 0, clock_ms - self._before.lateness_ms)
+        archived = Interval(parts[0].start_ms if len(parts) == limit else 0, clock_ms - self._before.lateness_ms)
         of_class = self._before.classes.get(instrument) or default_class(instrument)
-        history = resampled_history(parts, self._calendar, of_class, History(instrument, timeframe_s, [], 0), known)
+        history = resampled_history(parts, self._calendar, of_class, History(instrument, timeframe_s, [], 0), archived)
         return msgspec.structs.replace(history, candles=history.candles[-KEPT_CLOSES:])

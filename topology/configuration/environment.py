@@ -39,7 +39,7 @@ def from_settings(settings: Settings) -> Configure:
 
 
 def _classes(settings: Settings) -> dict[str, str]:
-    """Return the classes of the subscribed instruments that the instrument master tells better than the exchange does.
+    """Return the classes of the subscribed instruments that the instrument master knows better than the exchange does.
 
     Without a copy of the master there are none: it is fetched before the first start by who needs it.
     """
@@ -48,16 +48,16 @@ def _classes(settings: Settings) -> dict[str, str]:
             return {}
         wanted = named(settings.subscribe_tokens, listings)
         found = [listing for instrument in wanted if (listing := listings.get(instrument)) is not None]
-    told = {str(listing.instrument): listing.instrument_class for listing in found}
-    return {name: of_class for name, of_class in told.items() if of_class != default_class(name)}
+    classes = {str(listing.instrument): listing.instrument_class for listing in found}
+    return {name: of_class for name, of_class in classes.items() if of_class != default_class(name)}
 
 
 def differences(current: Configure, wanted: Configure) -> list[str]:
     """Say line by line what ``wanted`` would change, nothing where it changes nothing."""
     lines = _timeframes(current.timeframes, wanted.timeframes)
     for instrument, of_class in wanted.classes.items():
-        if (known := current.classes.get(instrument) or default_class(instrument)) != of_class:
-            lines.append(f"{instrument}: class {known} -> {of_class}")
+        if (before := current.classes.get(instrument) or default_class(instrument)) != of_class:
+            lines.append(f"{instrument}: class {before} -> {of_class}")
     if current.lateness_ms != wanted.lateness_ms:
         lines.append(f"allowed lateness: {current.lateness_ms} ms -> {wanted.lateness_ms} ms")
     if current.calendar != wanted.calendar:

@@ -1,7 +1,7 @@
 """Feeds: where ticks come from. A source yields batches; the writer cuts them into frames for the tick log.
 
-``files`` recorded days (on ``lines``, the bytes; ``rows``, a line; ``fields``, a value), ``angel`` the broker's.
-``subscriptions`` says what a live feed asks for, ``live`` paces what comes, ``clock`` is its clock.
+``recorded`` has days in files, ``angel`` is the broker's feed. ``subscriptions`` says what a live feed subscribes to,
+``live`` paces what comes, ``writer`` writes it into the tick log.
 """
 
 from __future__ import annotations

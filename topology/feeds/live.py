@@ -22,14 +22,14 @@ HEARTBEAT_MS = 1000
 class LiveFeed:
     """Collects what comes in by partition. A frame leaves at once after a quiet moment, then one every ``frame_ms``.
 
-    ``now_ms`` is the feed's clock, milliseconds since the epoch: each frame carries it. ``missed`` is told of each gap
-    when it begins and when it ends.
+    ``now_ms`` is the feed's clock, milliseconds since the epoch: each frame carries it. ``on_gap`` is called with
+    each gap when it begins and when it ends.
     """
 
     def __init__(
-        self, writer: TickLogWriter, *, frame_ms: int, now_ms: Callable[[], int], missed: Callable[[Gap], None]
+        self, writer: TickLogWriter, *, frame_ms: int, now_ms: Callable[[], int], on_gap: Callable[[Gap], None]
     ) -> None:
-        self._writer, self._frame_ms, self._now_ms, self._missed = writer, frame_ms, now_ms, missed
+        self._writer, self._frame_ms, self._now_ms, self._on_gap = writer, frame_ms, now_ms, on_gap
         partitions = writer.log.header.partitions
         self._waiting: list[list[FrameContent]] = [[] for _ in range(partitions)]
         self._written_ms = [0] * partitions
@@ -37,7 +37,7 @@ class LiveFeed:
         self._turn = asyncio.Lock()  # frames are numbered: they are written one after the other
 
     def add(self, ticks: Iterable[Tick], *, received_ms: int) -> None:
-        """Take ticks as they come in, the first of them at ``received_ms``."""
+        """Add ticks as they come in, the first of them at ``received_ms``."""
         for tick in ticks:
             content = self._newest(tick.instrument)
             content.ticks.append(tick)
@@ -45,13 +45,13 @@ class LiveFeed:
                 content.received_ms = received_ms
 
     def quote(self, quotes: Iterable[Quote]) -> None:
-        """Take quotes as they come in: the newest of an instrument replaces the one before."""
+        """Add quotes as they come in: the newest of an instrument replaces the one before."""
         for quote in quotes:
             self._newest(quote.instrument).quotes[quote.instrument] = quote
 
     def interrupt(self, gap: Gap) -> None:
         """Note a gap, or its end, after all that has come in so far."""
-        self._missed(gap)
+        self._on_gap(gap)
         parts: dict[int, list[str]] = {}
         for instrument in gap.instruments:
             parts.setdefault(partition_of(instrument, len(self._waiting)), []).append(instrument)
@@ -59,7 +59,7 @@ class LiveFeed:
             self._before_ticks(partition).gaps.append(msgspec.structs.replace(gap, instruments=instruments))
 
     def rebase(self, baselines: Iterable[Baseline]) -> None:
-        """Take what snapshots told of the volume, after all that has come in so far."""
+        """Add the volumes of snapshots, after all that has come in so far."""
         for baseline in baselines:
             partition = partition_of(baseline.instrument, len(self._waiting))
             self._before_ticks(partition).baselines.append(baseline)
@@ -79,7 +79,7 @@ class LiveFeed:
         waiting.append(FrameContent())
         return waiting[-1]
 
-    async def tell(self, history: History) -> None:
+    async def append_history(self, history: History) -> None:
         """Write history in a frame of its own: what is wrong with it harms no tick. Return when it is in the log.
 
         The frame leaves the clock as it is, or ticks that wait would be late.

@@ -46,7 +46,7 @@ class Subscription(NamedTuple):
 
 class _Entry(NamedTuple):
     text: str
-    place: str
+    where: str
 
 
 def read(
@@ -59,9 +59,9 @@ def read(
 ) -> list[Subscription]:
     """Return what the text of the variable asks for, each instrument once, in its order.
 
-    Contracts expire, and are not in the master then. So a token that it doesn't have is taken nevertheless: the broker
+    Contracts expire, and are not in the master then. So a token that it lacks is subscribed nevertheless: the broker
     sends nothing for it. A symbol that it doesn't have is left out where it is in ``seen``, the entries that were found
-    at an earlier start and what they stood for; those that are found now are added. ``warn`` is told of both.
+    at an earlier start and what they stood for; those that are found now are added. ``warn`` is called for both.
 
     Raises SubscriptionError: for what is no instrument, an unknown mode, a symbol that was never found or has several
     matches, an instrument that stands there in two modes, a file that can't be read, nothing that is left, or more than
@@ -76,14 +76,14 @@ def read(
             if entry.text not in seen:
                 raise
             gone = f"the instrument master no longer has {entry.text!r}, which was {seen[entry.text]}"
-            warn(f"{entry.place}: {gone}: it is left out, and can be taken out there")
+            warn(f"{entry.where}: {gone}: it is left out, and can be taken out there")
             continue
         seen[entry.text] = str(instrument)
         if listings is not None and listings.get(instrument) is None:
-            warn(f"{entry.place}: {entry.text!r} is not in the instrument master: it may have expired")
+            warn(f"{entry.where}: {entry.text!r} is not in the instrument master: it may have expired")
         if modes.setdefault(instrument, mode) != mode:
             both = f"{_NAMES[modes[instrument]]} and {_NAMES[mode]}"
-            raise SubscriptionError(f"{entry.place}: {instrument} stands there twice, as {both}: leave one out")
+            raise SubscriptionError(f"{entry.where}: {instrument} stands there twice, as {both}: leave one out")
     if not modes:
         raise SubscriptionError(f"{VARIABLE} names no instrument: write one, such as 1:99926000")
     if len(modes) > MOST:
@@ -101,13 +101,13 @@ def named(text: str, listings: Listings | None) -> list[Instrument]:
 
     Raises SubscriptionError for a file that can't be read.
     """
-    found = []
+    instruments = []
     for entry in _entries(text):
         try:
-            found.append(_subscription(entry, listings).instrument)
+            instruments.append(_subscription(entry, listings).instrument)
         except SubscriptionError:
-            continue  # who subscribes is told
-    return found
+            continue  # `read` says why
+    return instruments
 
 
 def spread(subscriptions: Sequence[Subscription]) -> list[list[Subscription]]:
@@ -146,10 +146,10 @@ def _subscription(entry: _Entry, listings: Listings | None) -> Subscription:
     mode = MODES.get(last.strip().lower()) if colon else None
     if colon and mode is None and not last.strip().isdigit() and instrument.strip().upper() not in EXCHANGES_BY_TEXT:
         raise SubscriptionError(
-            f"{entry.place}: {entry.text!r} has an unknown mode {last.strip()!r}: it must be {', '.join(MODES)}"
+            f"{entry.where}: {entry.text!r} has an unknown mode {last.strip()!r}: it must be {', '.join(MODES)}"
         )
     try:
         return Subscription(resolve(instrument if mode else entry.text, listings), mode or QUOTE)
     except InstrumentError as error:
         refused = _UnknownError if isinstance(error, UnknownSymbolError) else SubscriptionError
-        raise refused(f"{entry.place}: {error}") from None
+        raise refused(f"{entry.where}: {error}") from None

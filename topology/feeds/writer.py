@@ -56,8 +56,8 @@ class _PartitionState:
         self.commanded = self.given = 0 if tail is None else tail.commanded
         self.waiting: deque[Configure | Backfill] = deque()
         # The one that stands in this partition, to be repeated.
-        known = [configuration for configuration in configurations if configuration.id <= self.commanded]
-        self.configuration = known[-1] if known else None
+        applied = [configuration for configuration in configurations if configuration.id <= self.commanded]
+        self.configuration = applied[-1] if applied else None
         self.commands: list[Configure] = []
         self.day = -1  # of the newest frame: a number of days
 
@@ -71,11 +71,11 @@ class _PartitionState:
 class TickLogWriter:
     """Writes ticks and clocks into every partition of a log. ``async with`` opens and closes it.
 
-    ``delivered`` is told when the log has a frame of a live feed: when the first of its ticks was received.
+    ``on_delivery`` is called when the log has a frame of a live feed, with when the first of its ticks was received.
     """
 
     def __init__(
-        self, bootstrap: str, log: broker_log.Log, *, delivered: Callable[[int], None] = lambda _: None
+        self, bootstrap: str, log: broker_log.Log, *, on_delivery: Callable[[int], None] = lambda _: None
     ) -> None:
         self.log = log
         self.clock_ms = 0  # the newest clock in any partition when the writer was opened, then the newest written
@@ -91,7 +91,7 @@ class TickLogWriter:
         self._epoch = 0
         self._partitions: list[_PartitionState] = []
         self._sent: dict[int, asyncio.Future[RecordMetadata]] = {}
-        self._told_delivered = delivered
+        self._on_delivery = on_delivery
         self._failure: BaseException | None = None  # of the first record that was not delivered
 
     async def __aenter__(self) -> Self:
@@ -174,7 +174,7 @@ class TickLogWriter:
                 state.commands.append(command)
                 continue
             history = [
-                told for told in command.history if partition_of(told.instrument, len(self._partitions)) == partition
+                one for one in command.history if partition_of(one.instrument, len(self._partitions)) == partition
             ]
             if history and state.commands:
                 await self._send(partition, state, FrameContent())
@@ -227,7 +227,7 @@ class TickLogWriter:
             return
         self._failure = self._failure or sent.exception()
         if received_ms is not None and sent.exception() is None:
-            self._told_delivered(received_ms)
+            self._on_delivery(received_ms)
 
     async def flush(self) -> None:
         """Wait until everything is delivered; raise what could not be."""

@@ -21,7 +21,7 @@ from topology.market.times import LONG_AGO, midnight_ms
 
 
 class CandlesCore(msgspec.Struct, array_like=True, frozen=True):
-    """What the stage knows: the newest frame of the feed, and the candles (None before a configuration)."""
+    """The state of the stage: the newest frame of the feed, and the candles (None before a configuration)."""
 
     epoch: int
     sequence: int
@@ -87,20 +87,20 @@ class CandleStage:
                 raise FrameError("the log holds no configuration before these ticks")
             return
         calendar = self._calendar(configuration)
-        known = self._candles.series if self._candles is not None else {}
+        instruments = self._candles.series if self._candles is not None else {}
         if configuration is not self._configured.configuration:
-            check_configuration(configuration, calendar, known)
+            check_configuration(configuration, calendar, instruments)
         for history in frame.history:
             _check_history(history, configuration, calendar)
         first_ms, end_ms = midnight_ms(calendar.first_day), midnight_ms(calendar.last_day + timedelta(days=1))
-        everything: Sequence[Tick | Baseline] = [*frame.ticks, *frame.baselines] if frame.baselines else frame.ticks
-        for told in everything:
-            if not first_ms <= told.time_ms < end_ms:
-                raise FrameError(f"the calendar does not cover the time {told.time_ms} of {told.instrument}")
-            if told.instrument not in known:
-                _check_instrument(told.instrument, configuration, calendar)
+        timed: Sequence[Tick | Baseline] = [*frame.ticks, *frame.baselines] if frame.baselines else frame.ticks
+        for row in timed:
+            if not first_ms <= row.time_ms < end_ms:
+                raise FrameError(f"the calendar does not cover the time {row.time_ms} of {row.instrument}")
+            if row.instrument not in instruments:
+                _check_instrument(row.instrument, configuration, calendar)
         for instrument in (name for gap in frame.gaps for name in gap.instruments):
-            if instrument not in known:
+            if instrument not in instruments:
                 _check_instrument(instrument, configuration, calendar)
 
     def _calendar(self, configuration: Configure) -> Calendar:
@@ -125,13 +125,13 @@ class CandleStage:
         return CandleFrame(VERSION, self.log, self.run, self.position, self._clock_ms, commands, unusable, [], [])
 
     def state(self) -> StageState[CandlesCore]:
-        """Return what is known of this partition."""
+        """Return the state of this partition."""
         candles = None if self._candles is None else self._candles.state()
         core = CandlesCore(*self._newest, self._clock_ms, candles)
         return stage_state(self.log, self.run, self.position, self._configured.configuration, core)
 
     def restore(self, state: StageState[CandlesCore]) -> None:
-        """Take over a state in place of what is known."""
+        """Replace the state of this partition."""
         self.position = state.position
         core = state.core
         self._newest, self._clock_ms = (core.epoch, core.sequence), core.clock_ms

@@ -22,7 +22,7 @@ class ClosesState(msgspec.Struct, array_like=True, frozen=True):
 class ClosesBuffer:
     """Closes of one instrument and timeframe, oldest first.
 
-    ``runs`` tells the starts of their candles: where a run of candles begins that follow each other, and how many they
+    ``runs`` gives the starts of their candles: where a run of candles begins that follow each other, and how many they
     are, again and again. It begins a number of timeframes after the candle before; where that is no whole number of
     them, as for the first, it is the start itself, in seconds since the epoch, negative. So a session takes no room in
     what is the largest row of the system, and where a candle is missing two bytes do. For the same reason closes are
@@ -39,14 +39,14 @@ class ClosesBuffer:
         for start_s, close in candles:
             self._append(start_s, close)
 
-    def add(self, candle: Candle) -> None:
-        """Keep the close of the next candle. It grows to twice what is kept before it is cut: that stays cheap."""
+    def append(self, candle: Candle) -> None:
+        """Append the close of the next candle. It grows to twice its size before it is cut: that stays cheap."""
         self._append(candle.start_ms // 1000, candle.close)
         if len(self.closes) >= 2 * KEPT_CLOSES:
             self.cut()
 
     def cut(self) -> None:
-        """Forget all but the closes that are kept."""
+        """Forget all but the newest closes, of which there are `KEPT_CLOSES`."""
         excess = len(self.closes) - KEPT_CLOSES
         if excess <= 0:
             return
@@ -65,15 +65,15 @@ class ClosesBuffer:
         return ClosesBuffer(self._timeframe_s, newer)
 
     def merged(self, candles: Iterable[Candle], *, correcting: bool) -> ClosesBuffer:
-        """Return these closes, as many as are kept, with those of other candles between them.
+        """Return these closes, at most `KEPT_CLOSES`, with those of other candles between them.
 
-        Of a candle that is known the close stays what it is, unless it is to be corrected.
+        Of a candle that is in the buffer the close stays what it is, unless it is to be corrected.
         """
         self.cut()
-        known = dict(self)
-        told = {candle.start_ms // 1000: candle.close for candle in candles}
-        together = known | told if correcting else told | known
-        return ClosesBuffer(self._timeframe_s, sorted(together.items()))
+        buffered = dict(self)
+        other = {candle.start_ms // 1000: candle.close for candle in candles}
+        merged = buffered | other if correcting else other | buffered
+        return ClosesBuffer(self._timeframe_s, sorted(merged.items()))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Iterate over start and close of each candle."""
@@ -106,7 +106,7 @@ class ClosesBuffer:
         self._last_s = start_s
 
     def state(self) -> ClosesState:
-        """Return the closes that are kept, as a value for :meth:`restored`."""
+        """Return the closes, as a value for :meth:`restored`."""
         self.cut()
         return ClosesState(self.closes.typecode, self.closes.tobytes(), list(self.runs))
 

@@ -1,4 +1,4 @@
-"""What a reload asks for, against what the log computes: the configuration it makes, and what stays, comes and goes."""
+"""What a reload requests, against what the log computes: the configuration it makes, and what stays, comes and goes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from topology.log.frames import LONGEST_S, SHORTEST_S, Configure
 
 
 class ConfigurationError(ValueError):
-    """What is asked for can't be computed; one line says which part and why."""
+    """What is requested can't be computed; one line says which part and why."""
 
 
 class ConfigurationDiff(NamedTuple):
@@ -27,18 +27,18 @@ class ConfigurationDiff(NamedTuple):
         return bool(self.created or self.removed)
 
 
-def requested_configuration(current: Configure, asked: Iterable[tuple[int, Sequence[str]]]) -> Configure:
-    """Return the configuration of a log with the timeframes (in seconds) and indicators (``"SMA:34"``) that are asked.
+def requested_configuration(current: Configure, requested: Iterable[tuple[int, Sequence[str]]]) -> Configure:
+    """Return the configuration of a log with the requested timeframes (in seconds) and indicators (``"SMA:34"``).
 
-    What is asked for is all that is computed from then on: a timeframe that it doesn't name goes, with its indicators,
+    What is requested is all that is computed from then on: a timeframe that it doesn't name goes, with its indicators,
     and so does an indicator that isn't named with its timeframe. One that is there already stays, and a timeframe
     without indicators has candles only. Instrument classes, calendar and lateness stay as they are.
 
-    Raises ChangeError for nothing at all, a timeframe out of bounds, an indicator that doesn't exist, and what is there
-    twice.
+    Raises ConfigurationError for nothing at all, a timeframe out of bounds, an indicator that doesn't exist, and what
+    is there twice.
     """
     timeframes: dict[int, list[str]] = {}
-    for timeframe_s, specs in asked:
+    for timeframe_s, specs in requested:
         if timeframe_s in timeframes:
             raise ConfigurationError(f"timeframe {timeframe_s} s is there twice: name each one once")
         timeframes[timeframe_s] = _specs(timeframe_s, specs)

@@ -8,6 +8,7 @@ first element is the format version. New fields go to the end, with a default.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
@@ -181,15 +182,30 @@ class DeadLetter(msgspec.Struct, array_like=True, frozen=True):
     record: bytes
 
 
+class FeedEventKind(StrEnum):
+    """What can happen to a feed; the values are the words of the records."""
+
+    LOGIN_FAILED = "login_failed"
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    STALE = "stale"  # the connection was up, and brought nothing
+    GAP = "gap"  # one is over
+    RESUMED = "resumed"
+    SUSPECT = "doubt"  # packets were missed singly, or came wrong
+    REJECTED = "rejected"  # a subscription
+    HISTORY = "history"  # some has come, or can't be had
+    WARMED = "warmed"  # a `Warmup` is done
+    DAY = "day"  # one is over
+    STOPPED = "stopped"
+
+
 class FeedEvent(msgspec.Struct, array_like=True, frozen=True):
     """A record of ``feed_events``: something that happened to a feed, at ``at_ms`` by its clock.
 
-    ``kind`` is ``login_failed``, ``connected``, ``disconnected``, ``stale``, ``gap``, ``resumed``, ``doubt`` (packets
-    were missed singly, or came wrong), ``rejected``, ``history`` (some has come, or can't be had), ``warmed`` (a
-    `Warmup` is done), ``day`` (one is over) or ``stopped``. ``socket`` is the number of the connection, None where it
-    is about all. A gap or doubt has its bounds, in milliseconds since the epoch, and the number of its
-    ``instruments``; one that is ``disconnected`` or ``stale`` the number of those that another connection carries on.
-    ``detail`` is for people.
+    ``kind`` is a `FeedEventKind`, or one of a later version, which must not make the record unreadable. ``socket`` is
+    the number of the connection, None where it is about all. A gap or suspect span has its bounds, in milliseconds
+    since the epoch, and the number of its ``instruments``; one that is disconnected or stale the number of those that
+    another connection carries on. ``detail`` is for people.
     """
 
     version: int

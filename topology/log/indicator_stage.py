@@ -34,17 +34,17 @@ class IndicatorSeries:
         self.indicators: dict[str, tuple[str, Indicator]] = {}
 
     def configure(self, specs: Sequence[str]) -> None:
-        """Keep the indicators that stay, as they are; compute new ones over the closes that are kept."""
+        """Leave the indicators that stay as they are; compute new ones over the buffered closes."""
         self.closes.cut()
         self.indicators = {spec: self.indicators.get(spec) or self._computed(spec) for spec in specs}
 
     def _computed(self, spec: str) -> tuple[str, Indicator]:
         return indicators.name(spec), indicators.restore(spec, (), self.closes.closes)
 
-    def learn(self, history: History) -> None:
-        """Take the closes of history in; where that changes what is kept, all is computed anew over them.
+    def merge(self, history: History) -> None:
+        """Merge the closes of history; where that changes the buffered ones, all is computed anew over them.
 
-        Closes further back than those that are kept count too, this once: an average that never forgets starts there.
+        Closes further back than those count too, this once: an average that never forgets starts there.
         """
         before = self.closes.after(history.candles[-1]) if history.reset else self.closes
         merged = before.merged(history.candles, correcting=history.revision > 0)
@@ -70,7 +70,7 @@ class IndicatorStage:
             self._configure(configuration)
         rows = self._update(frame.rows)
         for history in frame.history:
-            self._find(history.instrument, history.timeframe_s).learn(history)
+            self._find(history.instrument, history.timeframe_s).merge(history)
         return IndicatorFrame(
             VERSION, self.log, self.run, position, frame.clock_ms, frame.commands, frame.unusable,
             rows=rows, live=self._peek(frame.live) if live else [],
@@ -80,7 +80,7 @@ class IndicatorStage:
         rows = []
         for candle in candles:
             series = self._find(candle.instrument, candle.timeframe_s)
-            series.closes.add(candle)
+            series.closes.append(candle)
             for name, indicator in series.indicators.values():
                 value = indicator.update(candle)
                 if value is not None:
@@ -105,18 +105,18 @@ class IndicatorStage:
 
     def _configure(self, configuration: Configure) -> None:
         """Series of a timeframe that goes are dropped; others keep the indicators that stay."""
-        wanted = configuration.timeframes
-        self._series = {key: series for key, series in self._series.items() if key[1] in wanted}
+        timeframes = configuration.timeframes
+        self._series = {key: series for key, series in self._series.items() if key[1] in timeframes}
         for (_, timeframe_s), series in self._series.items():
-            series.configure(wanted[timeframe_s])
+            series.configure(timeframes[timeframe_s])
 
     def state(self) -> StageState[list[IndicatorSeriesState]]:
-        """Return what is known of this partition."""
+        """Return the state of this partition."""
         core = [_packed(*key, series) for key, series in self._series.items()]
         return stage_state(self.log, self.run, self.position, self._configured.configuration, core)
 
     def restore(self, state: StageState[list[IndicatorSeriesState]]) -> None:
-        """Take over a state in place of what is known."""
+        """Replace the state of this partition."""
         self.position = state.position
         self._configured.configuration = state.configuration
         self._series = {(row.instrument, row.timeframe_s): _unpacked(row) for row in state.core}

@@ -15,7 +15,7 @@ FrameOut_co = TypeVar("FrameOut_co", covariant=True)
 
 
 class StageState(msgspec.Struct, Generic[Core], array_like=True, frozen=True):
-    """Everything that a stage knows of one partition after the frame at ``position``.
+    """The whole state of a stage for one partition after the frame at ``position``.
 
     ``run`` is the run of the derived topics that the state belongs to, ``log`` the id of the log.
     """
@@ -38,11 +38,11 @@ class Stage(Protocol[FrameIn_contra, FrameOut_co, Core]):
         ...
 
     def state(self) -> StageState[Core]:
-        """Return what is known, as a value; only once a frame has been applied."""
+        """Return the state of the partition, as a value; only once a frame has been applied."""
         ...
 
     def restore(self, state: StageState[Core]) -> None:
-        """Take over a state in place of what is known."""
+        """Replace the state of the partition."""
         ...
 
 
@@ -57,7 +57,7 @@ class PartitionConfiguration:
         return max((self.configuration, *commands), key=lambda c: -1 if c is None else c.id, default=None)
 
     def apply(self, commands: Sequence[Configure]) -> Configure | None:
-        """Take the commands over. Return the configuration that they bring, None where they bring nothing new."""
+        """Apply the commands. Return the configuration that they bring, None where they bring nothing new."""
         newest = self.newest(commands)
         if newest is self.configuration:
             return None
@@ -74,7 +74,7 @@ class PartitionConfiguration:
 def stage_state(
     log: str, run: int, position: int | None, configuration: Configure | None, core: Core
 ) -> StageState[Core]:
-    """Wrap what a stage knows into the state of its partition."""
+    """Wrap the core of a stage into the state of its partition."""
     if position is None:
         raise ValueError("a stage that has applied no frame has no state")
     return StageState(VERSION, log, run, position, configuration, core)

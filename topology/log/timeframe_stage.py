@@ -33,7 +33,7 @@ class TimeframeStage:
             VERSION, self.log, self.run, position, frame.clock_ms, frame.commands, frame.unusable,
             rows=[] if candles is None else candles.apply(frame.rows, frame.clock_ms),
             live=[] if candles is None or not live else candles.forming(frame.live),
-            history=[] if candles is None else [used for told in frame.history if (used := _used(told, candles))],
+            history=[] if candles is None else [usable for each in frame.history if (usable := _usable(each, candles))],
         )  # fmt: skip
 
     def _configure(self, configuration: Configure) -> None:
@@ -48,12 +48,12 @@ class TimeframeStage:
         )
 
     def state(self) -> StageState[TimeframeCandlesState | None]:
-        """Return what is known of this partition."""
+        """Return the state of this partition."""
         core = None if self._candles is None else self._candles.state()
         return stage_state(self.log, self.run, self.position, self._configured.configuration, core)
 
     def restore(self, state: StageState[TimeframeCandlesState | None]) -> None:
-        """Take over a state in place of what is known."""
+        """Replace the state of this partition."""
         self.position = state.position
         self._configured.configuration = state.configuration
         if state.configuration is not None:
@@ -62,8 +62,8 @@ class TimeframeStage:
             self._candles.restore(state.core)
 
 
-def _used(history: History, candles: TimeframeCandles) -> History | None:
-    """Return what can be used of it, None where that is nothing: the rest is still forming, or of another timeframe."""
+def _usable(history: History, candles: TimeframeCandles) -> History | None:
+    """Return what is usable of it, None where nothing is: the rest is still forming, or of another timeframe."""
     if history.timeframe_s not in candles.timeframes_s:
         return None
     ended = [candle for candle in history.candles if candles.has_ended(candle)]

@@ -8,7 +8,7 @@ from topology.market.candle import PARTIAL, Candle
 
 
 class FormingCandle(msgspec.Struct, array_like=True, gc=False):
-    """A candle that still takes seconds; it ends at ``end_ms``, where the session may have cut it.
+    """A candle that seconds still go into; it ends at ``end_ms``, where the session may have cut it.
 
     All is known of it from ``since_ms`` on; where that is after its start its timeframe came when it had begun.
     """
@@ -27,7 +27,7 @@ class FormingCandle(msgspec.Struct, array_like=True, gc=False):
     since_ms: int = 0
 
     def add(self, second: Candle) -> None:
-        """Take the next second."""
+        """Add the next second."""
         if second.high > self.high:
             self.high = second.high
         if second.low < self.low:
@@ -38,7 +38,7 @@ class FormingCandle(msgspec.Struct, array_like=True, gc=False):
         self.marks |= second.marks
 
     def precede(self, part: Candle) -> None:
-        """Take what comes before all that is in it."""
+        """Add what comes before all that is in it."""
         self.open = part.open
         self.high = max(self.high, part.high)
         self.low = min(self.low, part.low)

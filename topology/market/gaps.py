@@ -27,7 +27,7 @@ class Gap(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Baseline(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The day volume of an instrument at ``time_ms``, as a snapshot told it: no trade, so no candle's volume."""
+    """The day volume of an instrument at ``time_ms``, as a snapshot has it: no trade, so no candle's volume."""
 
     instrument: str
     time_ms: int

@@ -1,4 +1,4 @@
-"""Candles of the past that don't come from ticks: the broker tells them, or they are folded from shorter ones."""
+"""Candles of the past that don't come from ticks: the broker has them, or they are resampled from shorter ones."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from topology.market.times import FAR, Interval
 
 
 class History(msgspec.Struct, array_like=True, frozen=True):
-    """Candles of one instrument and timeframe, oldest first. Those that the broker tells are marked ``BROKER``.
+    """Candles of one instrument and timeframe, oldest first. Those of the broker are marked ``BROKER``.
 
     Those of ``revision`` 0 fill in what is missing; those of revision 1 also correct what is there. With ``reset`` the
     instrument starts afresh with them in this timeframe: what was known of the time before the last of them counts no
     more.
 
-    ``begun`` are shorter candles of the one that had begun when this was told, all that had closed up to ``until_ms``:
+    ``begun`` are shorter candles of the one that had begun when this was made, all that had closed up to ``until_ms``:
     a timeframe that is new is given the beginning of its first candle with them.
     """
 
@@ -59,7 +59,7 @@ def candle_starts(
 ) -> Iterator[int]:
     """Give the starts of all candles that could begin in an interval, the latest first, but for those in a gap.
 
-    As far as the calendar tells.
+    As far as the calendar reaches.
     """
     span_ms, time_ms = timeframe_s * 1000, interval.to_ms
     while time_ms > interval.from_ms:
@@ -102,8 +102,8 @@ def resampled(
     def ends_in_time(candle: Candle) -> bool:
         if candle.start_ms + timeframe_s * 1000 <= interval.to_ms:
             return True
-        found = candle_interval(calendar, instrument_class, timeframe_s, candle.start_ms)  # the close may cut it short
-        return found is not None and found.to_ms <= interval.to_ms
+        whole = candle_interval(calendar, instrument_class, timeframe_s, candle.start_ms)  # the close may cut it short
+        return whole is not None and whole.to_ms <= interval.to_ms
 
     return [candle for candle in made if interval.from_ms <= candle.start_ms and ends_in_time(candle)]
 
@@ -141,7 +141,7 @@ def warmup_start(calendar: Calendar, instrument_class: str, timeframe_s: int, co
 
 
 def traded_until(calendar: Calendar, instrument_class: str, interval: Interval) -> int | None:
-    """Return the end of what lies in sessions of an interval, None where nothing does, as far as the calendar tells."""
+    """Return the end of what lies in sessions of an interval, None where nothing does, as far as the calendar goes."""
     time_ms, until_ms = interval.from_ms, None
     while time_ms < interval.to_ms:
         try:

@@ -1,4 +1,4 @@
-"""What is known of one instrument on its way to 1-second candles: its open candles, its volume, its newest gap."""
+"""The state of one instrument on its way to 1-second candles: its open candles, its volume, its newest gap."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from topology.market.times import LONG_AGO, SECOND_MS
 
 
 class OpenCandle(msgspec.Struct, array_like=True, gc=False):
-    """A 1-second candle that still takes ticks. Open and close are the first and last by time, then by arrival."""
+    """A 1-second candle that ticks still go into. Open and close are the first and last by time, then by arrival."""
 
     start_ms: int
     first_ms: int
@@ -36,7 +36,7 @@ class OpenCandle(msgspec.Struct, array_like=True, gc=False):
         return candle
 
     def add(self, tick: Tick, volume: int) -> None:
-        """Take a tick of this second and the quantity traded."""
+        """Add a tick of this second and the quantity traded."""
         price, time_ms = tick.price, tick.time_ms
         if price > self.high:
             self.high = price
@@ -52,7 +52,7 @@ class OpenCandle(msgspec.Struct, array_like=True, gc=False):
             self.extend(tick)
 
     def extend(self, tick: Tick) -> None:
-        """Take the extremes in that a tick tells beside its price."""
+        """Widen it by the extremes that a tick has beside its price."""
         if tick.high is not None and tick.high > self.high:
             self.high, self.marks = tick.high, self.marks | EXTREME
         if tick.low is not None and tick.low < self.low:
@@ -67,7 +67,7 @@ class OpenCandle(msgspec.Struct, array_like=True, gc=False):
 
 
 class InstrumentState(msgspec.Struct, array_like=True, frozen=True):
-    """What is kept of one instrument (see :class:`InstrumentCandles`)."""
+    """The state of one instrument as a value (see :class:`InstrumentCandles`)."""
 
     instrument: str
     newest_ms: int
@@ -81,7 +81,7 @@ class InstrumentState(msgspec.Struct, array_like=True, frozen=True):
 
 
 class InstrumentCandles:
-    """What is known of one instrument: its newest tick, its day volume so far and its open candles, oldest first."""
+    """The state of one instrument: its newest tick, its day volume so far and its open candles, oldest first."""
 
     __slots__ = (
         "closed_ms", "closes_at_ms", "gap_from_ms", "gap_to_ms", "instrument", "instrument_class", "newest_ms", "open",
@@ -99,10 +99,10 @@ class InstrumentCandles:
         self.volume: int | None = None  # cumulative day volume seen so far
         self.open: list[OpenCandle] = []
         self.gap_from_ms = self.gap_to_ms = LONG_AGO  # the newest gap
-        self.resumed = False  # after a gap, until something tells the volume again
+        self.resumed = False  # after a gap, until there is a volume again
 
     def enter(self) -> Session:
-        """Return the session of `span`, which the series is in from now on; it starts without a known volume."""
+        """Return the session of `span`, which the series is in from now on; it starts without a volume."""
         session = self.span.session
         assert session is not None
         if session.open_ms > self.session_ms:
@@ -117,16 +117,16 @@ class InstrumentCandles:
             candle.marks |= self.misses(candle.start_ms)
 
     def traded(self, day_volume: int) -> int:
-        """Return the quantity traded since it was last told; the first time in a session is only the baseline."""
-        known, self.volume = self.volume, max(self.volume or 0, day_volume)
-        return 0 if known is None else self.volume - known
+        """Return the quantity traded since the volume before; the first time in a session is only the baseline."""
+        before, self.volume = self.volume, max(self.volume or 0, day_volume)
+        return 0 if before is None else self.volume - before
 
     def misses(self, start_ms: int) -> int:
         """Return ``PARTIAL`` for a second that a gap overlaps with, 0 for another."""
         return PARTIAL if self.gap_from_ms < start_ms + SECOND_MS and start_ms < self.gap_to_ms else 0
 
     def state(self) -> InstrumentState:
-        """Return what is known, as a value for :meth:`restore`; the open candles are copies."""
+        """Return the state, as a value for :meth:`restore`; the open candles are copies."""
         return InstrumentState(
             self.instrument, self.newest_ms, self.closed_ms, self.session_ms, self.volume, list(map(copy, self.open)),
             self.gap_from_ms, self.gap_to_ms, self.resumed,

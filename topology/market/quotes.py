@@ -1,4 +1,4 @@
-"""A quote: what the exchange tells of an instrument beside its last trade."""
+"""A quote: what the exchange reports of an instrument beside its last trade."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from topology.market.ticks import Price, Quantity
 
 
 class Quote(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The newest state of an instrument at ``time_ms``; None where the source does not tell.
+    """The newest state of an instrument at ``time_ms``; None where the source has none.
 
     Prices are in the exchange's minor unit, times in milliseconds since the epoch, UTC. ``bid`` and ``ask`` are the
     best prices, ``previous_close`` is that of the day before, the other prices are those of the day so far.

@@ -1,7 +1,7 @@
 """Ticks to 1-second candles, for any number of instruments.
 
 A candle ``[s, s+1)`` closes when the clock, or a newer tick of the same instrument, passes its end by the allowed
-lateness. Until then it takes ticks in any order; after that a tick of its second is late and changes nothing. One
+lateness. Until then ticks go into it in any order; after that a tick of its second is late and changes nothing. One
 instrument's ticks never make another's late.
 """
 
@@ -23,7 +23,7 @@ from topology.market.times import LONG_AGO, SECOND_MS
 
 
 class LateTick(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A tick that came after its second had closed: it is ``late_by_ms`` older than the newest known time."""
+    """A tick that came after its second had closed: it is ``late_by_ms`` older than the newest time."""
 
     instrument: str
     time_ms: int
@@ -31,7 +31,7 @@ class LateTick(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class SecondCandlesState(msgspec.Struct, array_like=True, frozen=True):
-    """Everything that :class:`SecondCandles` knows, as a value."""
+    """The whole state of :class:`SecondCandles`, as a value."""
 
     clock_ms: int
     series: list[InstrumentState]
@@ -75,9 +75,9 @@ class SecondCandles:
         closed: list[Candle] = []
         late: list[LateTick] = []
         accepted = outside = 0
-        known = self.series
+        instruments = self.series
         for tick in ticks:
-            series = known.get(tick.instrument) or self._add(tick.instrument)
+            series = instruments.get(tick.instrument) or self._add(tick.instrument)
             time_ms = tick.time_ms
             if series.open and 0 <= time_ms - series.open[-1].start_ms < SECOND_MS and time_ms < series.closes_at_ms:
                 # The way of nearly all ticks: into the newest open candle, closing nothing.
@@ -90,7 +90,7 @@ class SecondCandles:
             elif (late_tick := self._late(series, time_ms)) is not None:
                 late.append(late_tick)
             else:
-                self._take(series, tick, closed)
+                self._process(series, tick, closed)
                 accepted += 1
         if clock_ms is not None and clock_ms > self.clock_ms:
             self.clock_ms = clock_ms
@@ -104,7 +104,7 @@ class SecondCandles:
             series.interrupt(gap)
 
     def rebase(self, baseline: Baseline) -> None:
-        """Take the volume over that a snapshot tells. What was traded since the last tick is a gap's, no candle's."""
+        """Take over the volume of a snapshot. What was traded since the last tick is a gap's, no candle's."""
         series = self.series.get(baseline.instrument) or self._add(baseline.instrument)
         if self._in_session(series, baseline.time_ms):
             series.enter()
@@ -113,14 +113,14 @@ class SecondCandles:
 
     def gap_volumes(self) -> dict[str, int]:
         """Return the quantities found to have been traded in gaps since this was last asked, by instrument."""
-        found, self._gap_volumes = self._gap_volumes, {}
-        return found
+        volumes, self._gap_volumes = self._gap_volumes, {}
+        return volumes
 
     def _traded(self, series: InstrumentCandles, tick: Tick) -> int:
         return 0 if tick.day_volume is None else self._volume(series, tick.day_volume)
 
     def _volume(self, series: InstrumentCandles, day_volume: int) -> int:
-        """Return what is a candle's of the quantity traded since the volume was last told."""
+        """Return what is a candle's of the quantity traded since the volume before."""
         traded = series.traded(day_volume)
         if not series.resumed:
             return traded
@@ -132,7 +132,7 @@ class SecondCandles:
     def forming(self, instruments: Iterable[str]) -> list[Candle]:
         """Return the open candles of these instruments, oldest first each."""
         return [
-            candle.candle(name) for name in instruments if (found := self.series.get(name)) for candle in found.open
+            candle.candle(name) for name in instruments if (series := self.series.get(name)) for candle in series.open
         ]
 
     def _add(self, instrument: str) -> InstrumentCandles:
@@ -155,8 +155,8 @@ class SecondCandles:
     def _newest_ms(self, series: InstrumentCandles) -> int:
         return max(self.clock_ms, series.newest_ms)
 
-    def _take(self, series: InstrumentCandles, tick: Tick, closed: list[Candle]) -> None:
-        """Take a tick that may close older candles, open one, or belong to one that isn't the newest."""
+    def _process(self, series: InstrumentCandles, tick: Tick, closed: list[Candle]) -> None:
+        """Process a tick that may close older candles, open one, or belong to one that isn't the newest."""
         session = series.enter()
         if tick.time_ms > series.newest_ms:
             series.newest_ms = tick.time_ms
@@ -204,17 +204,17 @@ class SecondCandles:
                 self._close_until(series, start_ms + SECOND_MS, closed)
 
     def state(self) -> SecondCandlesState:
-        """Return everything that is known, as a value for :meth:`restore`."""
+        """Return the state, as a value for :meth:`restore`."""
         return SecondCandlesState(self.clock_ms, [series.state() for series in self.series.values()])
 
     def restore(self, state: SecondCandlesState) -> None:
-        """Take over what :meth:`state` returned, in place of what is known."""
+        """Take over what :meth:`state` returned."""
         self.clock_ms = state.clock_ms
         self.series, self._seconds, self._opened = {}, [], {}
-        for kept in state.series:
-            series = self._add(kept.instrument)
-            series.restore(kept)
-            for candle in kept.open:
+        for one in state.series:
+            series = self._add(one.instrument)
+            series.restore(one)
+            for candle in one.open:
                 self._open(series, len(series.open), copy(candle))
 
 

@@ -19,7 +19,7 @@ class Tick(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ``time_ms`` is exchange time in milliseconds since the epoch, UTC. ``day_volume`` is the quantity traded since
     the start of the day (None where the source has no volume, as for an index), ``quantity`` that of the last trade.
     ``high`` and ``low`` are a new high or low of the day that was traded since the instrument's tick before, where the
-    source tells one that no tick has shown.
+    source has one that no tick has shown.
     Decoding refuses a price that isn't positive, a negative quantity, and either above ``LARGEST``.
     """
 

@@ -19,7 +19,7 @@ from topology.market.candle import PARTIAL, Candle
 from topology.market.forming_candle import FormingCandle, Part, begin_candle, candle_start
 from topology.market.gaps import Gap
 from topology.market.instruments import default_class
-from topology.market.times import LONG_AGO, SECOND_MS
+from topology.market.times import LONG_AGO, SECOND_MS, Interval
 
 
 class Arrival(NamedTuple):
@@ -33,16 +33,16 @@ class Arrival(NamedTuple):
 
 
 class TimeframeCandlesState(msgspec.Struct, array_like=True, frozen=True):
-    """Everything that :class:`TimeframeCandles` knows, as a value."""
+    """The whole state of :class:`TimeframeCandles`, as a value."""
 
     clock_ms: int
     forming: list[FormingCandle]
-    gaps: dict[str, tuple[int, int]] = {}
+    gaps: dict[str, Interval] = {}
     arrivals: dict[int, Arrival] = {}
 
 
 class TimeframeCandles:
-    """Folds closed 1-second candles, each instrument's in order, into candles of each of ``timeframes_s``."""
+    """Resamples closed 1-second candles, each instrument's in order, into candles of each of ``timeframes_s``."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class TimeframeCandles:
         self._ends: list[int] = []  # a heap of the keys of `_ending`
         self._ending: dict[int, list[FormingCandle]] = {}  # candles by their end; some may have closed before it
         self._spans: dict[str, Span] = {}
-        self._gaps: dict[str, tuple[int, int]] = {}  # start and end of the newest one of each instrument
+        self._gaps: dict[str, Interval] = {}  # the newest one of each instrument
         self._arrivals: dict[int, Arrival] = {}
         self.calendar, self.classes, self.lateness_ms = calendar, dict(classes or {}), lateness_ms
         self.timeframes_s: list[int] = []
@@ -74,7 +74,7 @@ class TimeframeCandles:
         """Change timeframes, sessions and lateness from here on. Forming candles of a timeframe that goes are lost.
 
         The first candle of one that comes starts with those of the longest there is that divides it. Where that isn't
-        its beginning it is ``PARTIAL``, until `complete` is told of that.
+        its beginning it is ``PARTIAL``, until `complete` gives it that.
         """
         before, before_s, limit_ms = list(self._forming.values()), self.timeframes_s, self.clock_ms - self.lateness_ms
         same_sessions = (calendar.text, dict(classes or {})) == (self.calendar.text, self.classes)
@@ -82,15 +82,17 @@ class TimeframeCandles:
         self.timeframes_s = sorted(timeframes_s)
         self._spans = {}
         self._rebuild([candle for candle in before if candle.timeframe_s in self.timeframes_s])
-        self._arrivals = {each: came for each, came in self._arrivals.items() if each in self.timeframes_s}
+        self._arrivals = {each: arrival for each, arrival in self._arrivals.items() if each in self.timeframes_s}
         for timeframe_s in self.timeframes_s:
             if timeframe_s in before_s or self.clock_ms == LONG_AGO:
                 continue
             parts_s = [each for each in before_s if timeframe_s % each == 0] if same_sessions else []
-            came = self._arrivals[timeframe_s] = Arrival(limit_ms, max(parts_s, default=0))
+            arrival = self._arrivals[timeframe_s] = Arrival(limit_ms, max(parts_s, default=0))
             for candle in before:
-                if candle.timeframe_s == came.part_s:
-                    self._keep(self._started(candle, timeframe_s, since_ms=max(candle.start_ms, candle.since_ms)))
+                if candle.timeframe_s == arrival.part_s:
+                    self._add_forming(
+                        self._started(candle, timeframe_s, since_ms=max(candle.start_ms, candle.since_ms))
+                    )
 
     def apply(self, seconds: Iterable[Candle], clock_ms: int | None = None) -> list[Candle]:
         """Apply closed 1-second candles in order, then the clock. Returns the candles that closed, in order."""
@@ -105,33 +107,33 @@ class TimeframeCandles:
     def interrupt(self, gap: Gap) -> None:
         """Note a gap, or its end: before the seconds that come after it."""
         for instrument in gap.instruments:
-            self._gaps[instrument] = gap.from_ms, gap.end_ms
+            self._gaps[instrument] = Interval(gap.from_ms, gap.end_ms)
             for timeframe_s in self.timeframes_s:
                 if (candle := self._forming.get((instrument, timeframe_s))) is not None:
                     self._mark(candle)
 
     def _mark(self, candle: FormingCandle) -> FormingCandle:
         gap = self._gaps.get(candle.instrument)
-        if gap is not None and gap[0] < candle.end_ms and candle.start_ms < gap[1]:
+        if gap is not None and gap.from_ms < candle.end_ms and candle.start_ms < gap.to_ms:
             candle.marks |= PARTIAL
         return candle
 
     def forming(self, open_seconds: Iterable[Candle]) -> list[Candle]:
         """Return the forming candles that these open seconds belong to, as if the seconds had closed now."""
-        found: dict[tuple[str, int, int], FormingCandle] = {}
+        forming: dict[tuple[str, int, int], FormingCandle] = {}
         for second in open_seconds:
             session_ms, _ = self._session(second)
             for timeframe_s in self.timeframes_s:
                 start_ms = candle_start(second.start_ms, session_ms, timeframe_s)
                 key = (second.instrument, timeframe_s, start_ms)
-                candle = found.get(key)
-                if candle is None and (kept := self._forming.get(key[:2])) and kept.start_ms == start_ms:
-                    candle = found[key] = copy(kept)
+                candle = forming.get(key)
+                if candle is None and (newest := self._forming.get(key[:2])) and newest.start_ms == start_ms:
+                    candle = forming[key] = copy(newest)
                 if candle is None:
-                    found[key] = self._started(second, timeframe_s)
+                    forming[key] = self._started(second, timeframe_s)
                 else:
                     candle.add(second)
-        return [candle.candle() for candle in found.values()]
+        return [candle.candle() for candle in forming.values()]
 
     def has_ended(self, candle: Candle) -> bool:
         """Say whether a candle that was made elsewhere is one of a session, and all has closed here up to its end."""
@@ -159,7 +161,7 @@ class TimeframeCandles:
             return
         if forming is None and parts:
             candle = self._started(parts.pop(), timeframe_s)
-            self._keep(candle)
+            self._add_forming(candle)
         for part in reversed(parts):
             candle.precede(part)
         candle.since_ms = candle.start_ms
@@ -178,17 +180,19 @@ class TimeframeCandles:
                 continue
             if candle is not None:
                 closed.append(candle.candle())
-            self._keep(self._started(second, timeframe_s))
+            self._add_forming(self._started(second, timeframe_s))
 
     def _started(self, part: Part, timeframe_s: int, *, since_ms: int = 0) -> FormingCandle:
-        """Return the candle that a second, or a shorter candle, is the first known part of."""
+        """Return the candle that a second, or a shorter candle, is the first part of."""
         session_ms, close_ms = self._session(part)
         candle = begin_candle(part, timeframe_s, session_ms, close_ms)
         candle.since_ms = since_ms
-        came = self._arrivals.get(timeframe_s)
-        if came is not None and not since_ms and candle.start_ms < came.limit_ms:
+        arrival = self._arrivals.get(timeframe_s)
+        if arrival is not None and not since_ms and candle.start_ms < arrival.limit_ms:
             # Had anything closed since the last shorter candle began, it would have been taken over.
-            candle.since_ms = candle_start(came.limit_ms, session_ms, came.part_s) if came.part_s else candle.end_ms
+            candle.since_ms = (
+                candle_start(arrival.limit_ms, session_ms, arrival.part_s) if arrival.part_s else candle.end_ms
+            )
         return self._mark(candle)
 
     def _session(self, second: Part) -> tuple[int, int]:
@@ -206,7 +210,7 @@ class TimeframeCandles:
             return second.start_ms, second.start_ms + SECOND_MS
         return span.session.open_ms, span.session.close_ms
 
-    def _keep(self, candle: FormingCandle) -> None:
+    def _add_forming(self, candle: FormingCandle) -> None:
         self._forming[candle.instrument, candle.timeframe_s] = candle
         ending = self._ending.get(candle.end_ms)
         if ending is None:
@@ -227,15 +231,15 @@ class TimeframeCandles:
     def _rebuild(self, candles: Iterable[FormingCandle]) -> None:
         self._forming, self._ends, self._ending = {}, [], {}
         for candle in candles:
-            self._keep(candle)
+            self._add_forming(candle)
 
     def state(self) -> TimeframeCandlesState:
-        """Return everything that is known, as a value for :meth:`restore`."""
+        """Return the state, as a value for :meth:`restore`."""
         forming = [copy(candle) for candle in self._forming.values()]
         return TimeframeCandlesState(self.clock_ms, forming, dict(self._gaps), dict(self._arrivals))
 
     def restore(self, state: TimeframeCandlesState) -> None:
-        """Take over what :meth:`state` returned, in place of what is known."""
+        """Take over what :meth:`state` returned."""
         self.clock_ms, self._gaps, self._arrivals = state.clock_ms, dict(state.gaps), dict(state.arrivals)
         self._rebuild(copy(candle) for candle in state.forming)
 

@@ -1,4 +1,4 @@
-"""What a person is told of: a notice, as text, and what a channel that carries notices promises."""
+"""A notice for people, as text, and what a channel that carries notices promises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_S = 10.0
 
 
 class Kind(StrEnum):
-    """What notices are about. Within some minutes, those of one kind are folded into one message."""
+    """What notices are about. Within some minutes, those of one kind become one message."""
 
     LOGIN_FAILED = "login failed"
     FEED_STALE = "feed stale"
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 class Notice(msgspec.Struct, frozen=True):
     """Something that a person should know. ``at_ms`` is when it happened, in milliseconds since the epoch, UTC.
 
-    ``simulated`` is said in every message: nobody shall take a demonstration for the market.
+    ``simulated`` stands in every message: nobody shall take a demonstration for the market.
     """
 
     kind: Kind

@@ -1,4 +1,4 @@
-"""The notices that wait for a channel: folded by kind, and let out at the channel's pace. Pure."""
+"""The notices that wait for a channel: grouped by kind, and let out at the channel's pace. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import msgspec
 
 from topology.notifiers.notice import Kind, Notice, clock
 
-FOLD_S = 300.0
+GROUP_S = 300.0
 """After a message, notices of its kind wait this long, and become one message."""
 BURST, PACE_S = 6, 20.0
-"""A channel takes six messages at once, then one in twenty seconds. (Telegram's limit: 20 a minute in a group.)"""
+"""A channel gets six messages at once, then one in twenty seconds. (Telegram's limit: 20 a minute in a group.)"""
 
 
 class NoticeGroup(msgspec.Struct):
@@ -24,7 +24,7 @@ class NoticeGroup(msgspec.Struct):
 
     @property
     def notice(self) -> Notice:
-        """What is told: the newest notice, and how often it happened."""
+        """The notice of the group: the newest one, and how often it happened."""
         if self.count == 1:
             return self.newest
         title = f"{self.newest.title} ({self.count} times since {clock(self.first.at_ms)})"
@@ -34,8 +34,8 @@ class NoticeGroup(msgspec.Struct):
 class NoticeQueue:
     """What waits for a channel: at most one message of each kind, so that it stays small however long that takes.
 
-    Messages leave in the order of their newest notice. So when one is due, those before it that are held back for
-    folding leave first: "recovered" never comes before the "stale" that it answers. Times are monotonic seconds.
+    Messages leave in the order of their newest notice. So when one is due, those before it that are held back
+    leave first: "recovered" never comes before the "stale" that it answers. Times are monotonic seconds.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class NoticeQueue:
         self._paid_until_s = -inf  # each message pays for the next `PACE_S`, up to a burst ahead
 
     def add(self, notice: Notice, now_s: float) -> bool:
-        """Take a notice; return whether it was folded into a message that waits."""
+        """Add a notice; return whether it was added to a group that waits."""
         group = self._groups.pop(notice.kind, None)
         if group is None:
             self._groups[notice.kind] = NoticeGroup(notice, notice, now_s)
@@ -60,7 +60,7 @@ class NoticeQueue:
         due_s = min(map(self._due_s, self._groups))
         return max(0.0, due_s - now_s, self._paid_until_s - (BURST - 1) * PACE_S - now_s)
 
-    def take(self, now_s: float) -> NoticeGroup | None:
+    def pop(self, now_s: float) -> NoticeGroup | None:
         """Let out the next message, None if none may leave yet."""
         if self.wait_s(now_s) != 0.0:
             return None
@@ -70,5 +70,5 @@ class NoticeQueue:
         return self._groups.pop(kind)
 
     def _due_s(self, kind: Kind) -> float:
-        """Return when a message may leave: at once, but not within `FOLD_S` of the last one of its kind."""
-        return self._left_s.get(kind, -inf) + FOLD_S
+        """Return when a message may leave: at once, but not within `GROUP_S` of the last one of its kind."""
+        return self._left_s.get(kind, -inf) + GROUP_S

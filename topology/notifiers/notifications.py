@@ -1,72 +1,81 @@
-"""Tells people what happened: a notice goes to every channel, and none waits for another."""
+"""The delivery of notices: each goes to every channel, and none waits for another."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from random import Random
 from typing import Any
 
 from prometheus_client import Counter
 
+from topology.backoff import Backoff
 from topology.notifiers.notice import Notice, Notifier, UndeliveredError
 from topology.notifiers.notice_queue import NoticeQueue
 
 logger = logging.getLogger(__name__)
 
 NOTIFICATIONS = Counter("mdengine_notifications_total", "Notices by what became of them", ["channel", "outcome"])
-RETRY_S = (5.0, 10.0, 20.0, 40.0, 60.0)
-"""How long to wait before each further try. A line that is down for a minute or two costs no notice."""
+RETRY_S, TRIES = (5.0, 75.0), 6
+"""How long to wait before another try, and how many there are. A network that is down for two minutes costs no notice.
+"""
 SHORTEST_S = 0.001
 
 Sleep = Callable[[float], Awaitable[None]]
 
 
 class Notifications:
-    """What a role talks to. ``now_s`` gives monotonic seconds, ``sleep`` waits by the same clock.
+    """Every channel of a role. ``now_s`` gives monotonic seconds, ``sleep`` waits by the same clock.
 
     ``mdengine_notifications_total`` counts each notice once per channel: as ``delivered`` or ``failed`` (after every
     try), or as ``folded`` into another of its kind.
     """
 
     def __init__(
-        self, channels: Sequence[Notifier], now_s: Callable[[], float], *, sleep: Sleep = asyncio.sleep
+        self,
+        channels: Sequence[Notifier],
+        now_s: Callable[[], float],
+        *,
+        random: Random,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._lines = [_Line(channel, now_s, sleep) for channel in channels]
+        self._deliveries = [_Delivery(channel, now_s, sleep, random) for channel in channels]
 
-    def tell(self, notice: Notice) -> None:
-        """Take a notice for every channel, at once; it never raises. To be called in the loop that runs `run`."""
-        for line in self._lines:
-            line.add(notice)
+    def notify(self, notice: Notice) -> None:
+        """Send a notice over every channel, at once; it never raises. To be called in the loop that runs `run`."""
+        for delivery in self._deliveries:
+            delivery.add(notice)
 
     async def run(self) -> None:
         """Deliver for as long as the role is up, each channel in a task of its own."""
         async with asyncio.TaskGroup() as tasks:
-            for line in self._lines:
-                tasks.create_task(line.run())
+            for delivery in self._deliveries:
+                tasks.create_task(delivery.run())
 
 
-class _Line:
+class _Delivery:
     """A channel, what waits for it, and whether it works."""
 
-    def __init__(self, channel: Notifier, now_s: Callable[[], float], sleep: Sleep) -> None:
+    def __init__(self, channel: Notifier, now_s: Callable[[], float], sleep: Sleep, random: Random) -> None:
         self._channel, self._now_s, self._sleep = channel, now_s, sleep
-        self._waiting = NoticeQueue()
+        self._queue = NoticeQueue()
+        self._backoff = Backoff(RETRY_S, random)
         self._news = asyncio.Event()
         self._works = True
 
     def add(self, notice: Notice) -> None:
-        if self._waiting.add(notice, self._now_s()):
+        if self._queue.add(notice, self._now_s()):
             self._count("folded")
         self._news.set()
 
     async def run(self) -> None:
         while True:
             self._news.clear()
-            if group := self._waiting.take(self._now_s()):
+            if group := self._queue.pop(self._now_s()):
                 await self._deliver(group.notice)
             else:
-                await self._news_or_due(self._waiting.wait_s(self._now_s()))
+                await self._news_or_due(self._queue.wait_s(self._now_s()))
 
     async def _news_or_due(self, wait_s: float | None) -> None:
         """Wait for another notice, or until one that is held back may leave."""
@@ -81,14 +90,16 @@ class _Line:
 
     async def _deliver(self, notice: Notice) -> None:
         """Try some times, as long as another try may help."""
-        for retry_s in (*RETRY_S, None):
+        self._backoff.reset()
+        for tries in range(1, TRIES + 1):
             problem = await self._try(notice)
             if problem is None:
                 self._count("delivered")
                 return
-            if retry_s is None or not problem.passing:
+            if not problem.passing:
                 break
-            await self._sleep(max(retry_s, problem.wait_s))
+            if tries < TRIES:
+                await self._sleep(max(self._backoff.next_s(), problem.wait_s))
         self._count("failed")
 
     async def _try(self, notice: Notice) -> UndeliveredError | None:

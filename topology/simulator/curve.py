@@ -57,10 +57,10 @@ class Curve:
         """Within four minutes the slow curves together are one straight line."""
         value, slope, minute = 1.0, 0.0, block * _PERIODS[0]
         for number, period in enumerate(_PERIODS):
-            place, into = divmod(minute, period)
-            if self._knots[number][0] != place:
-                left, right = (_knot(self._key, number + 1, at) for at in (place, place + 1))
-                self._knots[number] = (place, left, right)
+            knot, into = divmod(minute, period)
+            if self._knots[number][0] != knot:
+                left, right = (_knot(self._key, number + 1, at) for at in (knot, knot + 1))
+                self._knots[number] = (knot, left, right)
             _, left, right = self._knots[number]
             rise = _SIZES[number] * (right - left) / period
             value += _SIZES[number] * left + rise * into

@@ -33,7 +33,7 @@ class FaultError(ValueError):
 
 
 class _Kind(NamedTuple):
-    """What a fault does, in a line, and the keys it takes with what they are when nothing is said."""
+    """What a fault does, in a line, and the keys it has with their defaults."""
 
     does: str
     keys: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What faults have kept from a client: by fault, socket and instrument, in whole seconds of the market's time. Pure."""
+"""What faults have hidden from a client: by fault, socket and instrument, in whole seconds of market time. Pure."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Ledger:
     @staticmethod
     def _write_late(runs: list[list[int]], second: int) -> None:
         """Write a second down that lies before the newest run: it opens a run, or makes one longer, or joins two."""
-        place = bisect_right(runs, second, key=itemgetter(0))
-        if place and second < runs[place - 1][1]:
+        index = bisect_right(runs, second, key=itemgetter(0))
+        if index and second < runs[index - 1][1]:
             return
-        runs.insert(place, [second, second + 1])
-        for left in (place, place - 1):
+        runs.insert(index, [second, second + 1])
+        for left in (index, index - 1):
             if 0 <= left < len(runs) - 1 and runs[left][1] == runs[left + 1][0]:
                 runs[left][1] = runs.pop(left + 1)[1]
 
@@ -61,12 +61,12 @@ class Ledger:
 
     def seconds(self, instrument: str, *, hidden: bool = True, changed: bool = False) -> set[int]:
         """Give the seconds of an instrument, since the epoch, that were hidden, or changed, on some socket."""
-        wanted = {True} if hidden else set()
-        wanted |= {False} if changed else set()
+        kinds = {True} if hidden else set()
+        kinds |= {False} if changed else set()
         return {
             second
             for key, runs in self._runs.items()
-            if key.instrument == instrument and key.hidden in wanted
+            if key.instrument == instrument and key.hidden in kinds
             for from_s, until_s in runs
             for second in range(from_s, until_s)
         }

@@ -72,9 +72,9 @@ def catalogue(day: date) -> list[SimulatedListing]:
 
 def chosen(wanted: Iterable[str], day: date) -> list[SimulatedListing]:
     """List these instruments, NIFTY 50 first; what the catalogue doesn't know is made up. Raises InstrumentError."""
-    known = {listing.instrument: listing for listing in catalogue(day)}
+    listings = {listing.instrument: listing for listing in catalogue(day)}
     names = dict.fromkeys([NIFTY, *(str(Instrument.parse(text.strip())) for text in wanted)])
-    return [known.get(name) or made_up(name) for name in names]
+    return [listings.get(name) or made_up(name) for name in names]
 
 
 def made_up(instrument: str) -> SimulatedListing:

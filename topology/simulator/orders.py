@@ -1,4 +1,4 @@
-"""The order book of the simulated broker: it takes orders, and none is ever filled. Pure."""
+"""The order book of the simulated broker: orders are placed, and none is ever filled. Pure."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ class OrderBook:
     def __init__(self) -> None:
         self._orders: dict[str, dict[str, object]] = {}
 
-    def place(self, wanted: Mapping[str, object], *, when: str) -> dict[str, str]:
-        """Take an order; ``when`` is the time that it gets. Raises OrderError."""
-        if missing := [name for name in _NEEDED if not wanted.get(name)]:
+    def place(self, request: Mapping[str, object], *, when: str) -> dict[str, str]:
+        """Place an order; ``when`` is the time that it gets. Raises OrderError."""
+        if missing := [name for name in _NEEDED if not request.get(name)]:
             raise OrderError("AB4000", f"{', '.join(missing)} must be given")
         number = f"SIM{len(self._orders) + 1:09}"
-        said = {name.lower(): str(value) for name, value in wanted.items()}
+        fields = {name.lower(): str(value) for name, value in request.items()}
         self._orders[number] = {
-            **_UNSAID, **said, "orderid": number, "uniqueorderid": f"{number}-0", "status": "open",
+            **_UNSAID, **fields, "orderid": number, "uniqueorderid": f"{number}-0", "status": "open",
             "orderstatus": "open", "text": "SIMULATED", "updatetime": when, "exchtime": when,
-            "averageprice": 0.0, "filledshares": "0", "unfilledshares": said["quantity"], "cancelsize": "0",
+            "averageprice": 0.0, "filledshares": "0", "unfilledshares": fields["quantity"], "cancelsize": "0",
         }  # fmt: skip
         return _answer(self._orders[number])
 
-    def modify(self, wanted: Mapping[str, object], *, when: str) -> dict[str, str]:
+    def modify(self, request: Mapping[str, object], *, when: str) -> dict[str, str]:
         """Change an open order. Raises OrderError."""
-        order = self._open(wanted)
-        changed = {name: str(wanted[name]) for name in _CHANGEABLE if wanted.get(name) is not None}
+        order = self._open(request)
+        changed = {name: str(request[name]) for name in _CHANGEABLE if request.get(name) is not None}
         order.update(changed, updatetime=when, unfilledshares=changed.get("quantity", order["unfilledshares"]))
         return _answer(order)
 
-    def cancel(self, wanted: Mapping[str, object], *, when: str) -> dict[str, str]:
+    def cancel(self, request: Mapping[str, object], *, when: str) -> dict[str, str]:
         """Cancel an open order. Raises OrderError."""
-        order = self._open(wanted)
+        order = self._open(request)
         left = order["unfilledshares"]
         order.update(status="cancelled", orderstatus="cancelled", updatetime=when, cancelsize=left, unfilledshares="0")
         return _answer(order)
@@ -64,8 +64,8 @@ class OrderBook:
         """Give the order with this number or unique number."""
         return next((dict(o) for o in self._orders.values() if unique in (o["orderid"], o["uniqueorderid"])), None)
 
-    def _open(self, wanted: Mapping[str, object]) -> dict[str, object]:
-        order = self._orders.get(str(wanted.get("orderid")))
+    def _open(self, request: Mapping[str, object]) -> dict[str, object]:
+        order = self._orders.get(str(request.get("orderid")))
         if order is None:
             raise OrderError("AB1013", "Order not found")
         if order["status"] != "open":

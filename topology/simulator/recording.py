@@ -16,7 +16,7 @@ from topology.simulator.source import Print, minute_candles
 
 
 class Recording:
-    """Prints made of ``ticks``, which are kept in memory, sorted by time. ``calendar`` tells which of them trade.
+    """Prints made of ``ticks``, which stay in memory, sorted by time. ``calendar`` says which of them trade.
 
     Each tick is printed at its own time, unless ``now_ms`` says when the first one is due; then ``speed`` is how fast
     the recording goes, and each print has the time at which it is due. With ``day`` the prints have the times of the
@@ -43,13 +43,13 @@ class Recording:
         self.listings = _listings(ordered, indian_day(self._first_ms))
         self._all = _prints(
             ordered,
-            places={listing.instrument: index for index, listing in enumerate(self.listings)},
+            indexes={listing.instrument: index for index, listing in enumerate(self.listings)},
             time_ms=[self._first_ms + int((tick.time_ms - first_ms) / pressed) for tick in ordered],
             calendar=calendar,
         )
         self._of: list[list[Print]] = [[] for _ in self.listings]
         for print_ in self._all:
-            self._of[print_.place].append(print_)
+            self._of[print_.listing_index].append(print_)
         self._candles = [
             minute_candles(listing.instrument, of) for listing, of in zip(self.listings, self._of, strict=True)
         ]
@@ -62,8 +62,8 @@ class Recording:
 
     def play(self, after_ms: int) -> Iterator[Print]:
         """Yield the prints after a market time."""
-        for place in range(bisect_right(self._all, after_ms, key=_time_ms), len(self._all)):
-            yield self._all[place]
+        for index in range(bisect_right(self._all, after_ms, key=_time_ms), len(self._all)):
+            yield self._all[index]
 
     def prints(self, index: int, from_ms: int, until_ms: int) -> Iterable[Print]:
         """Give the prints of one instrument in ``[from_ms, until_ms)``."""
@@ -73,8 +73,8 @@ class Recording:
     def last(self, index: int, before_ms: int) -> Print | None:
         """Give the newest print of an instrument before a time."""
         of = self._of[index]
-        place = bisect_left(of, before_ms, key=_time_ms)
-        return of[place - 1] if place else None
+        after = bisect_left(of, before_ms, key=_time_ms)
+        return of[after - 1] if after else None
 
     def candles(self, index: int, from_ms: int, until_ms: int) -> list[Candle]:
         """Give the candles of one minute that start in ``[from_ms, until_ms)``."""
@@ -91,22 +91,22 @@ _start_ms = attrgetter("start_ms")
 
 
 def _listings(ticks: list[Tick], day: date) -> list[SimulatedListing]:
-    known = {listing.instrument: listing for listing in catalogue(day)}
+    listings = {listing.instrument: listing for listing in catalogue(day)}
     names = dict.fromkeys(tick.instrument for tick in ticks)
-    return [known.get(name) or made_up(name) for name in names]
+    return [listings.get(name) or made_up(name) for name in names]
 
 
-def _prints(ticks: list[Tick], *, places: dict[str, int], time_ms: list[int], calendar: Calendar) -> list[Print]:
+def _prints(ticks: list[Tick], *, indexes: dict[str, int], time_ms: list[int], calendar: Calendar) -> list[Print]:
     volumes: dict[tuple[int, date], int] = {}
     sessions: dict[int, Session] = {}  # the one that each instrument's newest print lies in
     made: list[Print] = []
     for tick, at_ms in zip(ticks, time_ms, strict=True):
-        index, quantity, outside = places[tick.instrument], 0, 0
+        index, quantity, outside = indexes[tick.instrument], 0, 0
         if tick.day_volume is not None:
             day = (index, indian_day(tick.time_ms))
-            known = volumes.get(day, 0)
-            quantity = max(tick.day_volume - known, 0)
-            volumes[day] = known + quantity
+            before = volumes.get(day, 0)
+            quantity = max(tick.day_volume - before, 0)
+            volumes[day] = before + quantity
         session = calendar.span(default_class(tick.instrument), at_ms).session
         if session is not None and sessions.get(index) != session:
             sessions[index] = session

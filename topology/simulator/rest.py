@@ -62,9 +62,9 @@ class RestRoutes:
             f"{SECURE}/historical/v1/getCandleData": ("POST", self._candles),
             f"{SECURE}/market/v1/quote": ("POST", self._quotes),
             f"{SECURE}/order/v1/getLtpData": ("POST", self._last_price),
-            f"{SECURE}/order/v1/placeOrder": ("POST", lambda said: self._orders.place(said, when=self._when())),
-            f"{SECURE}/order/v1/modifyOrder": ("POST", lambda said: self._orders.modify(said, when=self._when())),
-            f"{SECURE}/order/v1/cancelOrder": ("POST", lambda said: self._orders.cancel(said, when=self._when())),
+            f"{SECURE}/order/v1/placeOrder": ("POST", lambda fields: self._orders.place(fields, when=self._when())),
+            f"{SECURE}/order/v1/modifyOrder": ("POST", lambda fields: self._orders.modify(fields, when=self._when())),
+            f"{SECURE}/order/v1/cancelOrder": ("POST", lambda fields: self._orders.cancel(fields, when=self._when())),
             f"{SECURE}/order/v1/getOrderBook": ("GET", lambda _: self._orders.rows() or None),
             f"{SECURE}/order/v1/getTradeBook": ("GET", lambda _: None),
             f"{SECURE}/order/v1/getPosition": ("GET", lambda _: None),
@@ -114,17 +114,17 @@ class RestRoutes:
         )
         return _gateway_no(*refusal) if refusal is not None else None
 
-    def _login(self, said: Fields) -> dict[str, str]:
+    def _login(self, fields: Fields) -> dict[str, str]:
         if self._faults.named("refuse-login"):
             raise Refused("AB1007", "Login refused (SIMULATED fault)")
-        code, password, totp = (str(said.get(name, "")) for name in ("clientcode", "password", "totp"))
-        return _told(self._sessions.login(code, password, totp, now_ms=self._now_ms()))
+        code, password, totp = (str(fields.get(name, "")) for name in ("clientcode", "password", "totp"))
+        return _tokens(self._sessions.login(code, password, totp, now_ms=self._now_ms()))
 
-    def _renew(self, said: Fields) -> dict[str, str]:
-        return _told(self._sessions.renew(str(said.get("refreshToken", "")), now_ms=self._now_ms()))
+    def _renew(self, fields: Fields) -> dict[str, str]:
+        return _tokens(self._sessions.renew(str(fields.get("refreshToken", "")), now_ms=self._now_ms()))
 
-    def _logout(self, said: Fields) -> None:
-        if said.get("clientcode") != self._account.client_code:
+    def _logout(self, fields: Fields) -> None:
+        if fields.get("clientcode") != self._account.client_code:
             raise Refused("AB1007", "Invalid clientcode")
         self._sessions.logout()
 
@@ -135,9 +135,9 @@ class RestRoutes:
             "lastlogintime": "", "brokerid": "B2C",
         }  # fmt: skip
 
-    def _candles(self, said: Fields) -> list[history.Row]:
-        index = self._place(said.get("exchange"), said.get("symboltoken"))
-        interval, from_text, to_text = (str(said.get(name, "")) for name in ("interval", "fromdate", "todate"))
+    def _candles(self, fields: Fields) -> list[history.Row]:
+        index = self._index(fields.get("exchange"), fields.get("symboltoken"))
+        interval, from_text, to_text = (str(fields.get(name, "")) for name in ("interval", "fromdate", "todate"))
         try:
             made = history.rows(
                 self._distribution.source, index, interval=interval, from_text=from_text, to_text=to_text,
@@ -148,30 +148,30 @@ class RestRoutes:
         holidays = [(_iso(f.from_ms), _iso(f.until_ms)) for f in self._faults.all if f.name == "holiday"]
         return [row for row in made if not any(begin <= row[0] < end for begin, end in holidays)]
 
-    def _quotes(self, said: Fields) -> dict[str, list[dict[str, object]]]:
-        wanted = [(ex, str(t)) for ex, tokens in (said.get("exchangeTokens") or {}).items() for t in tokens]
-        if said.get("mode") not in _QUOTE_FIELDS or not 0 < len(wanted) <= MOST_QUOTES:
+    def _quotes(self, fields: Fields) -> dict[str, list[dict[str, object]]]:
+        instruments = [(ex, str(t)) for ex, tokens in (fields.get("exchangeTokens") or {}).items() for t in tokens]
+        if fields.get("mode") not in _QUOTE_FIELDS or not 0 < len(instruments) <= MOST_QUOTES:
             raise Refused("AB4000", f"mode must be LTP, OHLC or FULL, for up to {MOST_QUOTES} symbols")
         fetched: list[dict[str, object]] = []
         unfetched: list[dict[str, object]] = []
-        for exchange, token in wanted:
-            index = self._distribution.place(_NUMBERS.get(exchange, 0), token)
+        for exchange, token in instruments:
+            index = self._distribution.index_of(_NUMBERS.get(exchange, 0), token)
             if index is None:
                 row: dict[str, object] = {"exchange": exchange, "symbolToken": token, "message": "Symbol not found"}
                 unfetched.append(row | {"errorCode": "AB4018"})
             else:
-                told = _quote(self._distribution.state(index))
-                fetched.append({name: told[name] for name in _QUOTE_FIELDS[said["mode"]]})
+                quote = _quote(self._distribution.state(index))
+                fetched.append({name: quote[name] for name in _QUOTE_FIELDS[fields["mode"]]})
         return {"fetched": fetched, "unfetched": unfetched}
 
-    def _last_price(self, said: Fields) -> dict[str, object]:
-        quote = _quote(self._distribution.state(self._place(said.get("exchange"), said.get("symboltoken"))))
+    def _last_price(self, fields: Fields) -> dict[str, object]:
+        quote = _quote(self._distribution.state(self._index(fields.get("exchange"), fields.get("symboltoken"))))
         names = {"tradingsymbol": "tradingSymbol", "symboltoken": "symbolToken"}
         same = ("exchange", "open", "high", "low", "close", "ltp")
         return {name: quote[names.get(name, name)] for name in (*names, *same)}
 
-    def _place(self, exchange: object, token: object) -> int:
-        index = self._distribution.place(_NUMBERS.get(str(exchange), 0), str(token))
+    def _index(self, exchange: object, token: object) -> int:
+        index = self._distribution.index_of(_NUMBERS.get(str(exchange), 0), str(token))
         if index is None:
             raise Refused("AB1018", "Symbol not found")
         return index
@@ -225,7 +225,7 @@ def _iso(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, IST).isoformat()
 
 
-def _told(tokens: IssuedTokens | Refusal) -> dict[str, str]:
+def _tokens(tokens: IssuedTokens | Refusal) -> dict[str, str]:
     if isinstance(tokens, Refusal):
         raise Refused(*tokens)
     return {"jwtToken": tokens.jwt, "refreshToken": tokens.refresh, "feedToken": tokens.feed}

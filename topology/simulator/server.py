@@ -1,4 +1,4 @@
-"""The simulated broker as a server: one port, a clock that is given to it, and time that goes on when it is told."""
+"""The simulated broker as a server: one port, a clock that is given to it, and time that goes on when it is moved."""
 
 from __future__ import annotations
 
@@ -138,9 +138,9 @@ class Simulator:
             await self._pass_on(patient=patient)
 
     async def _send_until(self, stop_ms: int, *, patient: bool) -> None:
-        take, count = self._distribution.take, 0
+        distribute, count = self._distribution.distribute, 0
         while (due := self._next) is not None and due.time_ms <= stop_ms:
-            take(due)
+            distribute(due)
             self._next = following = next(self._prints, None)
             count += 1
             if count >= _CHUNK and following is not None and due.time_ms < following.time_ms:

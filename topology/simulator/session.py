@@ -23,7 +23,7 @@ DEMONSTRATION = {
 }
 """The account that stands in where ``ANGEL_*`` names none."""
 
-_TOTP_WINDOW = 1  # codes of 30 s that are taken before and after the current one
+_TOTP_WINDOW = 1  # codes of 30 s that are good before and after the current one
 
 PER_SECOND, PER_MINUTE, PER_HOUR = 1_000, 60_000, 3_600_000
 LIMITS: dict[str, tuple[tuple[int, int], ...]] = {
@@ -47,7 +47,7 @@ LIMITS: dict[str, tuple[tuple[int, int], ...]] = {
 
 
 class Refusal(NamedTuple):
-    """Why a login, a renewal or a token is not taken: the broker's code and words."""
+    """Why a login, a renewal or a token is refused: the broker's code and words."""
 
     code: str
     message: str
@@ -73,7 +73,7 @@ def account_or_demonstration(account: Account) -> Account:
 
 
 class Sessions:
-    """Who is logged in. A token dies at midnight in India, by the clock, or when it is told to; a logout ends all."""
+    """Who is logged in. A token dies at midnight in India, by the clock, or when it is made to; a logout ends all."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -82,7 +82,7 @@ class Sessions:
         self._refreshes: dict[str, int] = {}
 
     def login(self, client_code: str, password: str, totp: str, *, now_ms: int) -> IssuedTokens | Refusal:
-        """Check who it is; the code of a 30 s window before or after the current one is taken too."""
+        """Check who it is; the code of a 30 s window before or after the current one is good too."""
         account = self._account
         if client_code != account.client_code or not secrets.compare_digest(
             password.encode(), account.password.encode()
@@ -111,9 +111,9 @@ class Sessions:
 
     def may_stream(self, authorization: str, api_key: str, client_code: str, feed: str, *, now_ms: int) -> bool:
         """Whether a socket with these headers may be opened."""
-        known = api_key == self._account.api_key and client_code == self._account.client_code
+        ours = api_key == self._account.api_key and client_code == self._account.client_code
         alive = self.refused(authorization, now_ms=now_ms) is None
-        return known and alive and now_ms < self._feeds.get(feed, now_ms)
+        return ours and alive and now_ms < self._feeds.get(feed, now_ms)
 
     def expire(self, now_ms: int, *, refresh: bool) -> None:
         """Let every token die now, those to renew with only where ``refresh`` is set."""
@@ -122,16 +122,16 @@ class Sessions:
 
     def logout(self) -> None:
         """Forget every token."""
-        for known in (self._jwts, self._feeds, self._refreshes):
-            known.clear()
+        for tokens in (self._jwts, self._feeds, self._refreshes):
+            tokens.clear()
 
     def _new(self, now_ms: int) -> IssuedTokens:
         dies_ms = last_midnight_ms(now_ms) + DAY_MS
         tokens = IssuedTokens(
             _jwt(self._account.client_code, dies_ms), _jwt("refresh", dies_ms), secrets.token_urlsafe(24)
         )
-        for known, token in zip((self._jwts, self._refreshes, self._feeds), tokens, strict=True):
-            known[token] = dies_ms
+        for issued, token in zip((self._jwts, self._refreshes, self._feeds), tokens, strict=True):
+            issued[token] = dies_ms
         return tokens
 
 

@@ -1,4 +1,4 @@
-"""A socket's line to its client: what active faults do to the packets on it. Pure.
+"""The packets on a socket's way to its client, and what active faults do to them. Pure.
 
 Packets go in as they are due and leave as WebSocket frames. In what pieces time goes on makes no difference.
 """
@@ -37,7 +37,7 @@ def packet_frame(state: InstrumentDay, mode: int) -> bytes:
 
 
 class _Held(NamedTuple):
-    """A packet that a fault has kept for now: which fault, and what it is about."""
+    """A packet that a fault holds back for now: which fault, and what it is about."""
 
     made: bytes
     fault: int
@@ -48,8 +48,8 @@ class _Held(NamedTuple):
 class SocketFaults:
     """One socket's. ``waiting`` holds the frames that are ready to be sent; whoever sends them empties it."""
 
-    def __init__(self, socket: int, faults: Faults, ledger: Ledger) -> None:
-        self.socket = socket
+    def __init__(self, number: int, faults: Faults, ledger: Ledger) -> None:
+        self.number = number
         self.waiting: list[bytes] = []
         self._faults, self._ledger = faults, ledger
         self._version = -1
@@ -66,7 +66,7 @@ class SocketFaults:
         if self._version != self._faults.version:
             self._version = self._faults.version
             named = self._faults.named(*DISTORTING)
-            self._active = [fault for fault in named if fault.socket in (None, self.socket)]
+            self._active = [fault for fault in named if fault.socket in (None, self.number)]
             if not any(fault.name == "reorder" for fault in self._active):
                 self.waiting.extend(held.made for held in self._swapped.values())
                 self._swapped.clear()
@@ -76,10 +76,10 @@ class SocketFaults:
         """Send a packet through the active faults. ``number`` is that of the print, ``new`` false for a snapshot."""
         self.release(now_ms)
         instrument, about = state.listing.instrument, (number, mode)
-        met = [f for f in self._active if f.meets(self.socket, instrument) and self._faults.happens(f, *about)]
+        met = [f for f in self._active if f.meets(self.number, instrument) and self._faults.happens(f, *about)]
         for fault in met if new else ():
             hidden = fault.name in (*HIDING, "garbage", "truncate", "oversize")
-            self._ledger.write(fault.id, self.socket, instrument, time_ms=state.time_ms, hidden=hidden)
+            self._ledger.write(fault.id, self.number, instrument, time_ms=state.time_ms, hidden=hidden)
         by_name = {fault.name: fault for fault in met}
         if any(name in by_name for name in HIDING):
             return
@@ -97,9 +97,9 @@ class SocketFaults:
             self.waiting.append(heappop(self._delayed)[2].made)
 
     def lose(self) -> None:
-        """Lose what is still kept, since the socket is gone: it was hidden after all."""
+        """Lose what is still held back, since the socket is gone: it was hidden after all."""
         for held in (*(held for _, _, held in self._delayed), *self._swapped.values()):
-            self._ledger.write(held.fault, self.socket, held.instrument, time_ms=held.time_ms, hidden=True)
+            self._ledger.write(held.fault, self.number, held.instrument, time_ms=held.time_ms, hidden=True)
 
     def _forward(self, packet: _Held, mode: int, by_name: dict[str, Fault], now_ms: int) -> None:
         key = (packet.instrument, mode)

@@ -14,13 +14,13 @@ MINUTE_MS = 60_000
 class Print(NamedTuple):
     """A price that the exchange reports, with the quantity that was traded since the one before (0 for an index).
 
-    ``place`` is the instrument's among the source's listings. ``trading`` is false before the open and after
+    ``listing_index`` is the instrument's among the source's listings. ``trading`` is false before the open and after
     the close, where a print is shown but belongs to no candle. ``outside`` is a quantity that belongs to none either:
     what was traded before the first print of a session. Prices are paise, times milliseconds since the epoch.
     """
 
     time_ms: int
-    place: int
+    listing_index: int
     price: int
     quantity: int
     trading: bool
@@ -28,15 +28,15 @@ class Print(NamedTuple):
 
 
 class Source(Protocol):
-    """Where prints come from. All that it says about a time is the same however often and in whatever order asked."""
+    """Where prints come from. What it gives of a time is the same however often and in whatever order."""
 
     @property
     def listings(self) -> Sequence[SimulatedListing]:
-        """The instruments; a print's ``place`` is one in it."""
+        """The instruments; a print's ``listing_index`` is one in it."""
 
     @property
     def calendar(self) -> Calendar:
-        """Tells when which of them trades."""
+        """When which of them trades."""
 
     def market_ms(self, now_ms: int) -> int:
         """Give the market's time at a time of the simulator's clock; what was printed up to it is due."""

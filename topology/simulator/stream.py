@@ -48,16 +48,16 @@ class _Correlated(msgspec.Struct):
 
 
 class _Socket:
-    """One connection: its line, and the way to write to it past the WebSocket, many messages at once."""
+    """One connection: the faults on it, and the way to write to it past the WebSocket, many messages at once."""
 
-    def __init__(self, request: web.Request, response: web.WebSocketResponse, line: SocketFaults) -> None:
+    def __init__(self, request: web.Request, response: web.WebSocketResponse, faults: SocketFaults) -> None:
         assert request.transport is not None
-        self.line, self.response = line, response
+        self.faults, self.response = faults, response
         self.transport: asyncio.Transport = request.transport
         self.drain = request.writer.drain
 
     def flush(self) -> None:
-        waiting = self.line.waiting
+        waiting = self.faults.waiting
         if waiting and not self.transport.is_closing():
             self.transport.write(b"".join(waiting))
             if self.transport.get_write_buffer_size() > _MOST_UNSENT:
@@ -86,7 +86,7 @@ class MarketStreams:
     def described(self) -> list[dict[str, int]]:
         """Say which sockets are open, and how much each has asked for."""
         return [
-            {"socket": number, "subscriptions": self._distribution.subscriptions(socket.line)}
+            {"socket": number, "subscriptions": self._distribution.subscriptions(socket.faults)}
             for number, socket in sorted(self._sockets.items())
         ]
 
@@ -96,12 +96,12 @@ class MarketStreams:
             return refused
         number = next(n for n in range(1, MOST_SOCKETS + 1) if n not in self._sockets)
         response = web.WebSocketResponse(compress=False, timeout=_CLOSE_S)
-        line = SocketFaults(number, self._faults, self._ledger)
-        socket = _Socket(request, response, line)
+        socket_faults = SocketFaults(number, self._faults, self._ledger)
+        socket = _Socket(request, response, socket_faults)
         self._sockets[number] = socket  # before the first await: nobody else takes the number
         try:
             await response.prepare(request)
-            self._distribution.join(line)
+            self._distribution.join(socket_faults)
             for fault in self._faults.named("half-open"):
                 self.begin(fault)
             async for message in response:
@@ -114,7 +114,7 @@ class MarketStreams:
     def begin(self, fault: Fault) -> None:
         """Do what a fault does to open sockets when it begins."""
         for socket in list(self._sockets.values()):
-            if fault.socket not in (None, socket.line.socket) or fault.name not in (*SHUT, "half-open"):
+            if fault.socket not in (None, socket.faults.number) or fault.name not in (*SHUT, "half-open"):
                 continue
             socket.flush()
             self._remove(socket, fault)
@@ -148,9 +148,9 @@ class MarketStreams:
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _remove(self, socket: _Socket, because: Fault | None) -> None:
-        if self._sockets.get(socket.line.socket) is socket:
-            del self._sockets[socket.line.socket]
-            self._distribution.leave(socket.line, because)
+        if self._sockets.get(socket.faults.number) is socket:
+            del self._sockets[socket.faults.number]
+            self._distribution.leave(socket.faults, because)
 
     def _refused(self, request: web.Request) -> web.Response | None:
         names = ("Authorization", "x-api-key", "x-client-code", "x-feed-token")
@@ -166,7 +166,7 @@ class MarketStreams:
         return None
 
     async def _hear(self, socket: _Socket, text: str) -> None:
-        """Take a text message: a heartbeat, or a request, whose success nothing is said about."""
+        """Answer a text message: a heartbeat, or a request, whose success nothing is said about."""
         if text == "ping":
             await socket.response.send_str("pong")
             return
@@ -180,12 +180,12 @@ class MarketStreams:
             request = msgspec.json.decode(text, type=_Request)
         except msgspec.DecodeError:
             return INVALID_PAYLOAD
-        if self._sockets.get(socket.line.socket) is not socket:  # a fault has taken it
+        if self._sockets.get(socket.faults.number) is not socket:  # a fault has taken it
             return None
         if not request.action:
-            self._distribution.unsubscribe(socket.line, request.params.keys())
+            self._distribution.unsubscribe(socket.faults, request.params.keys())
             return None
-        new = self._distribution.new(socket.line, request.params.keys())
+        new = self._distribution.new(socket.faults, request.params.keys())
         if new is None:
             return TOO_MANY
         await self._subscribe(socket, new)
@@ -196,9 +196,9 @@ class MarketStreams:
         for key in new:
             if self._distribution.prepare(key):
                 await asyncio.sleep(0)  # others have their turn
-            if self._sockets.get(socket.line.socket) is not socket:
+            if self._sockets.get(socket.faults.number) is not socket:
                 return
-            self._distribution.subscribe(socket.line, [key])
+            self._distribution.subscribe(socket.faults, [key])
         socket.flush()
 
 

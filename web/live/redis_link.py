@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from random import Random
 from typing import NoReturn
 
+from topology.backoff import Backoff
 from topology.clock import Clock
 from topology.market import CalendarError
 from topology.sinks.channel_name import ChannelName
@@ -25,7 +27,7 @@ from web.live.resampled_channel import ResampledChannel, base_of
 logger = logging.getLogger(__name__)
 
 SWEEP_S = 10.0
-PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+RETRY_S = (0.1, 2.5)
 ALIVE_S = 5.0
 """How often a silent connection is asked whether it lives."""
 
@@ -52,17 +54,16 @@ class RedisLink:
 
     async def run(self) -> NoReturn:
         """Stay connected to Redis, for as long as the gateway runs."""
-        failed = 0
+        backoff = Backoff(RETRY_S, Random())
         while True:
             try:
                 await self._listen()
             except SinkError as error:
                 logger.warning("live values are away: %s", error)
             if self.connection is not None:
-                failed = 0
+                backoff.reset()
                 self._lose_connection()
-            await self._clock.sleep(PAUSES_S[min(failed, len(PAUSES_S) - 1)])
-            failed += 1
+            await self._clock.sleep(backoff.next_s())
 
     async def _listen(self) -> None:
         """Connect, pass on what was published meanwhile, and listen until the connection is lost."""

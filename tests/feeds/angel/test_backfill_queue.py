@@ -46,7 +46,7 @@ def minutes(queue: BackfillQueue) -> set[tuple[str, int]]:
     """All minutes that are to be repaired, and of which timeframe's candles."""
     return {
         (instrument, minute)
-        for instrument, requests in queue._kept.requests.items()
+        for instrument, requests in queue._content.requests.items()
         for request in requests
         for minute in range((request.from_ms - NOW_MS) // MINUTE_MS, (request.to_ms - NOW_MS) // MINUTE_MS)
     }
@@ -98,7 +98,7 @@ def test_every_minute_of_every_gap_is_asked_for_until_it_is_there_also_over_rest
             assert minutes(queue) == lacking
             assert (queue.due(FAR_MS) is None) == (queue.next_ms() is None) == (not lacking)
             assert len(queue) == len({name for name, _ in lacking})
-            for requests in queue._kept.requests.values():
+            for requests in queue._content.requests.values():
                 bounds = sorted((request.from_ms, request.to_ms) for request in requests)
                 assert all(earlier[1] < later[0] for earlier, later in pairwise(bounds))
 
@@ -112,7 +112,7 @@ def test_what_is_known_is_the_same_after_a_restart(path: Path) -> None:
     assert queue.changed
     queue.save()
     again = BackfillQueue(path, "log")
-    assert again._kept == queue._kept
+    assert again._content == queue._content
     assert not queue.changed
     assert not again.changed
     assert again.due(NOW_MS) == Due(ONE, [fill(60), fill(300, reset=True), repair(0, 5)])
@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_read_is_begun_anew(path: Path, spoilt: bytes, cap
     path.parent.mkdir()
     path.write_bytes(spoilt)
     assert len(BackfillQueue(path, "log")) == 0
-    assert "history is asked for anew" in caplog.text
+    assert "is begun anew" in caplog.text
 
 
 def test_another_logs_file_is_begun_anew(path: Path) -> None:
@@ -221,7 +221,7 @@ def test_an_empty_answer_is_asked_for_again_after_pauses_and_then_on_another_day
 def test_a_need_that_is_put_off_has_not_been_tried(path: Path) -> None:
     queue = BackfillQueue(path, "log")
     queue.add(ONE, [repair(0, 5)])
-    queue.put_off(ONE, queue._kept.requests[ONE][0], NOW_MS + 5)
+    queue.put_off(ONE, queue._content.requests[ONE][0], NOW_MS + 5)
     assert queue.due(NOW_MS + 4) is None
     assert queue.due(NOW_MS + 5) == Due(ONE, [repair(0, 5, due_ms=NOW_MS + 5)])
 
@@ -233,7 +233,7 @@ def test_each_timeframe_has_pauses_of_its_own(path: Path) -> None:
     assert due is not None
     for request in due.requests:
         assert queue.postpone(ONE, request, NOW_MS)
-    assert {request.due_ms - NOW_MS for request in queue._kept.requests[ONE]} == {PAUSES_MS[0]}
+    assert {request.due_ms - NOW_MS for request in queue._content.requests[ONE]} == {PAUSES_MS[0]}
 
 
 def test_a_repair_is_given_up_on_the_second_day_and_anything_after_thirty(path: Path) -> None:
@@ -259,7 +259,7 @@ def test_instruments_that_are_no_longer_subscribed_are_forgotten(path: Path) -> 
     queue.save()
     queue.keep_only([TWO])
     assert queue.changed
-    kept = queue._kept
+    kept = queue._content
     assert [list(known) for known in (kept.requests, kept.ready, kept.gaps)] == [[TWO]] * 3
     assert queue.lacking(ONE, {60: 250}) == [60]
 
@@ -275,4 +275,4 @@ def test_gaps_every_few_seconds_for_hours_pile_up_nothing() -> None:
         now_ms = NOW_MS + second * 1000
         if (due := queue.due(now_ms)) is not None and choose.random() < 0.1:
             postpone_or_give_up(queue, ONE, due.requests[0], now_ms)
-        assert len(queue._kept.requests[ONE]) <= 2
+        assert len(queue._content.requests[ONE]) <= 2

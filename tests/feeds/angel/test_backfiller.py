@@ -31,7 +31,7 @@ def at(clock: str, day: int = 22) -> int:
 
 
 def desk(folder: Path, at_ms: int, *, instruments: tuple[str, ...] = (SBIN,), **about: object) -> Desk:
-    """A historian that has all that indicators need, unless ``warm`` is set."""
+    """A backfiller that has all that indicators need, unless ``warm`` is set."""
     about = {"timeframes": {60: [], 300: []}, "warm": False, **about}
     made = Desk(folder, at_ms=at_ms, instruments=instruments, **about)  # type: ignore[arg-type]
     made.start()
@@ -39,11 +39,11 @@ def desk(folder: Path, at_ms: int, *, instruments: tuple[str, ...] = (SBIN,), **
 
 
 def delivered(made: Desk, timeframe_s: int) -> list[tuple[int, int]]:
-    """When which candles were told: the time, and the start of each."""
+    """When which candles were appended: the time, and the start of each."""
     return [
         (at_ms, candle.start_ms)
-        for at_ms, told in made.told if told.timeframe_s == timeframe_s
-        for candle in told.candles
+        for at_ms, history in made.appended if history.timeframe_s == timeframe_s
+        for candle in history.candles
     ]  # fmt: skip
 
 
@@ -56,11 +56,11 @@ async def test_each_timeframe_of_whole_minutes_gets_250_candles_or_three_times_t
     made = desk(tmp_path, at("08:00"), timeframes=TIMEFRAMES, warm=True)
     assert made.backfiller.counts == {60: 600, 300: 250}
     await made.settle()
-    (one, five) = sorted((told for _, told in made.told), key=lambda told: told.timeframe_s)
+    (one, five) = sorted((history for _, history in made.appended), key=lambda history: history.timeframe_s)
     assert (one.timeframe_s, one.revision, one.reset, five.timeframe_s) == (60, 0, False, 300)
     assert len(one.candles) == 750, "whole sessions of 375"
     assert len(five.candles) == 300
-    assert all(told.candles[-1].start_ms + told.timeframe_s * 1000 == at("15:30", 21) for told in (one, five))
+    assert all(history.candles[-1].start_ms + history.timeframe_s * 1000 == at("15:30", 21) for history in (one, five))
     assert len(made.asked) == 1, "one call brings both"
     assert made.queue.next_ms() is None
 
@@ -73,25 +73,25 @@ async def test_a_new_timeframe_or_a_longer_period_asks_for_that_alone(tmp_path: 
         ({60: ["SMA:200"], 300: ["SMA:20"]}, [60]),
         ({60: ["SMA:200"], 300: ["SMA:20"], 900: ["SMA:20"], 90: ["SMA:20"]}, [900]),
     ):
-        made.told.clear()
+        made.appended.clear()
         made.timeframes = timeframes
         made.backfiller.configure(made.configuration())
         await made.go_on(2)
-        assert [told.timeframe_s for _, told in made.told] == wanted
+        assert [history.timeframe_s for _, history in made.appended] == wanted
     made.start()
     await made.go_on(2)
-    assert [told.timeframe_s for _, told in made.told] == [900], "nothing after a restart"
+    assert [history.timeframe_s for _, history in made.appended] == [900], "nothing after a restart"
 
 
 async def test_an_instrument_that_comes_back_after_it_was_not_subscribed_is_warmed_again(tmp_path: Path) -> None:
     made = desk(tmp_path, at("08:00"), instruments=(SBIN, TCS), warm=True)
     await made.settle()
     for instruments in ([SBIN], [SBIN, TCS]):
-        made.told.clear()
+        made.appended.clear()
         made.instruments = instruments
         made.start()
         await made.go_on(5)
-    assert {told.instrument for _, told in made.told} == {TCS}
+    assert {history.instrument for _, history in made.appended} == {TCS}
 
 
 # Gaps
@@ -105,8 +105,8 @@ async def test_a_gap_is_repaired_when_the_last_candle_that_it_touches_is_over(tm
     after_ms = AFTER_MS + made.lateness_ms
     assert delivered(made, 60) == [(at("10:02") + after_ms, at("10:00")), (at("10:02") + after_ms, at("10:01"))]
     assert delivered(made, 300) == [(at("10:05") + after_ms, at("10:00"))]
-    assert made.told[-1].history.candles == [whole(SBIN, 300, at("10:00"), CLOSE_MS)]
-    assert {told.revision for _, told in made.told} == {1}
+    assert made.appended[-1].history.candles == [whole(SBIN, 300, at("10:00"), CLOSE_MS)]
+    assert {history.revision for _, history in made.appended} == {1}
     assert made.queue.next_ms() is None
 
 
@@ -151,8 +151,8 @@ async def test_the_sessions_of_an_instrument_class_bound_what_is_repaired(tmp_pa
     made.gap(from_ms, to_ms)
     await made.go_on(60)
     ends = {
-        (told.instrument, told.timeframe_s): told.candles[-1].start_ms + told.timeframe_s * 1000
-        for _, told in made.told
+        (history.instrument, history.timeframe_s): history.candles[-1].start_ms + history.timeframe_s * 1000
+        for _, history in made.appended
     }  # fmt: skip
     closes = dict(zip((NIFTY, SBIN, derivative), closes_ms, strict=True))
     assert ends == {(name, each): close_ms for name, close_ms in closes.items() for each in (60, 300)}
@@ -170,8 +170,8 @@ async def test_doubts_every_few_seconds_starve_no_repair_and_ask_no_more_than_on
     assert sorted(set(made.candles(300))) == list(range(at("09:55"), at("10:30"), 5 * MINUTE_MS))
     assert max(at_ms - start_ms for at_ms, start_ms in delivered(made, 60)) < 2 * MINUTE_MS
     assert 30 <= asked <= 45
-    for _, told in made.told:
-        assert told.candles == [whole(SBIN, told.timeframe_s, one.start_ms, CLOSE_MS) for one in told.candles]
+    for _, history in made.appended:
+        assert history.candles == [whole(SBIN, history.timeframe_s, one.start_ms, CLOSE_MS) for one in history.candles]
 
 
 # Answers
@@ -196,7 +196,7 @@ async def test_an_answer_without_its_last_minutes_is_asked_for_again_and_taken_i
     made.answer = lambda asked: minutes(asked, known_ms=at("10:05"))
     made.gap(at("10:03:10"), at("10:05:30"))
     await made.go_to(at("10:12"))
-    assert made.told == []
+    assert made.appended == []
     await made.go_to(at("10:13"))
     assert len(made.asked) == 4
     assert made.candles(60) == [at("10:03"), at("10:04")]
@@ -210,7 +210,7 @@ async def test_an_answer_whose_last_minutes_come_later_is_used_as_soon_as_they_a
     made.gap(at("10:03:10"), at("10:05:30"))
     await made.go_to(at("10:12"))
     after_ms = AFTER_MS + made.lateness_ms
-    assert [at_ms for at_ms, told in made.told if told.timeframe_s == 60] == [at("10:06") + after_ms + 10_000]
+    assert [at_ms for at_ms, history in made.appended if history.timeframe_s == 60] == [at("10:06") + after_ms + 10_000]
 
 
 async def test_wide_candles_that_reach_the_end_lack_nothing(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ async def test_a_symbol_that_is_refused_does_not_stop_the_others(tmp_path: Path)
 
     made.answer = answer
     await made.go_on(600)
-    assert {told.instrument for _, told in made.told} == {SBIN, NIFTY}
+    assert {history.instrument for _, history in made.appended} == {SBIN, NIFTY}
     assert Counter(asked.instrument for asked in made.asked) == {SBIN: 1, NIFTY: 1, TCS: 4}
     assert ("history", f"nothing there: {TCS}") in made.events
 
@@ -259,7 +259,7 @@ async def test_while_the_broker_does_not_answer_nothing_is_given_up(tmp_path: Pa
     made.answer = answer
     made.gap(at("10:00:10"), at("10:00:30"))
     await made.go_to(at("11:00:30"))
-    assert {(told.instrument, one.start_ms) for _, told in made.told for one in told.candles} == {
+    assert {(history.instrument, one.start_ms) for _, history in made.appended for one in history.candles} == {
         (SBIN, at("10:00")), (TCS, at("10:00"))
     }  # fmt: skip
     assert made.events == [("history", f"2 candles corrected: {TCS}, {SBIN}")]
@@ -285,12 +285,11 @@ async def test_a_reset_is_told_once_of_each_timeframe_and_reaches_up_to_now(tmp_
     made = desk(tmp_path, at("10:07:30"), instruments=(SBIN, TCS), timeframes=TIMEFRAMES)
     made.request(7, SBIN, reset=True)
     await made.go_on(60)
-    assert [(told.instrument, told.timeframe_s, told.reset, told.revision) for _, told in made.told] == [
-        (SBIN, 60, True, 1), (SBIN, 300, True, 1)
-    ]  # fmt: skip
-    for _, told in made.told:
-        assert told.candles[-1] == whole(SBIN, told.timeframe_s, told.candles[-1].start_ms, CLOSE_MS)
-    assert [told.candles[-1].start_ms for _, told in made.told] == [at("10:06"), at("10:00")]
+    about = [(each.instrument, each.timeframe_s, each.reset, each.revision) for _, each in made.appended]
+    assert about == [(SBIN, 60, True, 1), (SBIN, 300, True, 1)]
+    for _, history in made.appended:
+        assert history.candles[-1] == whole(SBIN, history.timeframe_s, history.candles[-1].start_ms, CLOSE_MS)
+    assert [history.candles[-1].start_ms for _, history in made.appended] == [at("10:06"), at("10:00")]
     assert made.events[-1] == ("warmed", "request 7 is done")
 
 
@@ -300,9 +299,9 @@ async def test_the_last_candle_of_a_reset_is_a_whole_one(tmp_path: Path, second:
     made = desk(tmp_path, at("10:07") + second * 1000, timeframes={60: []}, lateness_ms=lateness_ms)
     made.request(7, SBIN, reset=True)
     await made.settle()
-    ((at_ms, told),) = made.told
-    assert told.candles[-1] == whole(SBIN, 60, told.candles[-1].start_ms, CLOSE_MS)
-    ended_ms = told.candles[-1].start_ms + MINUTE_MS
+    ((at_ms, history),) = made.appended
+    assert history.candles[-1] == whole(SBIN, 60, history.candles[-1].start_ms, CLOSE_MS)
+    ended_ms = history.candles[-1].start_ms + MINUTE_MS
     assert AFTER_MS <= at_ms - made.lateness_ms - ended_ms < AFTER_MS + MINUTE_MS
 
 
@@ -311,7 +310,7 @@ async def test_a_reset_without_its_last_minutes_is_taken_in_the_end_and_no_more(
     made.answer = lambda asked: minutes(asked, known_ms=at("10:05"))
     made.request(7, SBIN, reset=True)
     await made.go_on(600)
-    assert [told.reset for _, told in made.told] == [True]
+    assert [history.reset for _, history in made.appended] == [True]
     assert made.queue.next_ms() is None
 
 
@@ -325,8 +324,8 @@ async def test_a_reset_that_was_asked_for_long_ago_reaches_up_to_now_too(tmp_pat
     await made.go_to(at("11:00:30"), step_s=60)
     made.start()
     await made.go_on(5)
-    ((_, told),) = made.told
-    assert (told.reset, told.candles[-1].start_ms) == (True, at("10:59"))
+    ((_, history),) = made.appended
+    assert (history.reset, history.candles[-1].start_ms) == (True, at("10:59"))
 
 
 async def test_a_request_is_done_once_also_over_restarts_and_is_gone_on_with_after_a_kill(tmp_path: Path) -> None:
@@ -346,7 +345,7 @@ async def test_a_request_is_done_once_also_over_restarts_and_is_gone_on_with_aft
         made.request(5)
         made.request(7)
         await made.go_on(60)
-    assert [(told.instrument, told.revision) for _, told in made.told] == [(SBIN, 0), (TCS, 0)]
+    assert [(history.instrument, history.revision) for _, history in made.appended] == [(SBIN, 0), (TCS, 0)]
     assert [event for event in made.events if event[0] == "warmed"] == [("warmed", "request 7 is done")]
 
 
@@ -374,7 +373,7 @@ async def test_what_is_not_subscribed_is_said_and_the_rest_is_done(tmp_path: Pat
     made = desk(tmp_path, at("20:00"), timeframes={60: []})
     made.request(7, "NSE:1", SBIN)
     await made.go_on(5)
-    assert [told.instrument for _, told in made.told] == [SBIN]
+    assert [history.instrument for _, history in made.appended] == [SBIN]
     assert made.events[0] == ("history", "not subscribed, add to SUBSCRIBE_TOKENS: NSE:1")
     made.request(8, "NSE:1")
     await made.go_on(5)
@@ -389,7 +388,9 @@ async def test_a_request_forgets_no_repair(tmp_path: Path, moment: str) -> None:
     await made.go_to(at(moment))
     made.request(7, SBIN)
     await made.go_to(at("10:02"))
-    assert [told.candles for _, told in made.told if told.revision == 1] == [[whole(SBIN, 60, at("10:00"), CLOSE_MS)]]
+    assert [history.candles for _, history in made.appended if history.revision == 1] == [
+        [whole(SBIN, 60, at("10:00"), CLOSE_MS)]
+    ]
     assert ("warmed", "request 7 is done") in made.events
     assert made.queue.next_ms() is None
 
@@ -411,7 +412,7 @@ async def test_nobody_waits_for_history_beyond_a_given_time_nor_for_ever(
 # Kills
 
 
-@pytest.mark.parametrize("moment", ["begun", "ended", "due", "asked", "told"])
+@pytest.mark.parametrize("moment", ["begun", "ended", "due", "asked", "appended"])
 async def test_a_gap_is_repaired_whenever_the_feed_is_killed(tmp_path: Path, moment: str) -> None:
     made = desk(tmp_path, at("10:00:10"), timeframes={60: []})
     made.gap(at("10:00:10"))
@@ -420,10 +421,10 @@ async def test_a_gap_is_repaired_whenever_the_feed_is_killed(tmp_path: Path, mom
         made.gap(at("10:00:10"), at("10:00:20"))
         await made.go_to({"ended": at("10:00:30"), "due": at("10:01:10")}.get(moment, at("10:01:10")))
     made.takes_s = 2.0 if moment == "asked" else 0.0
-    if moment in ("asked", "told"):
+    if moment in ("asked", "appended"):
         await made.go_on(2)
         assert len(made.asked) == 1
-        assert bool(made.told) == (moment == "told")
+        assert bool(made.appended) == (moment == "appended")
     made.takes_s = 0.0
     made.kill()
     made.clock.move(at("10:02:00"))
@@ -431,9 +432,9 @@ async def test_a_gap_is_repaired_whenever_the_feed_is_killed(tmp_path: Path, mom
     made.backfiller.begin(made.clock.ms - 5_000)
     made.gap(at("10:01:55"), at("10:02:05"))
     await made.go_to(at("10:03:30"))
-    told = made.candles(60)
-    assert set(told) == {at("10:00"), at("10:01"), at("10:02")}
-    assert told.count(at("10:00")) <= 2
+    starts_ms = made.candles(60)
+    assert set(starts_ms) == {at("10:00"), at("10:01"), at("10:02")}
+    assert starts_ms.count(at("10:00")) <= 2
     assert made.queue.next_ms() is None
 
 
@@ -498,7 +499,7 @@ async def test_whatever_happens_every_gap_is_repaired_with_candles_that_are_whol
         await made.go_on(400, step_s=STEP_S)
         made.clock.move(at("09:20", 23))
         await made.go_on(60, step_s=STEP_S)
-    repaired = [(told.timeframe_s, one) for _, told in made.told for one in told.candles]
+    repaired = [(history.timeframe_s, one) for _, history in made.appended for one in history.candles]
     assert [one for each, one in repaired if one != whole(one.instrument, each, one.start_ms, CLOSE_MS)] == []
     assert lacking <= {(one.instrument, one.start_ms) for each, one in repaired if each == 60}
     fives = {(name, ms - (ms - OPEN_MS) % (5 * MINUTE_MS)) for name, ms in lacking}

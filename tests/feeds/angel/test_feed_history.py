@@ -113,4 +113,4 @@ async def test_what_is_missed_is_on_disk_while_the_broker_lets_wait(monkeypatch:
         assert [told for told in played.written.history if told.revision == 1] == []
         kept = BackfillQueue(played.folder / "history.json", "played")
         assert len(kept) == 3
-        assert kept._kept == played.history._queue._kept
+        assert kept._content == played.history._queue._content

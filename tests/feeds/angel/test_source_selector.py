@@ -1,4 +1,4 @@
-"""Of two lines one is an instrument's source: who takes over when, and that what is missed by it is told."""
+"""Of two connections one is an instrument's source: who takes over when, and that what is missed by it is reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from topology.feeds.angel.source_selector import (
     LOOKED_AT,
     SILENT_MS,
     SWITCHED,
-    TAKEN,
+    USED,
     Choice,
     SourceSelector,
 )
@@ -27,185 +27,189 @@ NOW_MS = 1_669_088_700_000
 FAR = 10**9
 
 
-class Lines:
-    """Two lines of one instrument. Times are milliseconds from some moment on."""
+class Connections:
+    """Two connections of one instrument. Times are milliseconds from some moment on."""
 
     def __init__(self) -> None:
         self.sources = SourceSelector([STOCK])
         self.sources.opened(0)
         self.sources.opened(1)
 
-    def bring(self, line: int, time_ms: int, at_ms: int | None = None) -> Choice:
-        """Let a line bring a packet of a time; at once where nothing else is said."""
+    def bring(self, connection: int, time_ms: int, at_ms: int | None = None) -> Choice:
+        """Let a connection bring a packet of a time; at once by default."""
         at_ms = time_ms if at_ms is None else at_ms
-        choice = self.sources.choose(STOCK, line, exchange_ms=NOW_MS + time_ms, received_ms=NOW_MS + at_ms)
+        choice = self.sources.choose(STOCK, connection, exchange_ms=NOW_MS + time_ms, received_ms=NOW_MS + at_ms)
         return choice._replace(missed_ms=choice.missed_ms - NOW_MS) if choice.why else choice
 
 
 @pytest.fixture
-def lines() -> Lines:
-    return Lines()
+def connections() -> Connections:
+    return Connections()
 
 
-def in_step(lines: Lines, until_ms: int, step_ms: int = 500) -> None:
-    """Let both bring the same, the first line before the other."""
+def in_step(connections: Connections, until_ms: int, step_ms: int = 500) -> None:
+    """Let both bring the same, the first connection before the other."""
     for time_ms in range(0, until_ms + 1, step_ms):
-        assert lines.bring(0, time_ms) == TAKEN
-        assert lines.bring(1, time_ms) == LOOKED_AT
+        assert connections.bring(0, time_ms) == USED
+        assert connections.bring(1, time_ms) == LOOKED_AT
 
 
-def test_whichever_brings_the_first_packet_is_the_source(lines: Lines) -> None:
-    assert lines.sources.without() == [STOCK]
-    assert lines.bring(1, 0) == TAKEN
-    assert lines.bring(0, 1) == LOOKED_AT
-    assert (lines.sources.without(), lines.sources.of(0), lines.sources.of(1)) == ([], [], [STOCK])
+def test_whichever_brings_the_first_packet_is_the_source(connections: Connections) -> None:
+    assert connections.sources.without() == [STOCK]
+    assert connections.bring(1, 0) == USED
+    assert connections.bring(0, 1) == LOOKED_AT
+    assert (connections.sources.without(), connections.sources.of(0), connections.sources.of(1)) == ([], [], [STOCK])
 
 
-def test_a_silent_source_is_replaced_once_the_other_has_been_ahead_for_so_long(lines: Lines) -> None:
-    in_step(lines, 10_000)
-    assert lines.bring(1, 60_000) == LOOKED_AT  # nothing was traded meanwhile: only now there is something to bring
-    assert lines.bring(1, 60_000 + SILENT_MS - 1) == LOOKED_AT
-    assert lines.bring(1, 60_000 + SILENT_MS) == Choice(True, SWITCHED, 60_000 - LAG_MS)
-    assert lines.bring(0, 60_000 + SILENT_MS) == LOOKED_AT
+def test_a_silent_source_is_replaced_once_the_other_has_been_ahead_for_so_long(connections: Connections) -> None:
+    in_step(connections, 10_000)
+    assert (
+        connections.bring(1, 60_000) == LOOKED_AT
+    )  # nothing was traded meanwhile: only now there is something to bring
+    assert connections.bring(1, 60_000 + SILENT_MS - 1) == LOOKED_AT
+    assert connections.bring(1, 60_000 + SILENT_MS) == Choice(True, SWITCHED, 60_000 - LAG_MS)
+    assert connections.bring(0, 60_000 + SILENT_MS) == LOOKED_AT
 
 
-def test_a_source_that_is_down_is_replaced_at_once_by_something_newer(lines: Lines) -> None:
-    in_step(lines, 10_000)
-    assert lines.sources.lost(0) == {}
-    assert lines.bring(1, 10_000, 10_010) == LOOKED_AT
-    assert lines.bring(1, 10_100) == Choice(True, SWITCHED, 10_000)
-    assert lines.sources.up == [1]
+def test_a_source_that_is_down_is_replaced_at_once_by_something_newer(connections: Connections) -> None:
+    in_step(connections, 10_000)
+    assert connections.sources.closed(0) == {}
+    assert connections.bring(1, 10_000, 10_010) == LOOKED_AT
+    assert connections.bring(1, 10_100) == Choice(True, SWITCHED, 10_000)
+    assert connections.sources.up == [1]
 
 
-def test_a_source_that_brings_old_news_is_replaced(lines: Lines) -> None:
-    in_step(lines, 10_000)
+def test_a_source_that_brings_old_news_is_replaced(connections: Connections) -> None:
+    in_step(connections, 10_000)
     for time_ms in (10_500, 11_000, 11_500):
-        assert lines.bring(1, time_ms) == LOOKED_AT
-        assert lines.bring(0, time_ms - LAG_MS, time_ms) == TAKEN
-    assert lines.bring(1, 11_501) == LOOKED_AT
-    assert lines.bring(0, 10_501, 11_502) == TAKEN
-    assert lines.bring(1, 11_600) == LOOKED_AT
-    assert lines.bring(0, 10_510, 11_603) == Choice(True, LATE, 10_501)
-    assert lines.bring(1, 11_700) == Choice(True, SWITCHED, 10_510)
+        assert connections.bring(1, time_ms) == LOOKED_AT
+        assert connections.bring(0, time_ms - LAG_MS, time_ms) == USED
+    assert connections.bring(1, 11_501) == LOOKED_AT
+    assert connections.bring(0, 10_501, 11_502) == USED
+    assert connections.bring(1, 11_600) == LOOKED_AT
+    assert connections.bring(0, 10_510, 11_603) == Choice(True, LATE, 10_501)
+    assert connections.bring(1, 11_700) == Choice(True, SWITCHED, 10_510)
 
 
-def test_a_source_that_repeats_itself_is_silent(lines: Lines) -> None:
-    in_step(lines, 10_000)
+def test_a_source_that_repeats_itself_is_silent(connections: Connections) -> None:
+    in_step(connections, 10_000)
     for time_ms in range(10_100, 10_100 + SILENT_MS, 100):
-        assert lines.bring(1, time_ms) == LOOKED_AT
-        assert lines.bring(0, 10_000, time_ms) == TAKEN
-    assert lines.bring(1, 10_100 + SILENT_MS).why == SWITCHED
+        assert connections.bring(1, time_ms) == LOOKED_AT
+        assert connections.bring(0, 10_000, time_ms) == USED
+    assert connections.bring(1, 10_100 + SILENT_MS).why == SWITCHED
 
 
-def test_a_source_that_is_so_far_behind_that_its_times_seem_wrong_is_late(lines: Lines) -> None:
-    in_step(lines, 10_000)
-    assert lines.bring(1, 20_000) == LOOKED_AT
-    assert lines.bring(0, 10_100, 20_010) == Choice(True, LATE, 19_000)
-    assert lines.bring(1, 20_020) == Choice(True, SWITCHED, 19_000)
+def test_a_source_that_is_so_far_behind_that_its_times_seem_wrong_is_late(connections: Connections) -> None:
+    in_step(connections, 10_000)
+    assert connections.bring(1, 20_000) == LOOKED_AT
+    assert connections.bring(0, 10_100, 20_010) == Choice(True, LATE, 19_000)
+    assert connections.bring(1, 20_020) == Choice(True, SWITCHED, 19_000)
 
 
-def test_a_source_whose_clock_is_ahead_is_silent(lines: Lines) -> None:
-    in_step(lines, 10_000)
+def test_a_source_whose_clock_is_ahead_is_silent(connections: Connections) -> None:
+    in_step(connections, 10_000)
     for time_ms in range(10_100, 10_100 + SILENT_MS, 100):
-        assert lines.bring(1, time_ms) == LOOKED_AT
-        assert lines.bring(0, time_ms + 3_600_000, time_ms) == TAKEN
-    assert lines.bring(1, 10_100 + SILENT_MS) == Choice(True, SWITCHED, 10_000)
+        assert connections.bring(1, time_ms) == LOOKED_AT
+        assert connections.bring(0, time_ms + 3_600_000, time_ms) == USED
+    assert connections.bring(1, 10_100 + SILENT_MS) == Choice(True, SWITCHED, 10_000)
 
 
-def test_no_packet_is_taken_that_is_behind_one_of_the_source_whose_time_was_mended(lines: Lines) -> None:
-    in_step(lines, 10_000)
-    assert lines.bring(0, 10_100, 20_000) == TAKEN  # that old, the time of receipt counts in its place
-    lines.sources.lost(0)
-    assert lines.bring(1, 19_999, 20_001) == LOOKED_AT
-    assert lines.bring(1, 20_001).why == SWITCHED
+def test_no_packet_is_taken_that_is_behind_one_of_the_source_whose_time_was_mended(connections: Connections) -> None:
+    in_step(connections, 10_000)
+    assert connections.bring(0, 10_100, 20_000) == USED  # that old, the time of receipt counts in its place
+    connections.sources.closed(0)
+    assert connections.bring(1, 19_999, 20_001) == LOOKED_AT
+    assert connections.bring(1, 20_001).why == SWITCHED
 
 
-def test_a_source_is_not_replaced_again_so_soon(lines: Lines) -> None:
-    in_step(lines, 10_000)
-    lines.sources.lost(0)
-    assert lines.bring(1, 11_000).why == SWITCHED
-    lines.sources.opened(0)
-    lines.sources.lost(1)
-    assert lines.bring(0, 12_000) == LOOKED_AT
-    assert lines.bring(0, 10_999 + APART_MS) == LOOKED_AT
-    assert lines.bring(0, 11_000 + APART_MS) == Choice(True, SWITCHED, 11_000)
+def test_a_source_is_not_replaced_again_so_soon(connections: Connections) -> None:
+    in_step(connections, 10_000)
+    connections.sources.closed(0)
+    assert connections.bring(1, 11_000).why == SWITCHED
+    connections.sources.opened(0)
+    connections.sources.closed(1)
+    assert connections.bring(0, 12_000) == LOOKED_AT
+    assert connections.bring(0, 10_999 + APART_MS) == LOOKED_AT
+    assert connections.bring(0, 11_000 + APART_MS) == Choice(True, SWITCHED, 11_000)
 
 
-@pytest.mark.parametrize(("time_ms", "told"), [(10_000, TAKEN), (12_000, Choice(True, LATE, 10_000))])
+@pytest.mark.parametrize(("time_ms", "told"), [(10_000, USED), (12_000, Choice(True, LATE, 10_000))])
 def test_a_source_that_comes_back_tells_whether_there_was_something_that_neither_has_brought(
-    lines: Lines, time_ms: int, told: Choice
+    connections: Connections, time_ms: int, told: Choice
 ) -> None:
-    in_step(lines, 10_000)
-    lines.sources.lost(0)
-    lines.sources.opened(0)
-    assert lines.bring(0, time_ms, 15_000) == told
-    assert lines.bring(0, 16_000) == TAKEN
+    in_step(connections, 10_000)
+    connections.sources.closed(0)
+    connections.sources.opened(0)
+    assert connections.bring(0, time_ms, 15_000) == told
+    assert connections.bring(0, 16_000) == USED
 
 
-def test_what_overtook_another_packet_does_not_hide_it(lines: Lines) -> None:
-    in_step(lines, 10_000)
-    assert lines.bring(1, 14_000) == LOOKED_AT
-    assert lines.bring(1, 12_000, 14_001) == LOOKED_AT
-    assert lines.bring(1, 17_000) == Choice(True, SWITCHED, 12_000 - LAG_MS)
+def test_what_overtook_another_packet_does_not_hide_it(connections: Connections) -> None:
+    in_step(connections, 10_000)
+    assert connections.bring(1, 14_000) == LOOKED_AT
+    assert connections.bring(1, 12_000, 14_001) == LOOKED_AT
+    assert connections.bring(1, 17_000) == Choice(True, SWITCHED, 12_000 - LAG_MS)
 
 
-def test_a_source_that_comes_back_before_the_other_has_spoken_again_has_missed_something(lines: Lines) -> None:
-    in_step(lines, 10_000)
-    assert lines.bring(1, 20_000) == LOOKED_AT
-    assert lines.bring(0, 30_000) == Choice(True, LATE, 20_000 - LAG_MS)
-    assert lines.bring(1, 30_000) == LOOKED_AT
+def test_a_source_that_comes_back_before_the_other_has_spoken_again_has_missed_something(
+    connections: Connections,
+) -> None:
+    in_step(connections, 10_000)
+    assert connections.bring(1, 20_000) == LOOKED_AT
+    assert connections.bring(0, 30_000) == Choice(True, LATE, 20_000 - LAG_MS)
+    assert connections.bring(1, 30_000) == LOOKED_AT
 
 
-def test_a_source_that_goes_down_has_missed_what_the_other_has_brought(lines: Lines) -> None:
-    in_step(lines, 10_000)
-    lines.bring(1, 11_500)
-    assert lines.sources.lost(0) == {STOCK: NOW_MS + 10_500}
-    assert lines.sources.lost(1) == {}
-    assert lines.sources.without() == [STOCK]
+def test_a_source_that_goes_down_has_missed_what_the_other_has_brought(connections: Connections) -> None:
+    in_step(connections, 10_000)
+    connections.bring(1, 11_500)
+    assert connections.sources.closed(0) == {STOCK: NOW_MS + 10_500}
+    assert connections.sources.closed(1) == {}
+    assert connections.sources.without() == [STOCK]
 
 
-def test_the_first_packet_of_a_line_does_not_tell_what_was_there_before_it(lines: Lines) -> None:
-    in_step(lines, 10_000)
-    lines.sources.lost(1)
-    lines.sources.opened(1)
-    lines.sources.lost(0)
-    assert lines.bring(1, 40_000) == Choice(True, SWITCHED, 10_000)
+def test_the_first_packet_of_a_line_does_not_tell_what_was_there_before_it(connections: Connections) -> None:
+    in_step(connections, 10_000)
+    connections.sources.closed(1)
+    connections.sources.opened(1)
+    connections.sources.closed(0)
+    assert connections.bring(1, 40_000) == Choice(True, SWITCHED, 10_000)
 
 
 @pytest.mark.parametrize("off_ms", [-OLD_MS - 1, AHEAD_MS + 1])
-def test_a_time_that_cannot_be_true_replaces_no_source_that_is_up(lines: Lines, off_ms: int) -> None:
-    in_step(lines, 10_000)
+def test_a_time_that_cannot_be_true_replaces_no_source_that_is_up(connections: Connections, off_ms: int) -> None:
+    in_step(connections, 10_000)
     for at_ms in range(11_000, 30_000, 500):
-        assert lines.bring(1, at_ms + off_ms, at_ms) == LOOKED_AT
-    assert lines.bring(0, 30_000) == TAKEN
-    lines.sources.lost(0)
-    assert lines.bring(1, 31_000 + off_ms, 31_000).why == SWITCHED
+        assert connections.bring(1, at_ms + off_ms, at_ms) == LOOKED_AT
+    assert connections.bring(0, 30_000) == USED
+    connections.sources.closed(0)
+    assert connections.bring(1, 31_000 + off_ms, 31_000).why == SWITCHED
 
 
 class Packet(NamedTuple):
     at_ms: int
-    line: int
+    connection: int
     time_ms: int
 
 
 class Down(NamedTuple):
-    """A line goes down, or comes up again."""
+    """A connection goes down, or comes up again."""
 
     at_ms: int
-    line: int
+    connection: int
     up: bool
 
 
 class Taken(NamedTuple):
     at_ms: int
     time_ms: int
-    line: int
+    connection: int
     why: str
     missed_ms: int  # the earliest time from which on it tells that something may be missing
 
 
 class Silence(NamedTuple):
-    """A line brings nothing from ``from_ms`` on; it is down where that is noticed."""
+    """A connection brings nothing from ``from_ms`` on; it is down where that is noticed."""
 
     from_ms: int
     length_ms: int
@@ -217,8 +221,8 @@ delays = st.lists(st.integers(0, 400), min_size=80, max_size=80)
 silences = st.lists(st.builds(Silence, st.integers(0, 40_000), st.integers(1, 9_000), st.booleans()), max_size=5)
 
 
-def brought(apart_ms: list[int], delays_ms: list[int], line: int, silences: list[Silence]) -> list[Packet | Down]:
-    """Return what happens on a line, in order. What it brings first when it is up again is how things stand."""
+def brought(apart_ms: list[int], delays_ms: list[int], connection: int, silences: list[Silence]) -> list[Packet | Down]:
+    """Return what happens on a connection, in order. What it brings first when it is up again is how things stand."""
     happens: list[Packet | Down] = []
     time_ms = at_ms = until_ms = 0
     down = False
@@ -230,33 +234,38 @@ def brought(apart_ms: list[int], delays_ms: list[int], line: int, silences: list
             until_ms = max(one.from_ms + one.length_ms for one in silent)
             if not down and any(one.noticed for one in silent):
                 down = True
-                happens.append(Down(at_ms, line, up=False))
+                happens.append(Down(at_ms, connection, up=False))
             continue
         if down:
             down = False
-            happens += [Down(max(until_ms, at_ms - after_ms), line, up=True), Packet(at_ms, line, before_ms)]
-        happens.append(Packet(at_ms, line, time_ms))
+            happens += [
+                Down(max(until_ms, at_ms - after_ms), connection, up=True),
+                Packet(at_ms, connection, before_ms),
+            ]
+        happens.append(Packet(at_ms, connection, time_ms))
     return sorted(happens, key=lambda one: one.at_ms)
 
 
 def played(*happens: Packet | Down) -> tuple[list[Taken], list[Packet]]:
     """Return what was taken, and what was only looked at."""
-    lines, taken, left = Lines(), list[Taken](), list[Packet]()
+    connections, taken, left = Connections(), list[Taken](), list[Packet]()
     missed_ms = FAR
     for one in sorted(happens, key=lambda one: one.at_ms):
         if isinstance(one, Packet):
-            choice = lines.bring(one.line, one.time_ms, one.at_ms)
-            if not choice.taken:
+            choice = connections.bring(one.connection, one.time_ms, one.at_ms)
+            if not choice.used:
                 left.append(one)
             elif not taken or one.time_ms > taken[-1].time_ms:  # it may bring again how things stand
                 missed_ms = min(missed_ms, choice.missed_ms if choice.why else FAR)
-                taken.append(Taken(one.at_ms, one.time_ms, one.line, choice.why, missed_ms))
+                taken.append(Taken(one.at_ms, one.time_ms, one.connection, choice.why, missed_ms))
                 missed_ms = FAR
         elif one.up:
-            lines.sources.opened(one.line)
+            connections.sources.opened(one.connection)
         else:
-            missed_ms = min([missed_ms, *(since - NOW_MS for since in lines.sources.lost(one.line).values())])
-            if not lines.sources.up:  # then there is a gap
+            missed_ms = min(
+                [missed_ms, *(since - NOW_MS for since in connections.sources.closed(one.connection).values())]
+            )
+            if not connections.sources.up:  # then there is a gap
                 missed_ms = min([missed_ms, *(one.time_ms for one in taken[-1:])])
     return taken, left
 
@@ -265,7 +274,7 @@ def played(*happens: Packet | Down) -> tuple[list[Taken], list[Packet]]:
 def test_lines_in_step_are_left_alone(apart_ms: list[int], first: list[int], second: list[int]) -> None:
     taken, left = played(*brought(apart_ms, first, 0, []), *brought(apart_ms, second, 1, []))
     assert {one.why for one in taken} == {""}
-    assert len({one.line for one in taken}) == len({one.line for one in left}) == 1
+    assert len({one.connection for one in taken}) == len({one.connection for one in left}) == 1
     assert len(taken) == len(left) == len(apart_ms)
 
 

@@ -122,7 +122,7 @@ def test_a_snapshot_that_tells_the_volume_again_ends_a_reset_so_that_the_next_ti
 ) -> None:
     translator.subscribed(NOW_MS)
     translator.translate(quote(), NOW_MS)
-    assert translator.translate(quote(NOW_MS + 1, volume=3), NOW_MS + 1).doubt == "volume_reset"
+    assert translator.translate(quote(NOW_MS + 1, volume=3), NOW_MS + 1).suspicion == "volume_reset"
     translator.subscribed(NOW_MS + 60_000)
     old_ms = NOW_MS + 59_000
     told = translator.translate(quote(old_ms, volume=1200), NOW_MS + 60_000)
@@ -137,7 +137,7 @@ def test_a_volume_that_catches_up_after_a_reset_and_then_jumps_back_gives_no_can
         translator.translate(quote(NOW_MS + n, volume=volume), NOW_MS + n)
         for n, volume in enumerate([1000, 3, 600, 1005, 1015, 2100, 2110])
     ]
-    assert [one.doubt for one in told] == ["", "volume_reset", "volume_reset", "", "", "volume_reset", ""]
+    assert [one.suspicion for one in told] == ["", "volume_reset", "volume_reset", "", "", "volume_reset", ""]
     assert [one.tick.day_volume for one in told if one.tick is not None] == [1000, None, None, 1005, 1015, 2100, 2110]
     baselines = [one.baseline.day_volume for one in told if one.baseline is not None]
     assert baselines == [1005, 2100], "what was traded meanwhile, and the jump, are no candle's"

@@ -1,4 +1,4 @@
-"""What happens to a feed is written in its order, and people are told of trouble and of its end."""
+"""What happens to a feed is written in its order, and people have notices of trouble and of its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from topology.clock import Clock
-from topology.log.frames import FeedEvent
+from topology.log.frames import FeedEvent, FeedEventKind
 from topology.notifiers import Kind, Notice
 from topology.roles.feed.event_log import FeedEventLog
 
@@ -26,7 +26,7 @@ class Writer:
 
 
 @pytest.fixture
-def told() -> list[Notice]:
+def notices() -> list[Notice]:
     return []
 
 
@@ -36,15 +36,15 @@ def writer() -> Writer:
 
 
 @pytest.fixture
-def event_log(writer: Writer, told: list[Notice]) -> FeedEventLog:
-    notifications: Any = SimpleNamespace(tell=told.append)
+def event_log(writer: Writer, notices: list[Notice]) -> FeedEventLog:
+    notifications: Any = SimpleNamespace(notify=notices.append)
     return FeedEventLog(writer, Clock(lambda: NOW_MS, asyncio.sleep), notifications, simulated=True)  # type: ignore[arg-type]
 
 
 async def test_events_are_written_in_the_order_in_which_they_happen(event_log: FeedEventLog, writer: Writer) -> None:
-    event_log("connected", "7 instruments", socket=0)
-    event_log("gap", socket=0, from_ms=1, to_ms=2501, instruments=7)
-    event_log("day", "received: 5")
+    event_log.record(FeedEventKind.CONNECTED, "7 instruments", socket=0)
+    event_log.record(FeedEventKind.GAP, socket=0, from_ms=1, to_ms=2501, instruments=7)
+    event_log.record(FeedEventKind.DAY, "received: 5")
     running = asyncio.create_task(event_log.run())
     async with asyncio.timeout(10):
         while len(writer.events) < 3:
@@ -54,38 +54,44 @@ async def test_events_are_written_in_the_order_in_which_they_happen(event_log: F
     assert writer.events[1] == FeedEvent(1, "sim-4f2a", NOW_MS, "gap", 0, "", 1, 2501, 7)
 
 
-def test_the_gap_that_each_day_begins_with_and_doubts_are_told_to_nobody(
-    event_log: FeedEventLog, told: list[Notice]
+def test_the_gap_that_each_day_begins_with_and_suspect_spans_concern_nobody(
+    event_log: FeedEventLog, notices: list[Notice]
 ) -> None:
-    event_log("connected", socket=0)
-    event_log("gap", socket=0, from_ms=0, to_ms=63_000_000)
-    event_log("doubt", "reordered", socket=0, from_ms=0, to_ms=1)
-    assert told == []
+    event_log.record(FeedEventKind.CONNECTED, socket=0)
+    event_log.record(FeedEventKind.GAP, socket=0, from_ms=0, to_ms=63_000_000)
+    event_log.record(FeedEventKind.SUSPECT, "reordered", socket=0, from_ms=0, to_ms=1)
+    assert notices == []
 
 
-def test_a_socket_that_is_lost_while_another_carries_on_is_told_to_nobody(
-    event_log: FeedEventLog, told: list[Notice]
+def test_a_socket_that_is_lost_while_another_carries_on_concerns_nobody(
+    event_log: FeedEventLog, notices: list[Notice]
 ) -> None:
-    event_log("stale", "the socket is silent", socket=0, instruments=7)
-    event_log("disconnected", "the socket is silent", socket=0, instruments=7)
-    event_log("gap", socket=1, from_ms=0, to_ms=63_000_000)
-    assert told == []
+    event_log.record(FeedEventKind.STALE, "the socket is silent", socket=0, instruments=7)
+    event_log.record(FeedEventKind.DISCONNECTED, "the socket is silent", socket=0, instruments=7)
+    event_log.record(FeedEventKind.GAP, socket=1, from_ms=0, to_ms=63_000_000)
+    assert notices == []
 
 
-def test_trouble_is_told_and_its_end_once(event_log: FeedEventLog, told: list[Notice]) -> None:
-    event_log("stale", "the socket is silent", socket=0)
-    event_log("gap", socket=0, from_ms=0, to_ms=45_000)
-    event_log("gap", socket=1, from_ms=0, to_ms=45_000)
-    assert [(notice.kind, notice.text) for notice in told] == [
+def test_people_have_a_notice_of_trouble_and_one_of_its_end(event_log: FeedEventLog, notices: list[Notice]) -> None:
+    event_log.record(FeedEventKind.STALE, "the socket is silent", socket=0)
+    event_log.record(FeedEventKind.GAP, socket=0, from_ms=0, to_ms=45_000)
+    event_log.record(FeedEventKind.GAP, socket=1, from_ms=0, to_ms=45_000)
+    assert [(notice.kind, notice.text) for notice in notices] == [
         (Kind.FEED_STALE, "the socket is silent"), (Kind.RECOVERED, "It was without for 45 s.")
     ]  # fmt: skip
-    assert all(notice.simulated for notice in told)
+    assert all(notice.simulated for notice in notices)
 
 
 @pytest.mark.parametrize(
     ("kind", "about"),
-    [("login_failed", Kind.LOGIN_FAILED), ("stopped", Kind.STOPPED), ("day", Kind.DAY_SUMMARY)],
+    [
+        (FeedEventKind.LOGIN_FAILED, Kind.LOGIN_FAILED),
+        (FeedEventKind.STOPPED, Kind.STOPPED),
+        (FeedEventKind.DAY, Kind.DAY_SUMMARY),
+    ],
 )
-def test_what_a_person_must_know_is_told(event_log: FeedEventLog, told: list[Notice], kind: str, about: Kind) -> None:
-    event_log(kind, "why")
-    assert [(notice.kind, notice.text, notice.at_ms) for notice in told] == [(about, "why", NOW_MS)]
+def test_what_a_person_must_know_is_a_notice(
+    event_log: FeedEventLog, notices: list[Notice], kind: FeedEventKind, about: Kind
+) -> None:
+    event_log.record(kind, "why")
+    assert [(notice.kind, notice.text, notice.at_ms) for notice in notices] == [(about, "why", NOW_MS)]

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from agents.process_guard import REFUSED
 from tests.support.cluster import until
-from tests.support.feed_cluster import ACCOUNT, ALWAYS, PARTITIONS, Place, simulated
+from tests.support.feed_cluster import ACCOUNT, ALWAYS, PARTITIONS, FeedCluster, simulated
 from tests.support.masters import LISTED, keep
 from topology.angel.master import MasterError
 from topology.angel.master.listings import FILE_NAME
@@ -80,9 +80,9 @@ HERE = {
     ],
 )
 def test_what_cannot_be_fed_is_refused_with_one_line(
-    place: Place, namespace: str, env: dict[str, str], said: str
+    feed_cluster: FeedCluster, namespace: str, env: dict[str, str], said: str
 ) -> None:
-    feed = place.feed(namespace, **env)
+    feed = feed_cluster.feed(namespace, **env)
     feed.log.unlink(missing_ok=True)
     feed.start()
     assert feed.wait() == REFUSED
@@ -122,7 +122,9 @@ async def test_the_master_of_the_day_is_asked_for_again_until_it_can_be_had(
     role: Any = build(Settings.from_env({"TOPOLOGY_ROLE": "feed", "DATA_DIR": str(tmp_path)})).role
     await role._fetch_master([])
     assert next(answers, "all asked for") == "all asked for"
-    assert slept == [feed_role.MASTER_PAUSE_S] * 2
+    shortest_s, longest_s = feed_role.MASTER_RETRY_S
+    assert len(slept) == 2
+    assert shortest_s <= slept[0] < slept[1] <= longest_s
     assert "it is empty" in caplog.text
     assert "no route" in caplog.text
 
@@ -152,25 +154,27 @@ async def test_a_command_is_copied_and_its_calendar_and_classes_are_followed(tmp
     assert asked == [Warmup(4, [], reset=False)]
 
 
-async def test_a_feed_that_is_killed_at_random_doubles_no_volume_and_turns_no_clock_back(place: Place) -> None:
+async def test_a_feed_that_is_killed_at_random_doubles_no_volume_and_turns_no_clock_back(
+    feed_cluster: FeedCluster,
+) -> None:
     choose = Random(7)
     async with simulated(20, 400.0) as broker:
-        feed = place.feed(SIM, **broker.env)
+        feed = feed_cluster.feed(SIM, **broker.env)
         try:
             for _ in range(4):
-                before = await place.ticks()
+                before = await feed_cluster.ticks()
                 feed.start()
                 wanted = before + choose.randrange(100, 600)
 
                 async def came(wanted: int = wanted) -> bool:
-                    return await place.ticks() >= wanted
+                    return await feed_cluster.ticks() >= wanted
 
                 await until(came, told=lambda: feed.log.read_text()[-3000:])
                 feed.kill()
         finally:
             feed.kill()
     for partition in range(PARTITIONS):
-        frames = await place.frames(partition)
+        frames = await feed_cluster.frames(partition)
         clocks = [frame.clock_ms for frame in frames]
         assert clocks == sorted(clocks)
         numbers = [(frame.epoch, frame.sequence) for frame in frames]
@@ -181,18 +185,18 @@ async def test_a_feed_that_is_killed_at_random_doubles_no_volume_and_turns_no_cl
     assert not any(secret in said for secret in DEMONSTRATION.values() if secret != DEMONSTRATION["api_key"])
 
 
-async def test_history_comes_whole_however_often_the_feed_is_killed_meanwhile(place: Place) -> None:
+async def test_history_comes_whole_however_often_the_feed_is_killed_meanwhile(feed_cluster: FeedCluster) -> None:
     choose = Random(9)
     async with simulated(20, 20.0) as broker:
-        feed = place.feed(SIM, **broker.env)
-        number = await broker_log.append(place.kafka.bootstrap, SIM, Warmup(0, [], reset=False))
-        first = {partition: len(await place.frames(partition)) for partition in range(PARTITIONS)}
+        feed = feed_cluster.feed(SIM, **broker.env)
+        number = await broker_log.append(feed_cluster.kafka.bootstrap, SIM, Warmup(0, [], reset=False))
+        first = {partition: len(await feed_cluster.frames(partition)) for partition in range(PARTITIONS)}
 
         async def brought() -> dict[str, set[int]]:
             """The timeframes of each instrument whose history has come since."""
             found = defaultdict(set)
             for partition in range(PARTITIONS):
-                for frame in (await place.frames(partition))[first[partition] :]:
+                for frame in (await feed_cluster.frames(partition))[first[partition] :]:
                     for told in frame.history:
                         assert partition_of(told.instrument, PARTITIONS) == partition
                         assert len(told.candles) >= 250 or told.revision == 1
@@ -219,15 +223,17 @@ async def test_history_comes_whole_however_often_the_feed_is_killed_meanwhile(pl
             await until(whole, told=lambda: feed.log.read_text()[-3000:])
         finally:
             feed.kill()
-    kept = json.loads((place.folder / SIM / "history.json").read_text())
+    kept = json.loads((feed_cluster.folder / SIM / "history.json").read_text())
     assert kept["asked"] == number
 
 
-async def test_history_in_commands_comes_once_however_often_the_feed_is_killed_meanwhile(place: Place) -> None:
+async def test_history_in_commands_comes_once_however_often_the_feed_is_killed_meanwhile(
+    feed_cluster: FeedCluster,
+) -> None:
     choose = Random(5)
     async with simulated(20, 20.0) as broker:
-        feed = place.feed(SIM, **broker.env)
-        bootstrap, current = place.kafka.bootstrap, place.logs[SIM].configuration
+        feed = feed_cluster.feed(SIM, **broker.env)
+        bootstrap, current = feed_cluster.kafka.bootstrap, feed_cluster.logs[SIM].configuration
         instruments = broker.env["SUBSCRIBE_TOKENS"].split(",")
         wanted = replace(current, timeframes={**current.timeframes, 240: []})
         first_ms = now_ms() // 86_400_000 * 86_400_000 - 86_400_000
@@ -241,7 +247,7 @@ async def test_history_in_commands_comes_once_however_often_the_feed_is_killed_m
             found = []
             for partition in range(PARTITIONS):
                 timeframes: dict[int, list[str]] = {}
-                for frame in await place.frames(partition):
+                for frame in await feed_cluster.frames(partition):
                     for command in frame.commands:
                         timeframes = command.timeframes
                     found += [told for told in frame.history if told in fills]

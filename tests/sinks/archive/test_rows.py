@@ -156,7 +156,7 @@ def doubted(draw: st.DrawFn) -> Doubted:
         else:
             doubts.settle(name, now_ms)
         if draw(st.booleans()) or not began:
-            ended = doubts.over()
+            ended = doubts.settled()
             told.append([gap for gap in (ended and ended.gap, doubts.begun()) if gap])
     return told, over
 

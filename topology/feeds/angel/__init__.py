@@ -1,16 +1,16 @@
 """Angel One SmartAPI as a feed.
 
-A day: ``feed`` its hours (``hours``), ``session`` the login, ``line`` a socket that is kept open, ``connection`` that
-socket once, ``watch`` its health, ``group`` the instruments on a line or two, ``sources`` which of these brings what. A
-packet: ``packets`` its bytes, ``translate`` what it tells. ``sdk`` is the broker's client, mended, ``answers`` what it
-answers, ``limits`` and ``backoff`` when to ask again.
+feed             the days, from login to logout          hours              when a day opens and closes
+feed_connection  a socket that is kept open              broker_socket      that socket, once
+connection_group the instruments of a connection or two  liveness           whether one is up, silent or dead
+source_selector  which of two connections is used        suspect_spans      what may be wrong of what came
+packets          the bytes of a packet                   translator         packets to ticks, quotes, baselines
+backfiller       brings history into the log             backfill_queue     what is still to be asked for
+backfill_report  what has come, for people               events             what is recorded of all this
 
-History: ``backfiller`` knows what is needed and brings it, ``queue`` keeps what is still to be asked for, ``candles``
-are the broker's calls and answers, ``tally`` says what has come.
-
-The instrument master: ``listing`` a row, ``listings`` the copy on disk, ``search`` what is found in it, ``master`` how
-it is fetched, ``symbols`` what a symbol stands for.
+The broker's client and the account are in `topology.angel`.
 """
 
 KNOWN_SMARTAPI = {"1.5.5"}
-"""The versions of the broker's client that `sdk` is known to mend. Here, since that one takes a while to import."""
+"""The versions of the broker's client that `topology.angel.client` is known to mend. Here, since that one takes a while
+to import."""

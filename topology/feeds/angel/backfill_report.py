@@ -1,4 +1,4 @@
-"""What has come of the history since somebody was told, for one event instead of one for each instrument."""
+"""What has come of the history since the last report, for one event instead of one for each instrument."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ class ReportLine(NamedTuple):
 
 
 class BackfillReport:
-    """Counts the candles that came of each instrument, by revision, and keeps those of which there were none."""
+    """Counts the candles that came of each instrument, by revision, and remembers those of which there were none."""
 
     def __init__(self) -> None:
-        self._came: Counter[tuple[int, str]] = Counter()
+        self._candles: Counter[tuple[int, str]] = Counter()
         self._without: set[str] = set()
 
-    def came(self, instrument: str, revision: int, candles: int) -> None:
+    def add(self, instrument: str, revision: int, candles: int) -> None:
         """Count candles."""
-        self._came[revision, instrument] += candles
+        self._candles[revision, instrument] += candles
 
-    def nothing(self, instrument: str) -> None:
+    def add_none(self, instrument: str) -> None:
         """Note that the broker has had nothing."""
         self._without.add(instrument)
 
-    def told(self) -> list[ReportLine]:
-        """Return what is to be said, and begin anew."""
+    def flush(self) -> list[ReportLine]:
+        """Return the report, and begin anew."""
         lines = []
         for revision, what in enumerate(("filled in", "corrected")):
-            counts = {name: count for (of, name), count in self._came.items() if of == revision and count}
+            counts = {name: count for (of, name), count in self._candles.items() if of == revision and count}
             if counts:
                 lines.append(ReportLine(f"{sum(counts.values()):,} candles {what}: {named(counts)}", len(counts)))
         if self._without:
             lines.append(ReportLine(f"nothing there: {named(self._without)}", len(self._without)))
-        self._came.clear()
+        self._candles.clear()
         self._without.clear()
         return lines
 

@@ -12,8 +12,8 @@ from topology.angel.history_api import calls, read, width_s
 from topology.clock import Clock
 from topology.feeds.angel.backfill_queue import PAUSES_MS, BackfillQueue, BackfillRequest, Due
 from topology.feeds.angel.backfill_report import BackfillReport, named
-from topology.feeds.angel.connection_group import Events
-from topology.log.frames import Configure, Warmup
+from topology.feeds.angel.events import EventRecorder
+from topology.log.frames import Configure, FeedEventKind, Warmup
 from topology.market import Calendar, Candle, Gap, Instrument
 from topology.market.calendar import NotCovered
 from topology.market.history import History, candle_interval, resampled, traded_until, warmup_start, widened_to_candles
@@ -33,12 +33,12 @@ SOON_MS = 5 * MINUTE_MS
 
 Ask = Callable[[Mapping[str, str]], Awaitable[object]]
 """Sends the parameters of a call to the broker, and returns the data of its answer; BrokerError where there is none."""
-Tell = Callable[[History], Awaitable[None]]
+Append = Callable[[History], Awaitable[None]]
 """Writes history into the log, and comes back when it is there."""
 
 
 class _Part(NamedTuple):
-    """What is asked for now of a need: whole candles, all of which have ended."""
+    """What is asked for now of a request: whole candles, all of which have ended."""
 
     request: BackfillRequest
     interval: Interval
@@ -57,11 +57,11 @@ class Backfiller:
         *,
         configuration: Configure,
         clock: Clock,
-        events: Events,
+        events: EventRecorder,
     ) -> None:
         self._queue, self._clock, self._events = queue, clock, events
         self._instruments = dict.fromkeys(str(instrument) for instrument in instruments)
-        self._report_of = BackfillReport()
+        self._report = BackfillReport()
         queue.keep_only(self._instruments)
         self._follow(configuration)
 
@@ -93,18 +93,18 @@ class Backfiller:
     def warm(self) -> int:
         """Ask for what lacks for indicators to be ready. Return for how many instruments something is to be asked."""
         lacking = {instrument: self._queue.lacking(instrument, self.counts) for instrument in self._instruments}
-        self._want({instrument: timeframes for instrument, timeframes in lacking.items() if timeframes})
+        self._request({instrument: timeframes for instrument, timeframes in lacking.items() if timeframes})
         return len(self._queue)
 
     def ask(self, request: Warmup) -> None:
-        """Take a user's request in; one that was taken in before is not done again."""
+        """Queue a user's request; one that was queued before is not done again."""
         if request.id <= self._queue.asked:
             return
-        wanted = dict.fromkeys(request.instruments or self._instruments)
-        if unknown := wanted.keys() - self._instruments.keys():
-            self._events("history", f"not subscribed, add to SUBSCRIBE_TOKENS: {named(unknown)}")
-        subscribed = [instrument for instrument in wanted if instrument in self._instruments]
-        self._want({instrument: list(self.counts) for instrument in subscribed}, reset=request.reset)
+        requested = dict.fromkeys(request.instruments or self._instruments)
+        if unknown := requested.keys() - self._instruments.keys():
+            self._events.record(FeedEventKind.HISTORY, f"not subscribed, add to SUBSCRIBE_TOKENS: {named(unknown)}")
+        subscribed = [instrument for instrument in requested if instrument in self._instruments]
+        self._request({instrument: list(self.counts) for instrument in subscribed}, reset=request.reset)
         self._queue.asked = request.id
         self._queue.save()
 
@@ -113,22 +113,22 @@ class Backfiller:
         if gap.to_ms is None:
             self._queue.begin_gap(gap.instruments, gap.from_ms)
             return
-        found: dict[tuple[str, Interval], list[BackfillRequest]] = {}  # nearly all have the same
+        repairs: dict[tuple[str, Interval], list[BackfillRequest]] = {}  # nearly all have the same
         for instrument in gap.instruments:
             key = self._classes[instrument], self._queue.end_gap(instrument, Interval(gap.from_ms, gap.to_ms))
-            if key not in found:
-                found[key] = self._repairs(*key)
-            self._queue.add(instrument, found[key])
+            if key not in repairs:
+                repairs[key] = self._repairs(*key)
+            self._queue.add(instrument, repairs[key])
 
-    async def run(self, *, ask: Ask, tell: Tell) -> None:
+    async def run(self, *, ask: Ask, append: Append) -> None:
         """Bring what is due, one instrument after the other, at the pace that ``ask`` allows."""
         while True:
             self._conclude()
             due = self._queue.due(self._clock.now_ms())
             if due is not None:
-                await self._bring(due, ask, tell)
+                await self._backfill(due, ask, append)
             else:
-                self._report()
+                self._send_report()
                 await self._clock.sleep(LOOKS_EVERY_S)
 
     async def keep(self) -> None:
@@ -147,18 +147,18 @@ class Backfiller:
             await self._clock.sleep(LOOKS_EVERY_S)
         self._queue.save()
 
-    def _want(self, wanted: Mapping[str, list[int]], *, reset: bool = False) -> None:
+    def _request(self, lacking: Mapping[str, list[int]], *, reset: bool = False) -> None:
         """Ask for these timeframes, up to when they are brought."""
         now_ms = self._clock.now_ms()
-        reaching: dict[tuple[str, int], int] = {}
-        for instrument, timeframes in wanted.items():
+        starts_ms: dict[tuple[str, int], int] = {}
+        for instrument, timeframes in lacking.items():
             requests = []
             for timeframe_s in timeframes:
                 key = self._classes[instrument], timeframe_s
-                if key not in reaching:
-                    reaching[key] = warmup_start(self._calendar, *key, self.counts[timeframe_s], now_ms)
-                if reaching[key] < now_ms:
-                    requests.append(BackfillRequest(timeframe_s, reaching[key], now_ms, now_ms, int(reset), reset))
+                if key not in starts_ms:
+                    starts_ms[key] = warmup_start(self._calendar, *key, self.counts[timeframe_s], now_ms)
+                if starts_ms[key] < now_ms:
+                    requests.append(BackfillRequest(timeframe_s, starts_ms[key], now_ms, now_ms, int(reset), reset))
             self._queue.add(instrument, requests)
             self._queue.promise(instrument, {each: self.counts[each] for each in timeframes})
 
@@ -173,12 +173,12 @@ class Backfiller:
         after_ms = self._lateness_ms + AFTER_MS
         return [BackfillRequest(each, *whole, whole.to_ms + after_ms, revision=1) for each, whole in wholes.items()]
 
-    async def _bring(self, due: Due, ask: Ask, tell: Tell) -> None:
+    async def _backfill(self, due: Due, ask: Ask, append: Append) -> None:
         """Ask for what is due of an instrument, and write what comes."""
         for width, parts in self._by_width(due).items():
             hull = Interval(min(part.interval.from_ms for part in parts), max(part.interval.to_ms for part in parts))
             try:
-                candles = await self._asked(due.instrument, width, hull, ask)
+                candles = await self._fetch(due.instrument, width, hull, ask)
             except BrokerError as error:
                 logger.warning("no history of %s: %s", due.instrument, error)
                 if not _is_answer(error):
@@ -188,13 +188,13 @@ class Backfiller:
                     continue
                 candles = []
             for part in parts:
-                await self._use(due.instrument, part, candles, tell)
+                await self._append(due.instrument, part, candles, append)
 
-    async def _asked(self, instrument: str, width: int, interval: Interval, ask: Ask) -> list[Candle]:
+    async def _fetch(self, instrument: str, width: int, interval: Interval, ask: Ask) -> list[Candle]:
         candles: list[Candle] = []
-        of = Instrument.parse(instrument)
+        parsed = Instrument.parse(instrument)
         for call in calls(width, interval):
-            answer = read(await ask(call.parameters(of)), of, call)
+            answer = read(await ask(call.parameters(parsed)), parsed, call)
             candles += answer.candles
             if answer.refused:
                 logger.warning("%d candles of %s can't be used", answer.refused, instrument)
@@ -211,7 +211,7 @@ class Backfiller:
         return groups
 
     def _ended(self, instrument: str, request: BackfillRequest) -> Interval | None:
-        """Return the candles of a need that have ended. Where there are none put it off until one has."""
+        """Return the candles of a request that have ended. Where there are none put it off until one has."""
         now_ms, after_ms = self._clock.now_ms(), self._lateness_ms + AFTER_MS
         next_ = self._candle(instrument, request.timeframe_s, now_ms - after_ms)
         ended_ms = now_ms - after_ms if next_ is None else next_.from_ms
@@ -221,8 +221,8 @@ class Backfiller:
         self._queue.put_off(instrument, request, (now_ms if next_ is None else next_.to_ms) + after_ms)
         return None
 
-    async def _use(self, instrument: str, part: _Part, candles: list[Candle], tell: Tell) -> None:
-        """Write what answers a part of a need, or ask for it again later."""
+    async def _append(self, instrument: str, part: _Part, candles: list[Candle], append: Append) -> None:
+        """Append what answers a part of a request, or ask for it again later."""
         request, interval = part
         now_ms = self._clock.now_ms()
         inside = [one for one in candles if interval.from_ms <= one.start_ms < interval.to_ms]
@@ -230,13 +230,13 @@ class Backfiller:
         if lacks_some and self._queue.postpone(instrument, request, now_ms):
             return
         if not inside:
-            self._report_of.nothing(instrument)
+            self._report.add_none(instrument)
             self._queue.give_up(instrument, request, now_ms)
             return
         made = resampled(inside, self._calendar, self._classes[instrument], request.timeframe_s, interval)
         if made:
-            await tell(History(instrument, request.timeframe_s, made, request.revision, request.reset))
-        self._report_of.came(instrument, request.revision, len(made))
+            await append(History(instrument, request.timeframe_s, made, request.revision, request.reset))
+        self._report.add(instrument, request.revision, len(made))
         self._queue.done(instrument, request, interval.to_ms if request.repairs else FAR)
 
     def _lacks_end(self, instrument: str, interval: Interval, candles: list[Candle]) -> bool:
@@ -247,19 +247,19 @@ class Backfiller:
         return candles[-1].start_ms + candles[-1].timeframe_s * 1000 < until_ms
 
     def _conclude(self) -> None:
-        """Say that a request is done where nothing is asked for soon any more."""
+        """Record that a request is done where nothing is asked for soon any more."""
         if self.asked and not self._is_soon(self._queue.next_ms(repairs=False)):
-            self._report()
+            self._send_report()
             self._queue.warmed = self._queue.asked
-            self._events("warmed", f"request {self._queue.asked} is done")
+            self._events.record(FeedEventKind.WARMED, f"request {self._queue.asked} is done")
 
     def _is_soon(self, time_ms: int | None) -> bool:
         return time_ms is not None and time_ms <= self._clock.now_ms() + SOON_MS
 
-    def _report(self) -> None:
-        """Say what has come since the last time."""
-        for detail, instruments in self._report_of.told():
-            self._events("history", detail, instruments=instruments)
+    def _send_report(self) -> None:
+        """Record what has come since the last time."""
+        for detail, instruments in self._report.flush():
+            self._events.record(FeedEventKind.HISTORY, detail, instruments=instruments)
 
     def _candle(self, instrument: str, timeframe_s: int, time_ms: int) -> Interval | None:
         try:

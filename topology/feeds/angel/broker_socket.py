@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from topology.angel.client import SocketClient
+from topology.angel.client import ConnectionEnd, EndKind, SocketClient
 from topology.angel.login import SessionTokens
 from topology.settings import Account
 
@@ -23,7 +23,7 @@ class RawPacket(NamedTuple):
 class BrokerSocket:
     """A connection that is made once. Made and used in the event loop; `news` is set when something has come.
 
-    ``packets`` and ``texts`` hold what has come and is not taken yet. `ended` is why the connection is over, empty
+    ``packets`` and ``texts`` hold what has come and is not processed yet. `end` is why the connection is over, None
     while it is not; ``alive_ms`` is when anything came last.
     """
 
@@ -32,73 +32,76 @@ class BrokerSocket:
         self.packets: deque[RawPacket] = deque()
         self.texts: deque[str] = deque()
         self.news = asyncio.Event()
-        self.opened, self.ended = False, ""
+        self.opened = False
+        self.end: ConnectionEnd | None = None
         self.alive_ms = now_ms()
         self._now_ms, self._loop = now_ms, asyncio.get_running_loop()
         self._waking = False
         self._socket = SocketClient(
             account,
             {"jwt": tokens.jwt, "feed": tokens.feed},
-            on_packet=self._packet,
-            on_text=self._text,
-            on_alive=self._alive,
-            on_state=self._state,
+            on_packet=self._on_packet,
+            on_text=self._on_text,
+            on_alive=self._on_alive,
+            on_open=self._on_open,
+            on_end=self._on_end,
         )
         self._thread = threading.Thread(target=self._socket.connect, name="angel-socket", daemon=True)
         self._thread.start()
 
     async def subscribe(self, mode: int, tokens: Mapping[int, Iterable[str]]) -> None:
-        """Ask for the packets of these tokens, by exchange number. `ended` says if the connection ends meanwhile."""
+        """Ask for the packets of these tokens, by exchange number. `end` says if the connection ends meanwhile."""
         await self._send(self._socket.subscribe_all, mode, tokens)
 
     async def ping(self) -> None:
-        """Send a heartbeat; `alive_ms` tells when it is answered."""
+        """Send a heartbeat; ``alive_ms`` says when it is answered."""
         await self._send(self._socket.ping)
 
     async def _send(self, send: Callable[..., None], *what: Any) -> None:
         try:
             await asyncio.to_thread(send, *what)
-        except Exception as error:  # the client raises whatever it meets; `ended` tells why
-            self.ended = self.ended or type(error).__name__
+        except Exception as error:  # the client raises whatever it meets
+            self.end = self.end or ConnectionEnd(EndKind.ERROR, type(error).__name__)
 
-    def take(self) -> list[RawPacket]:
-        """Take every packet that has come so far."""
-        taken = []
+    def drain(self) -> list[RawPacket]:
+        """Return every packet that has come since the last time."""
+        drained = []
         while self.packets:
-            taken.append(self.packets.popleft())
-        return taken
+            drained.append(self.packets.popleft())
+        return drained
 
     def close(self) -> None:
         """End the connection. Its thread ends by itself, and so does that of the farewell, which may take seconds."""
-        self.ended = self.ended or "closed by us"
+        self.end = self.end or ConnectionEnd(EndKind.CLOSED_BY_US)
         threading.Thread(target=self._socket.close_connection, name="angel-close", daemon=True).start()
 
     # In the thread of the socket:
 
-    def _packet(self, data: bytes) -> None:
+    def _on_packet(self, data: bytes) -> None:
         self.packets.append(RawPacket(self._now_ms(), data))
         self._wake()
 
-    def _text(self, text: str) -> None:
+    def _on_text(self, text: str) -> None:
         self.texts.append(text)
         self._wake()
 
-    def _alive(self) -> None:
+    def _on_alive(self) -> None:
         self.alive_ms = self._now_ms()
 
-    def _state(self, state: str, why: str) -> None:
-        if state == "open":
-            self.opened = True
-        else:
-            self.ended = self.ended or why or state
+    def _on_open(self) -> None:
+        self.opened = True
+        self._wake()
+
+    def _on_end(self, end: ConnectionEnd) -> None:
+        self.end = self.end or end
         self._wake()
 
     def _wake(self) -> None:
         """Wake the event loop, once for all that comes until it wakes."""
         if not self._waking:
             self._waking = True
-            self._loop.call_soon_threadsafe(self._woken)
+            self._loop.call_soon_threadsafe(self._on_wake)
 
-    def _woken(self) -> None:
+    def _on_wake(self) -> None:
         self._waking = False
         self.news.set()

@@ -17,10 +17,13 @@ from topology.angel.refusals import Refusals
 from topology.clock import Clock
 from topology.feeds.angel.backfiller import Backfiller
 from topology.feeds.angel.broker_socket import BrokerSocket
-from topology.feeds.angel.connection_group import ConnectionGroup, Events
-from topology.feeds.angel.feed_connection import FeedConnection, Wanted
+from topology.feeds.angel.connection_group import ConnectionGroup
+from topology.feeds.angel.events import EventRecorder
+from topology.feeds.angel.feed_connection import FeedConnection
 from topology.feeds.angel.hours import Hours, next_hours, open_since_ms
 from topology.feeds.live import LiveFeed
+from topology.feeds.subscriptions import Subscription
+from topology.log.frames import FeedEventKind
 from topology.market.calendar import Calendar
 from topology.market.instruments import default_class
 from topology.market.times import LONG_AGO
@@ -36,7 +39,7 @@ STAY_AFTER_MS = 10_000  # the close, for what is on its way
 
 
 class AngelFeed:
-    """Feeds ``live`` from the broker. ``groups`` are the subscriptions of each line; with ``standby`` each has two.
+    """Feeds ``live`` from the broker. ``groups`` are the subscriptions of a connection each, with ``standby`` of two.
 
     ``classes`` names the instrument class where :func:`default_class` is not enough. ``prepare`` runs beside each day's
     login; what is not done when it is time to connect is cancelled. Raises CalendarError for a class that the calendar
@@ -47,7 +50,7 @@ class AngelFeed:
     def __init__(
         self,
         account: Account,
-        groups: Sequence[Sequence[Wanted]],
+        groups: Sequence[Sequence[Subscription]],
         *,
         live: LiveFeed,
         calendar: Calendar,
@@ -57,32 +60,34 @@ class AngelFeed:
         refusals: Refusals,
         prepare: Callable[[], Awaitable[None]],
         history: Backfiller,
-        events: Events,
+        events: EventRecorder,
         since_ms: int,
         random: Random,
         standby: bool = False,
     ) -> None:
         self._account, self._clock, self._events = account, clock, events
         self._login = BrokerLogin(
-            account, limits, refusals, now_ms=clock.now_ms, sleep=clock.sleep, told=partial(events, "login_failed"),
-            random=random,
+            account, limits, refusals, now_ms=clock.now_ms, sleep=clock.sleep,
+            on_failure=partial(events.record, FeedEventKind.LOGIN_FAILED), random=random,
         )  # fmt: skip
         self._prepare, self._history, self._live = prepare, history, live
-        self._instruments = [[str(one.instrument) for one in wanted] for wanted in groups]
+        self._instruments = [[str(one.instrument) for one in group] for group in groups]
         self.follow(calendar, classes)
         self._groups = [
-            ConnectionGroup(wanted, live=live, clock=clock, events=events, since_ms=since_ms, standby=standby)
-            for wanted in groups
+            ConnectionGroup(group, live=live, clock=clock, events=events, since_ms=since_ms, standby=standby)
+            for group in groups
         ]
-        self._group_of = [group for group in range(len(groups)) for _ in range(1 + standby)]  # each of the lines
+        self._group_of = [group for group in range(len(groups)) for _ in range(1 + standby)]  # each of the connections
         self._connections = [
-            self._line(number, group, groups[group], random) for number, group in enumerate(self._group_of)
+            self._connection(number, group, groups[group], random) for number, group in enumerate(self._group_of)
         ]
 
-    def _line(self, number: int, group: int, wanted: Sequence[Wanted], random: Random) -> FeedConnection:
+    def _connection(
+        self, number: int, group: int, subscriptions: Sequence[Subscription], random: Random
+    ) -> FeedConnection:
         return FeedConnection(
-            number, wanted, self._groups[group], clock=self._clock, connect=self._connected, renew=self._login.renew,
-            open_since_ms=partial(self._open_since_ms, group), random=random,
+            number, subscriptions, self._groups[group], clock=self._clock, connect=self._connect,
+            renew=self._login.renew, open_since_ms=partial(self._open_since_ms, group), random=random,
         )  # fmt: skip
 
     def follow(self, calendar: Calendar, classes: Mapping[str, str]) -> None:
@@ -116,7 +121,7 @@ class AngelFeed:
             await self._login.logout()
 
     def counted(self) -> Counter[str]:
-        """Return how many packets came over all lines, and how often something was special about one."""
+        """Return how many packets came over all connections, and how often something was special about one."""
         counts: Counter[str] = Counter()
         for group in self._groups:
             counts += group.counted()
@@ -132,8 +137,8 @@ class AngelFeed:
 
     async def _with_history(self, work: Coroutine[Any, Any, None]) -> None:
         """Bring history while something else goes on, until that is over."""
-        bringing = self._history.run(ask=self._ask, tell=self._live.tell)
-        running = [asyncio.create_task(each) for each in (bringing, self._history.keep(), work)]
+        backfill = self._history.run(ask=self._ask, append=self._live.append_history)
+        running = [asyncio.create_task(each) for each in (backfill, self._history.keep(), work)]
         try:
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -160,7 +165,7 @@ class AngelFeed:
         try:
             done, _ = await asyncio.wait([*running, over], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()  # raises what a line could not go on with
+                task.result()  # raises what a connection could not go on with
         finally:
             for task in (*running, over):
                 task.cancel()
@@ -172,10 +177,10 @@ class AngelFeed:
             ]
             proven = any(connection.alive_ms >= hours.close_ms for connection in connections)
             group.end(hours.close_ms if proven else LONG_AGO)
-        told = [f"{what.replace('_', ' ')}: {count:,}" for what, count in sorted(self.counted().items())]
-        self._events("day", ", ".join(told))
+        counts = [f"{what.replace('_', ' ')}: {count:,}" for what, count in sorted(self.counted().items())]
+        self._events.record(FeedEventKind.DAY, ", ".join(counts))
 
-    async def _connected(self) -> BrokerSocket:
+    async def _connect(self) -> BrokerSocket:
         tokens = self._login.tokens or await self._login.renew(None)
         return BrokerSocket(self._account, tokens, now_ms=self._clock.now_ms)
 

@@ -6,11 +6,11 @@ The feed is a stream of snapshots with a cumulative volume, no trade tape. Hence
   index has no volume: each of its packets is a tick.
 - A packet that came before, field by field, is a repeat and nothing.
 - The first packet after a subscription is a snapshot of the last state, however old that is. Where its exchange time is
-  before the subscription it tells the volume so far (a baseline) and the last price (a quote), and is no tick.
+  before the subscription it gives the volume so far (a baseline) and the last price (a quote), and is no tick.
 - Any other exchange time that is far from the time of receipt is wrong, and the time of receipt takes its place.
 - A volume that starts again from a smaller number is wrong until it is back: no candle gets what was traded meanwhile.
 - Where the day's high or low has moved and no price has shown it, the tick carries it: it was traded in between.
-  Not with the first packet after a subscription, which can't tell when.
+  Not with the first packet after a subscription, which can't say when.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ REMEMBERED = 8  # packets of an instrument, to know repeats by
 
 
 class Translation(NamedTuple):
-    """What a packet tells; None where it tells nothing of the kind.
+    """What a packet holds; None where it holds nothing of the kind.
 
-    ``doubt`` is not empty where something about the packet is wrong, and so about the candle that its tick goes into.
+    ``suspicion`` is not empty where something about the packet is wrong, and so about the candle of its tick.
     """
 
     tick: Tick | None = None
     quote: Quote | None = None
     baseline: Baseline | None = None
-    doubt: str = ""
+    suspicion: str = ""
 
 
 NOTHING = Translation()
@@ -52,8 +52,8 @@ class _InstrumentDay:
     """What has been seen of an instrument in a day; ``volume`` and extremes are those of the day so far."""
 
     __slots__ = (
-        "fallen", "fresh", "high", "instrument", "jumped", "low", "newest_ms", "recent", "reset", "told", "traded",
-        "traded_s", "volume",
+        "fallen", "fresh", "high", "instrument", "jumped", "low", "newest_ms", "newest_volume", "recent", "reset",
+        "traded", "traded_s", "volume",
     )  # fmt: skip
 
     def __init__(self, instrument: str) -> None:
@@ -64,11 +64,11 @@ class _InstrumentDay:
         self.reset = False  # the day's volume has started again from a smaller number
         self.fallen = 0  # by how much it fell then, until it has jumped back
         self.jumped = False  # it has done so only after it had caught up by itself
-        self.told = 0  # the newest word of it, right or wrong
+        self.newest_volume = 0  # as the newest packet has it, right or wrong
         self.volume = self.high = self.low = self.traded_s = self.newest_ms = 0
 
     def has_traded(self, volume: int, traded_s: int) -> bool:
-        """Say whether something was traded since the packet before, as volume and time of the last trade tell."""
+        """Say whether something was traded since the packet before, as volume and time of the last trade show."""
         traded = volume != self.volume
         if volume > self.volume:
             self.volume = volume
@@ -76,28 +76,28 @@ class _InstrumentDay:
             self.traded_s, traded = traded_s, True
         return traded
 
-    def back(self, volume: int, time_ms: int) -> Baseline | None:
-        """Note whether the day's volume has started again; tell what it is when it is back where it was.
+    def end_reset(self, volume: int, time_ms: int) -> Baseline | None:
+        """Note whether the day's volume has started again; return what it is when it is back where it was.
 
         What started again may catch up with what was there before, and only then be put right: by at least as much as
         it fell.
         """
         if not self.traded:
             return None
-        was_reset, more = self.reset, volume - self.told
+        was_reset, more = self.reset, volume - self.newest_volume
         self.reset = volume < self.volume and time_ms >= self.newest_ms
         if self.reset and not was_reset:
             self.fallen = self.volume - volume
         returned = 0 < self.fallen <= more and not self.reset
         self.jumped = returned and not was_reset
-        self.heard(volume, time_ms, returned=returned)
+        self.keep_volume(volume, time_ms, returned=returned)
         over = (was_reset and not self.reset) or self.jumped
         return Baseline(self.instrument, time_ms, volume) if over else None
 
-    def heard(self, volume: int, time_ms: int, *, returned: bool) -> None:
-        """Keep what was told of the volume."""
+    def keep_volume(self, volume: int, time_ms: int, *, returned: bool) -> None:
+        """Keep the volume of the newest packet."""
         if time_ms >= self.newest_ms:
-            self.told = volume
+            self.newest_volume = volume
         if returned:
             self.fallen = 0
 
@@ -115,8 +115,8 @@ class _InstrumentDay:
         """Give the tick of a packet that has quantities; an index has none whatever its packets hold."""
         if not self.traded:
             return Tick(self.instrument, price, time_ms, None, None, high, low)
-        volume_told = None if self.reset else max(volume, 0)
-        return Tick(self.instrument, price, time_ms, volume_told, max(quantity, 0), high, low)
+        day_volume = None if self.reset else max(volume, 0)
+        return Tick(self.instrument, price, time_ms, day_volume, max(quantity, 0), high, low)
 
 
 class Translator:
@@ -129,139 +129,139 @@ class Translator:
 
     def __init__(self, instruments: Iterable[str]) -> None:
         self.counts: Counter[str] = Counter()
-        self._known = {instrument: _InstrumentDay(instrument) for instrument in instruments}
+        self._days = {instrument: _InstrumentDay(instrument) for instrument in instruments}
         self._subscribed_ms = 0
         self._by_wire: dict[tuple[int, bytes], _InstrumentDay | None] = {}
 
     def subscribed(self, at_ms: int, instruments: Iterable[str] | None = None) -> None:
-        """Note that these (None: all) were subscribed: the next packet of each tells how things stood then.
+        """Note that these (None: all) were subscribed: the next packet of each is a snapshot of the state then.
 
         On another day than the last time, nothing of that day is known any more.
         """
         if day_ordinal(at_ms) != day_ordinal(self._subscribed_ms):
-            self._known = {instrument: _InstrumentDay(instrument) for instrument in self._known}
+            self._days = {instrument: _InstrumentDay(instrument) for instrument in self._days}
             self._by_wire.clear()
         self._subscribed_ms = at_ms
-        for instrument in self._known if instruments is None else instruments:
-            known = self._known[instrument]
-            known.fresh = True
-            known.recent.clear()
+        for instrument in self._days if instruments is None else instruments:
+            day = self._days[instrument]
+            day.fresh = True
+            day.recent.clear()
 
     def instrument(self, packet: Fields) -> str | None:
         """Return the instrument of a packet, None for one that was not subscribed."""
-        known = self._find(packet)
-        return None if known is None else known.instrument
+        day = self._find(packet)
+        return None if day is None else day.instrument
 
     def translate(self, packet: Fields, received_ms: int) -> Translation:
-        """Say what a packet tells; ``received_ms`` is when it came, in milliseconds since the epoch."""
+        """Return what a packet holds; ``received_ms`` is when it came, in milliseconds since the epoch."""
         mode, _, _, sequence, exchange_ms, price = packet[HEAD]
-        known = self._find(packet)
-        if known is None:
+        day = self._find(packet)
+        if day is None:
             return self._nothing("unknown_instrument")
         if price <= 0:
             return self._nothing("no_price")
-        volume = packet[DAY][2] if known.traded and mode != LTP else 0
-        mark = (sequence, exchange_ms, price, volume)
-        if mark in known.recent:
+        volume = packet[DAY][2] if day.traded and mode != LTP else 0
+        fingerprint = (sequence, exchange_ms, price, volume)
+        if fingerprint in day.recent:
             return self._nothing("repeat")
-        known.recent.append(mark)
-        return self._told(known, packet, received_ms)
+        day.recent.append(fingerprint)
+        return self._translate(day, packet, received_ms)
 
-    def _told(self, known: _InstrumentDay, packet: Fields, received_ms: int) -> Translation:
+    def _translate(self, day: _InstrumentDay, packet: Fields, received_ms: int) -> Translation:
         mode, _, _, _, exchange_ms, price = packet[HEAD]
-        fresh, known.fresh = known.fresh, False
+        fresh, day.fresh = day.fresh, False
         if fresh and exchange_ms < self._subscribed_ms:
             self.counts["old_snapshot"] += 1
-            return NOTHING if mode == LTP else self._snapshot(known, packet)
-        newest_ms = known.newest_ms
-        time_ms, doubt = self._time(known, exchange_ms, received_ms)
+            return NOTHING if mode == LTP else self._snapshot(day, packet)
+        newest_ms = day.newest_ms
+        time_ms, suspicion = self._time(day, exchange_ms, received_ms)
         if mode == LTP:
-            return Translation(Tick(known.instrument, price, time_ms), doubt=doubt)
+            return Translation(Tick(day.instrument, price, time_ms), suspicion=suspicion)
         quantity, _, volume, _, _, _, high, low, _ = packet[DAY]
         traded_s = packet[REST][0] if mode == SNAP_QUOTE else 0
-        quote = self._quote(known, packet, time_ms) if time_ms >= newest_ms else None  # a newer one was there before
-        new_high, new_low = known.extremes(price, high, low, fresh=fresh)
-        baseline = known.back(volume, time_ms)
-        if not (known.has_traded(volume, traded_s) or fresh or not known.traded):
+        quote = self._quote(day, packet, time_ms) if time_ms >= newest_ms else None  # a newer one was there before
+        new_high, new_low = day.extremes(price, high, low, fresh=fresh)
+        baseline = day.end_reset(volume, time_ms)
+        if not (day.has_traded(volume, traded_s) or fresh or not day.traded):
             self.counts["refresh"] += 1
             return Translation(None, quote, baseline)
-        if known.reset or known.jumped:
+        if day.reset or day.jumped:
             self.counts["volume_reset"] += 1
-            doubt = doubt or "volume_reset"
+            suspicion = suspicion or "volume_reset"
         return Translation(
-            known.tick(price, time_ms, volume, quantity, high=new_high, low=new_low), quote, baseline, doubt
+            day.tick(price, time_ms, volume, quantity, high=new_high, low=new_low), quote, baseline, suspicion
         )
 
-    def _time(self, known: _InstrumentDay, exchange_ms: int, received_ms: int) -> tuple[int, str]:
-        """Return the time of a tick, and what is doubtful about it."""
-        time_ms, doubt = exchange_ms, ""
+    def _time(self, day: _InstrumentDay, exchange_ms: int, received_ms: int) -> tuple[int, str]:
+        """Return the time of a tick, and what is suspect about it."""
+        time_ms, suspicion = exchange_ms, ""
         if not received_ms - OLD_MS <= time_ms <= received_ms + AHEAD_MS:
-            time_ms, doubt = received_ms, "clamped"
-        elif time_ms < known.newest_ms:
-            doubt = "reordered"
-        if doubt:
-            self.counts[doubt] += 1
-        if time_ms > known.newest_ms:
-            known.newest_ms = time_ms
-        return time_ms, doubt
+            time_ms, suspicion = received_ms, "clamped"
+        elif time_ms < day.newest_ms:
+            suspicion = "reordered"
+        if suspicion:
+            self.counts[suspicion] += 1
+        if time_ms > day.newest_ms:
+            day.newest_ms = time_ms
+        return time_ms, suspicion
 
     def _find(self, packet: Fields) -> _InstrumentDay | None:
         wire = exchange, token = packet[1:3]
         try:
             return self._by_wire[wire]
         except KeyError:
-            known = self._known.get(f"{EXCHANGES.get(exchange, '?')}:{token_text(token)}")
-            if known is not None:  # what nobody subscribed is not kept: its number has no bound
-                self._by_wire[wire] = known
-            return known
+            day = self._days.get(f"{EXCHANGES.get(exchange, '?')}:{token_text(token)}")
+            if day is not None:  # what nobody subscribed is not kept: its number has no bound
+                self._by_wire[wire] = day
+            return day
 
     def _nothing(self, why: str) -> Translation:
         self.counts[why] += 1
         return NOTHING
 
-    def _snapshot(self, known: _InstrumentDay, packet: Fields) -> Translation:
+    def _snapshot(self, day: _InstrumentDay, packet: Fields) -> Translation:
         mode, _, _, _, time_ms, price = packet[HEAD]
         _, _, volume, _, _, _, high, low, _ = packet[DAY]
-        known.reset = known.reset and volume < known.volume
-        known.heard(volume, known.newest_ms, returned=not known.reset and volume - known.told >= known.fallen)
-        known.has_traded(volume, packet[REST][0] if mode == SNAP_QUOTE else 0)
-        known.extremes(price, high, low, fresh=True)
+        day.reset = day.reset and volume < day.volume
+        day.keep_volume(volume, day.newest_ms, returned=not day.reset and volume - day.newest_volume >= day.fallen)
+        day.has_traded(volume, packet[REST][0] if mode == SNAP_QUOTE else 0)
+        day.extremes(price, high, low, fresh=True)
         of_the_day = day_ordinal(time_ms) == day_ordinal(self._subscribed_ms)  # an older one says nothing of this day
-        baseline = Baseline(known.instrument, time_ms, max(volume, 0)) if known.traded and of_the_day else None
-        return Translation(None, self._quote(known, packet, time_ms), baseline)
+        baseline = Baseline(day.instrument, time_ms, max(volume, 0)) if day.traded and of_the_day else None
+        return Translation(None, self._quote(day, packet, time_ms), baseline)
 
-    def _quote(self, known: _InstrumentDay, packet: Fields, time_ms: int) -> Quote:
+    def _quote(self, day: _InstrumentDay, packet: Fields, time_ms: int) -> Quote:
         mode, _, _, _, _, price = packet[HEAD]
         _, average_price, volume, _, _, open_, high, low, close = packet[DAY]
         quote = Quote(
-            known.instrument,
+            day.instrument,
             time_ms,
             price,
-            max(volume, 0) if known.traded else None,
-            _told(open_),
-            _told(high),
-            _told(low),
-            _told(close),
-            _told(average_price),
+            max(volume, 0) if day.traded else None,
+            _known(open_),
+            _known(high),
+            _known(low),
+            _known(close),
+            _known(average_price),
         )
-        return self._deepened(quote, packet, known) if mode == SNAP_QUOTE else quote
+        return self._with_depth(quote, packet, day) if mode == SNAP_QUOTE else quote
 
-    def _deepened(self, quote: Quote, packet: Fields, known: _InstrumentDay) -> Quote:
-        """Add what only the largest packets tell: the best prices, open interest and circuit limits."""
+    def _with_depth(self, quote: Quote, packet: Fields, day: _InstrumentDay) -> Quote:
+        """Add what only the largest packets hold: the best prices, open interest and circuit limits."""
         traded_s, open_interest, _, upper, lower, _, _, depth = packet[REST]
         bid, bid_quantity, ask, ask_quantity = _best(depth)
         if 0 < ask < bid:
             self.counts["crossed"] += 1
         return msgspec.structs.replace(
             quote,
-            bid=_told(bid),
-            bid_quantity=_told(bid_quantity),
-            ask=_told(ask),
-            ask_quantity=_told(ask_quantity),
-            open_interest=open_interest if known.traded and open_interest >= 0 else None,
-            upper_circuit=_told(upper),
-            lower_circuit=_told(lower),
-            last_traded_ms=_told(traded_s * 1000),
+            bid=_known(bid),
+            bid_quantity=_known(bid_quantity),
+            ask=_known(ask),
+            ask_quantity=_known(ask_quantity),
+            open_interest=open_interest if day.traded and open_interest >= 0 else None,
+            upper_circuit=_known(upper),
+            lower_circuit=_known(lower),
+            last_traded_ms=_known(traded_s * 1000),
         )
 
 
@@ -279,6 +279,6 @@ def _best(depth: Sequence[int]) -> tuple[int, int, int, int]:
     return bid, bid_quantity, ask, ask_quantity
 
 
-def _told(number: int) -> int | None:
-    """Return what the broker tells; it writes 0 where it has nothing to tell."""
+def _known(number: int) -> int | None:
+    """Return a number of the broker, None where it has none: then it writes 0."""
     return number if 0 < number <= LARGEST else None

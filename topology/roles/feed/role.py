@@ -10,7 +10,6 @@ from datetime import datetime
 from random import Random
 from urllib.parse import urlsplit
 
-import msgspec
 from faust.types import TP, EventT
 from prometheus_client import Gauge, Histogram
 
@@ -24,6 +23,7 @@ from topology.angel.master.download import last_copy, update
 from topology.angel.master.listings import FILE_NAME, Listings
 from topology.angel.rate_limits import RateLimits
 from topology.angel.refusals import Refusals
+from topology.backoff import Backoff
 from topology.clock import SYSTEM, Clock
 from topology.feeds import FeedError
 from topology.feeds import subscriptions as subscribing
@@ -33,8 +33,9 @@ from topology.feeds.angel.feed import AngelFeed
 from topology.feeds.angel.translator import OLD_MS
 from topology.feeds.live import LiveFeed
 from topology.feeds.writer import StaleSourceError, TickLogWriter
+from topology.json_file import JsonFile
 from topology.kafka import broker_log, topics
-from topology.log.frames import COMMANDS, Backfill, Warmup
+from topology.log.frames import COMMANDS, Backfill, FeedEventKind, Warmup
 from topology.market import Calendar, CalendarError, Instrument
 from topology.market.times import IST
 from topology.notifiers import Notifications, channels_of
@@ -53,7 +54,7 @@ DELIVERY = Histogram(
     "From the receipt of the first tick of a frame until the log has the frame",
     buckets=[at_most_ms / 1000 for at_most_ms in _BUCKETS_MS],
 )
-MASTER_PAUSE_S = 30.0
+MASTER_RETRY_S = (30.0, 75.0)
 SUBSCRIBED_NAME = "subscribed.json"
 CLOCK_STEP_MS = 60_000
 FAREWELL_S = 10.0  # for the notice that nothing more is tried
@@ -73,7 +74,7 @@ class FeedRole:
         commands = topics.topic(settings.namespace, COMMANDS)
 
         attach(app, "feed", [commands], self._copy)
-        faust_fixes.install(app, {commands: self._copied})
+        faust_fixes.install(app, {commands: self._newest_copied})
         health.add(app, self._health)
 
     async def start(self, log: broker_log.Log) -> None:
@@ -82,27 +83,29 @@ class FeedRole:
         _refuse_to_mix(settings.account, simulated=log.header.namespace == SIM)
         self._log = log.header.log
         try:
-            notifications = Notifications(channels_of(settings), time.monotonic)
-            wanted = _subscriptions(settings)
-            writer = TickLogWriter(settings.bootstrap, log, delivered=_delivered)
+            notifications = Notifications(channels_of(settings), time.monotonic, random=Random())
+            subscriptions = _subscriptions(settings)
+            writer = TickLogWriter(settings.bootstrap, log, on_delivery=_observe_delivery)
             self._writer = await writer.__aenter__()
             if writer.clock_ms - clock.now_ms() < CLOCK_STEP_MS:  # it was put back a little
                 await clock.sleep_until(writer.clock_ms)
             writer.refuse_older(clock.now_ms())
             event_log = FeedEventLog(writer, clock, notifications, simulated=log.header.namespace == SIM)
             since_ms = writer.whole_until_ms - OLD_MS if writer.clock_ms else clock.now_ms()
-            self._history = history = self._backfiller(log, wanted, since_ms, clock=clock, events=event_log)
-            self._live = live = LiveFeed(writer, frame_ms=settings.frame_ms, now_ms=clock.now_ms, missed=history.missed)
-            self._feed = self._made(log, wanted, since_ms, live=live, history=history, clock=clock, event_log=event_log)
+            self._history = history = self._backfiller(log, subscriptions, since_ms, clock=clock, events=event_log)
+            self._live = live = LiveFeed(writer, frame_ms=settings.frame_ms, now_ms=clock.now_ms, on_gap=history.missed)
+            self._feed = self._make_feed(
+                log, subscriptions, since_ms, live=live, history=history, clock=clock, event_log=event_log
+            )
         except (FeedError, MasterError, StaleSourceError, CalendarError, CredentialsError, SettingsError) as error:
             end_process(str(error), code=REFUSED)
         running = self._run(self._feed, event_log)
         self._background.start([live.run(), event_log.run(), notifications.run(), running])
 
-    def _made(
+    def _make_feed(
         self,
         log: broker_log.Log,
-        wanted: list[subscribing.Subscription],
+        subscriptions: list[subscribing.Subscription],
         since_ms: int,
         *,
         live: LiveFeed,
@@ -112,14 +115,14 @@ class FeedRole:
     ) -> AngelFeed:
         return AngelFeed(
             self._settings.account,
-            subscribing.spread(wanted),
+            subscribing.spread(subscriptions),
             live=live,
             calendar=Calendar.parse(log.configuration.calendar),
             classes=log.configuration.classes,
             clock=clock,
             limits=RateLimits(time.monotonic),
             refusals=Refusals(self._settings.namespace_dir / "refused-logins.json", self._settings.account),
-            prepare=lambda: self._fetch_master([one.instrument for one in wanted]),
+            prepare=lambda: self._fetch_master([one.instrument for one in subscriptions]),
             history=history,
             events=event_log,
             since_ms=since_ms,
@@ -130,14 +133,14 @@ class FeedRole:
     def _backfiller(
         self,
         log: broker_log.Log,
-        wanted: list[subscribing.Subscription],
+        subscriptions: list[subscribing.Subscription],
         since_ms: int,
         *,
         clock: Clock,
         events: FeedEventLog,
     ) -> Backfiller:
         queue = BackfillQueue(self._settings.namespace_dir / "history.json", log.header.log)
-        instruments = [one.instrument for one in wanted]
+        instruments = [one.instrument for one in subscriptions]
         history = Backfiller(queue, instruments, configuration=log.configuration, clock=clock, events=events)
         history.begin(since_ms)
         for request in log.requests:
@@ -146,18 +149,19 @@ class FeedRole:
 
     async def _fetch_master(self, wanted: list[Instrument]) -> None:
         """Fetch the instrument master of the day, as often as it takes; until then the last good copy does."""
+        backoff = Backoff(MASTER_RETRY_S, Random())
         while True:
             try:
                 return await asyncio.to_thread(_updated_master, self._settings, wanted)
             except (MasterError, OSError) as error:
                 logger.warning("the instrument master of today can't be had: %s", str(error) or type(error).__name__)
-            await SYSTEM.sleep(MASTER_PAUSE_S)
+            await SYSTEM.sleep(backoff.next_s())
 
     async def _run(self, feed: AngelFeed, event_log: FeedEventLog) -> None:
         try:
             await feed.run()
         except (CredentialsError, CalendarError) as error:
-            event_log("stopped", str(error))
+            event_log.record(FeedEventKind.STOPPED, str(error))
             await asyncio.sleep(FAREWELL_S)
             end_process(str(error), code=REFUSED)
 
@@ -174,7 +178,7 @@ class FeedRole:
         if self._writer is not None:
             await self._writer.__aexit__()
 
-    async def _copied(self, _tp: TP, _log_end: int) -> int:
+    async def _newest_copied(self, _tp: TP, _log_end: int) -> int:
         """Return the id of the newest command that the writer has been given at its start."""
         return 0 if self._writer is None else self._writer.log.newest
 
@@ -198,30 +202,26 @@ class FeedRole:
     def _health(self) -> health.RoleHealth:
         clock_ms = 0 if self._writer is None else self._writer.clock_ms
         running = SYSTEM.now_ms() - clock_ms < 5000
-        line = Progress("feed", -1, None if self._writer is None else self._writer.frames, 0, clock_ms, not running)
+        progress = Progress("feed", -1, None if self._writer is None else self._writer.frames, 0, clock_ms, not running)
         for what, count in (self._feed.counted() if self._feed is not None else {}).items():
             PACKETS.labels(what).set(count)
-        return health.RoleHealth("feed", "running" if running else "standing still", self._log, [line])
+        return health.RoleHealth("feed", "running" if running else "standing still", self._log, [progress])
 
 
-def _delivered(received_ms: int) -> None:
+def _observe_delivery(received_ms: int) -> None:
     DELIVERY.observe(max(SYSTEM.now_ms() - received_ms, 0) / 1000)
 
 
 def _subscriptions(settings: Settings) -> list[subscribing.Subscription]:
-    """Read what to subscribe to, and keep what its entries stand for: that of a contract is forgotten when it expires.
+    """Read what to subscribe to, and save what its entries stand for: that of a contract is forgotten when it expires.
 
     Raises FeedError, MasterError.
     """
-    kept = settings.namespace_dir / SUBSCRIBED_NAME
-    try:
-        seen = msgspec.json.decode(kept.read_bytes(), type=dict[str, str])
-    except (OSError, msgspec.DecodeError):
-        seen = {}
+    seen_file = JsonFile(settings.namespace_dir / SUBSCRIBED_NAME, dict[str, str])
+    seen = seen_file.read() or {}
     with Listings.opened(settings.namespace_dir / FILE_NAME) or nullcontext() as listings:
         wanted = subscribing.read(settings.subscribe_tokens, listings, standby=settings.feed_standby, seen=seen)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_bytes(msgspec.json.encode(seen))
+    seen_file.write(seen)
     return wanted
 
 

@@ -1,4 +1,8 @@
-"""How long to wait before the next try: longer each time, and never the same for all. Pure."""
+"""How long to wait before the next try of what has failed: longer each time, and never the same for all. Pure.
+
+The one policy of the project. Schedules that somebody else sets are not it: when the broker may have a candle, how long
+it wants an endpoint to rest, how long a circuit breaker stays open.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,12 @@ from random import Random
 
 JITTER = 0.25
 """A wait is up to a quarter longer than it need be, so that those who lost a server together don't come together."""
-SOCKET_S, LOGIN_S = (5.0, 60.0), (30.0, 300.0)
-"""The shortest and the longest wait for a connection of the feed, and for a login."""
 
 
 class Backoff:
     """The waits between tries that fail: each is twice the one before, from the shortest to the longest of ``span_s``.
 
-    >>> backoff = Backoff(SOCKET_S, Random(1))
+    >>> backoff = Backoff((5.0, 60.0), Random(1))
     >>> [round(backoff.next_s()) for _ in range(6)]
     [5, 12, 24, 43, 54, 53]
     """

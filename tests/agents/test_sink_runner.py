@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ import agents.sink_runner
 from agents.process_guard import REFUSED, RESTART, StallGuard
 from agents.sink_runner import BATCH_ROWS, BATCH_S, MAX_BATCH, MAX_PENDING, SinkRunner
 from agents.stage_runner import HOLD_S
+from tests.support.until import until
 from topology.log.frames import CANDLES, TICKS, VERSION, CandleFrame, TickFrame, encode
 from topology.market.candle import Candle
 from topology.sinks.cursor import NO_CURSOR, SinkCursor, Source, StoredFrame, unapplied
@@ -93,12 +94,6 @@ class Sink:
 def record(position: int, rows: int = 0) -> bytes:
     candles = [Candle("NSE:1", 1, 0, 1, 1, 1, 1, 0, 1)] * rows
     return encode(CandleFrame(VERSION, LOG, 0, position, 1000, [], "", candles, []))
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ import agents.stage_runner
 from agents.process_guard import REFUSED, RESTART, StallGuard
 from agents.stage_runner import HOLD_S, NEAR_END, StageRunner
 from tables.state import Row, StateTable
+from tests.support.until import until
 from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import CANDLE_FRAME, VERSION, CandleFrame, DeadLetter, Frame, encode
 from topology.log.stage import StageState, stage_state
@@ -183,12 +184,6 @@ async def take(runner: StageRunner[Any], world: World, *positions: int, first_of
     """Let the arrow read these frames, from an offset on."""
     for offset, position in enumerate(positions, first_offset):
         await runner.take(world.event(offset, frame(position)))
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from redis.asyncio import Redis
 
+from tests.support.until import until
 from topology.embedded import Valkey, free_port
 from topology.log.frames import TICKS, TickFrame
 from topology.market import Tick
@@ -42,12 +42,6 @@ async def running(valkey: Valkey, folder: Path, **env: str) -> AsyncIterator[Mir
     await role.start(SimpleNamespace(header=SimpleNamespace(log="log", partitions=1)))  # type: ignore[arg-type]
     yield role
     await role.stop()
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await holds():
-            await asyncio.sleep(0.01)
 
 
 def tick(position: int) -> StoredFrame:

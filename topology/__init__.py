@@ -10,7 +10,7 @@ A tick's way, file by file (CONTRIBUTING.md tells it in sentences, and has the w
     topology/market/         candles, timeframes, sessions: pure                     market/second_candles.py
     topology/indicators/     one file each: pure                                     indicators/sma.py
     tables/                  the row of each stage and partition that survives       tables/state.py
-    topology/sinks/          one folder each                                         sinks/cursor.py
+    topology/sinks/          one folder each: what keeps the log's facts             sinks/cursor.py
       sinks/archive/         SQLite                                                  sinks/archive/archive.py
       sinks/mirror/          Redis                                                   sinks/mirror/mirror.py
     web/                     the gateway                                             web/gateway.py

@@ -60,6 +60,7 @@ class Process:
 
     def start(self, options: tuple[str, ...] = PLAIN) -> None:
         """Start it; ``options`` are those of Python."""
+        self._close_pipe()  # to one that has ended
         with self.log.open("ab") as log:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard_script.__file__, sys.executable, *options],
@@ -86,6 +87,7 @@ class Process:
         if self._guard is not None and self.running:
             os.killpg(self._guard.pid, signal.SIGKILL)
             self._guard.wait()
+        self._close_pipe()
 
     def terminate(self) -> None:
         """Ask it to stop, and wait until it has."""
@@ -95,7 +97,13 @@ class Process:
     def wait(self, timeout_s: float = 60) -> int:
         """Wait until it has ended; return its exit code."""
         assert self._guard is not None, "it has been started"
-        return self._guard.wait(timeout_s)
+        code = self._guard.wait(timeout_s)
+        self._close_pipe()
+        return code
+
+    def _close_pipe(self) -> None:
+        if self._guard is not None and self._guard.stdin is not None:
+            self._guard.stdin.close()
 
     def wipe(self) -> None:
         """Delete what it has on disk."""

@@ -11,7 +11,6 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from tests.cli.conftest import CommandLine, WrittenLog
-from tests.support.until import until
 from topology.cli import warmup
 from topology.clock import now_ms
 from topology.kafka import topics
@@ -45,13 +44,8 @@ def answering(written: WrittenLog) -> Iterator[Answering]:
     threads = []
 
     async def answer(events: tuple[tuple[str, str], ...]) -> None:
-        requests: list[Warmup] = []
-
-        async def is_asked() -> bool:
-            requests.extend((await topics.read(written.settings.bootstrap, written.settings.namespace)).requests)
-            return bool(requests)
-
-        await until(is_asked)
+        while not (requests := (await topics.read(written.settings.bootstrap, written.settings.namespace)).requests):
+            await asyncio.sleep(0.05)
         number = requests[-1].id
         await tell(written, *((kind, detail.format(number, number - 1)) for kind, detail in events))
 

@@ -98,19 +98,19 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def shown(record: ConsumerRecord, frame_filter: FrameFilter) -> str | None:
+def shown(record: ConsumerRecord, wanted: FrameFilter) -> str | None:
     """Return a record as a JSON line, None where it holds nothing of the instrument."""
-    source = {"partition": record.partition, "offset": record.offset}
+    place = {"partition": record.partition, "offset": record.offset}
     try:
-        frame = _decoded(record, frame_filter.stage)
+        frame = _decoded(record, wanted.stage)
     except (FrameError, msgspec.DecodeError) as error:
-        return None if frame_filter.instrument else _json(source | {"unreadable": str(error)})
-    if frame_filter.instrument:
-        kept = of_instrument(frame, frame_filter.instrument)
+        return None if wanted.instrument else _json(place | {"unreadable": str(error)})
+    if wanted.instrument:
+        kept = of_instrument(frame, wanted.instrument)
         if kept is None:
             return None
         frame = kept
-    return _json(source | dict(_fields(frame)))
+    return _json(place | dict(_fields(frame)))
 
 
 def of_instrument(frame: Record, instrument: str) -> Record | None:
@@ -149,84 +149,76 @@ def _named(value: object) -> object:
     return [_named(item) for item in value] if isinstance(value, list) else value
 
 
-def _json(fields: dict[str, object]) -> str:
-    return msgspec.json.encode(fields).decode()
+def _json(line: dict[str, object]) -> str:
+    return msgspec.json.encode(line).decode()
 
 
 async def _tail(arguments: argparse.Namespace, settings: Settings) -> None:
     log = await topics.read(settings.bootstrap, settings.namespace)
     count = arguments.count or (None if arguments.from_start else NEWEST)
-    frame_filter = FrameFilter(arguments.topic, arguments.instrument, count)
+    wanted = FrameFilter(arguments.topic, arguments.instrument, count)
     async with topics.consumer(settings.bootstrap) as reader:
-        topic_partitions = _topic_partitions(log, frame_filter)
-        starts, ends = await reader.beginning_offsets(topic_partitions), await reader.end_offsets(topic_partitions)
-        lines = (
-            _oldest(reader, starts, ends, frame_filter)
-            if arguments.from_start
-            else _newest(reader, starts, ends, frame_filter)
-        )
+        places = _places(log, wanted)
+        starts, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
+        lines = _oldest(reader, starts, ends, wanted) if arguments.from_start else _newest(reader, starts, ends, wanted)
         async for record, line in lines:
             print(line)
             starts[TopicPartition(record.topic, record.partition)] = record.offset + 1
         if arguments.follow:
             async for record in _forward(reader, starts if arguments.from_start else ends, None):
-                if (new := shown(record, frame_filter)) is not None:
+                if (new := shown(record, wanted)) is not None:
                     print(new, flush=True)
 
 
-def _topic_partitions(log: topics.Log, frame_filter: FrameFilter) -> list[TopicPartition]:
-    partitions = 1 if frame_filter.stage in topics.SINGLE else log.header.partitions
-    chosen = [partition_of(frame_filter.instrument, partitions)] if frame_filter.instrument else range(partitions)
-    return [TopicPartition(log.topic(frame_filter.stage), partition) for partition in chosen]
+def _places(log: topics.Log, wanted: FrameFilter) -> list[TopicPartition]:
+    partitions = 1 if wanted.stage in topics.SINGLE else log.header.partitions
+    chosen = [partition_of(wanted.instrument, partitions)] if wanted.instrument else range(partitions)
+    return [TopicPartition(log.topic(wanted.stage), partition) for partition in chosen]
 
 
 Offsets = dict[TopicPartition, int]
 
 
 async def _newest(
-    reader: AIOKafkaConsumer, starts: Offsets, ends: Offsets, frame_filter: FrameFilter
+    reader: AIOKafkaConsumer, starts: Offsets, ends: Offsets, wanted: FrameFilter
 ) -> AsyncIterator[tuple[ConsumerRecord, str]]:
     """Yield the newest records there are to show, in the order of their clocks."""
-    newest: list[tuple[ConsumerRecord, str]] = []
-    for topic_partition in starts:
+    found: list[tuple[ConsumerRecord, str]] = []
+    for place in starts:
         own = []
-        async for record in topics.newest_first(
-            reader, topic_partition, starts[topic_partition], ends[topic_partition]
-        ):
-            if (line := shown(record, frame_filter)) is not None:
+        async for record in topics.newest_first(reader, place, starts[place], ends[place]):
+            if (line := shown(record, wanted)) is not None:
                 own.append((record, line))
-            if len(own) == frame_filter.count:
+            if len(own) == wanted.count:
                 break
-        newest += own
-    newest.sort(key=lambda pair: (pair[0].timestamp, pair[0].partition, pair[0].offset))
-    for pair in newest[-(frame_filter.count or 0) :]:
+        found += own
+    found.sort(key=lambda pair: (pair[0].timestamp, pair[0].partition, pair[0].offset))
+    for pair in found[-(wanted.count or 0) :]:
         yield pair
 
 
 async def _oldest(
-    reader: AIOKafkaConsumer, starts: Offsets, ends: Offsets, frame_filter: FrameFilter
+    reader: AIOKafkaConsumer, starts: Offsets, ends: Offsets, wanted: FrameFilter
 ) -> AsyncIterator[tuple[ConsumerRecord, str]]:
     """Yield the oldest records there are to show, each partition in order."""
     number = 0
     async for record in _forward(reader, starts, ends):
-        if (line := shown(record, frame_filter)) is not None:
+        if (line := shown(record, wanted)) is not None:
             yield record, line
             number += 1
-        if number == frame_filter.count:
+        if number == wanted.count:
             return
 
 
 async def _forward(reader: AIOKafkaConsumer, starts: Offsets, ends: Offsets | None) -> AsyncIterator[ConsumerRecord]:
     """Yield records from ``starts`` up to ``ends``, where there are any, as they come from all partitions."""
-    left = {
-        topic_partition for topic_partition in starts if ends is None or starts[topic_partition] < ends[topic_partition]
-    }
+    left = {place for place in starts if ends is None or starts[place] < ends[place]}
     reader.assign(list(starts))
-    for topic_partition, start in starts.items():
-        reader.seek(topic_partition, start)
+    for place, start in starts.items():
+        reader.seek(place, start)
     while left:
         record = await reader.getone(*left)
         yield record
-        topic_partition = TopicPartition(record.topic, record.partition)
-        if ends is not None and record.offset + 1 >= ends[topic_partition]:
-            left.remove(topic_partition)
+        place = TopicPartition(record.topic, record.partition)
+        if ends is not None and record.offset + 1 >= ends[place]:
+            left.remove(place)

@@ -34,9 +34,9 @@ def run(_: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _create(settings: Settings) -> None:
-    bootstrap, namespace, configuration = settings.bootstrap, settings.namespace, from_settings(settings)
+    bootstrap, namespace, wanted = settings.bootstrap, settings.namespace, from_settings(settings)
     before = await topics.present(bootstrap, namespace)
-    log = await topics.create(bootstrap, namespace, settings.topic_partitions, configuration)
+    log = await topics.create(bootstrap, namespace, settings.topic_partitions, wanted)
     partitions = log.header.partitions
     made = sorted(await topics.present(bootstrap, namespace) - before)
     for name in made:
@@ -50,7 +50,7 @@ async def _create(settings: Settings) -> None:
             f"TOPIC_PARTITIONS={settings.topic_partitions} is wrong: log {log.header.log} has {partitions} partitions "
             "for good"
         )
-    if lines := differences(log.configuration, configuration):
+    if lines := differences(log.configuration, wanted):
         print("the environment asks for something else than the log computes; `topology configure` applies it:")
         for line in lines:
             print(f"  {line}")

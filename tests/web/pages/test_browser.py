@@ -15,7 +15,6 @@ from playwright.async_api import Browser
 
 from tests.cli.test_up import Up
 from tests.support.browser import CHART, DESKTOP, DRAWN, HELD, PATIENCE_S, PHONE, Seen, browsing, chromium
-from tests.support.until import until
 from topology.embedded import Valkey, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -115,7 +114,9 @@ async def equal_to_the_archive(seen: Seen, tf: int) -> bool:
 
 
 async def becomes_equal_to_the_archive(seen: Seen, tf: int) -> None:
-    await until(lambda: equal_to_the_archive(seen, tf))
+    async with asyncio.timeout(PATIENCE_S):
+        while not await equal_to_the_archive(seen, tf):
+            await seen.page.wait_for_timeout(100)
 
 
 async def test_the_dashboard_shows_every_instrument_moving(seen: Seen) -> None:
@@ -198,7 +199,9 @@ async def test_a_day_further_back_comes_by_scrolling(seen: Seen) -> None:
     # any hour, with one minute it may be this day alone. 300 of them come first.
     last = (await seen.get(f"/api/candles?token={RELIANCE}&tf=300&limit=1"))[0]["ts"]
     days_ago = last - 2 * 86_400
-    await until(lambda: seen.get(f"/api/candles?token={RELIANCE}&tf=300&limit=1&before={days_ago}"))
+    async with asyncio.timeout(PATIENCE_S):
+        while not await seen.get(f"/api/candles?token={RELIANCE}&tf=300&limit=1&before={days_ago}"):
+            await seen.page.wait_for_timeout(100)
     await seen.open(f"/chart?symbol={RELIANCE}&tf=300")
     assert await seen.ask(f"{HELD}[0].ts") > days_ago
     await seen.page.mouse.move(600, 400)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,13 +63,29 @@ def _path(item: pytest.Item) -> str:
     return item.path.relative_to(Path(__file__).parent).as_posix()
 
 
-@pytest.fixture(autouse=True)
-def _unit_tests_start_no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """See to it that the fixtures of a unit test start no process."""
+    with _no_process(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """See to it that a unit test starts no process."""
+    with _no_process(item):
+        yield
+
+
+@contextmanager
+def _no_process(item: pytest.Item) -> Iterator[None]:
     def refuse(_: object, arguments: object, *__: object, **___: object) -> None:
         pytest.fail(f"a unit test starts no process, see kind_of in tests/conftest.py: {arguments}")
 
-    if request.node.get_closest_marker("unit"):
-        monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker("unit"):
+            patch.setattr(subprocess.Popen, "__init__", refuse)
+        yield
 
 
 @pytest.fixture(scope="session")

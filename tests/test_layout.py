@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {"topology", "agents", "tables", "web"}
-LAYOUT = ROOMS | {"pyproject.toml", "deploy", "tests", "README.md"}
+DOCUMENTS = {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"}
+LAYOUT = ROOMS | DOCUMENTS | {"pyproject.toml", "deploy", "tests"}
 
 
 def test_the_top_level_is_the_one_that_the_design_names() -> None:

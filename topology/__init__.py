@@ -1,22 +1,37 @@
 """Real-time market data and indicators for Indian markets, as a Faust topology.
 
-A tick's way, file by file:
+A tick's way, file by file (CONTRIBUTING.md tells it in sentences, and has the words):
 
-    topology/feeds/     a source's ticks, written into the tick log as frames       feeds/writer.py
-    topology/log/       the format of the frames, the position, the stages: pure    log/frames.py, log/candles.py
-    agents/             the arrows: read a frame, one pure call, send               agents/stage_runner.py
-    topology/market/    candles, timeframes, sessions: pure                         market/seconds.py
-    topology/indicators one file each: pure
-    tables/             the row of each stage and partition that survives           tables/state.py
-    topology/sinks/     SQLite and Redis
-    topology/notifiers/ people are told: webhook, Telegram                          notifiers/notifications.py
-    web/                what roles say of themselves; a gateway's REST and pages    web/rest/, web/static/
+    topology/feeds/          ticks of a source, written into the tick log            feeds/live.py, feeds/writer.py
+      feeds/angel/           the broker's sockets and history                        feeds/angel/translator.py
+      feeds/recorded/        files                                                   feeds/recorded/files.py
+    agents/                  read a frame, one pure call, send, checkpoint           agents/stage_runner.py
+    topology/log/            frames, their order, the three stages: pure             log/frames.py, log/candle_stage.py
+    topology/market/         candles, timeframes, sessions: pure                     market/second_candles.py
+    topology/indicators/     one file each: pure                                     indicators/sma.py
+    tables/                  the row of each stage and partition that survives       tables/state.py
+    topology/sinks/          one folder each: what keeps the log's facts             sinks/cursor.py
+      sinks/archive/         SQLite                                                  sinks/archive/archive.py
+      sinks/mirror/          Redis                                                   sinks/mirror/mirror.py
+    web/                     the gateway                                             web/gateway.py
+      web/queries/           what is read for an answer                              web/queries/store.py
+      web/rest/, web/udf/    its endpoints                                           web/rest/candles.py
+      web/live/              its WebSocket                                           web/live/channel.py
+      web/http/, web/static/ what every endpoint needs, and the pages                web/http/guard.py
 
-    topology/simulator/ the broker, played: what the feed is tested against
+Beside it:
 
-`topology/settings.py` reads the environment, `topology/kafka/topics.py` knows the topics on the broker,
-`topology/faust_fixes.py` corrects Faust, `topology/roles/` builds the app of a role, `topology/cli/` holds the
-commands. `topology/configuration/apply.py` changes what a log computes while everything runs.
+    topology/kafka/          the topics on the broker, and how far roles are         kafka/topics.py
+    topology/angel/          the account at the broker; in master/ its instruments   angel/login.py
+    topology/configuration/  what a log computes, changed while everything runs      configuration/apply.py
+    topology/roles/          the Faust app of each role                              roles/base.py
+    topology/notifiers/      one file for each way to reach people                   notifiers/notifications.py
+    topology/simulator/      the broker, SIMULATED: what the feed is tested against  simulator/server.py
+    topology/embedded/       Kafka and Valkey as child processes                     embedded/kafka.py
+    topology/cli/            the commands, one file each                             cli/main.py
+
+`topology/settings.py` reads the environment, `topology/clock.py` the time, `topology/json_logging.py` writes logs, and
+`topology/faust_fixes.py` corrects Faust. `.importlinter` says which room may import which.
 
 ``faust -A topology worker`` takes ``app`` from here. It is made when it is first asked for, so that the pure rooms can
 be imported without Faust.

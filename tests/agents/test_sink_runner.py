@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import agents.sink_runner
 from agents.process_guard import REFUSED, RESTART, StallGuard
 from agents.sink_runner import BATCH_ROWS, MAX_BATCH, MAX_PENDING, SinkRunner
+from tests.support.until import until
 from topology.log.frames import CANDLES, TICKS, VERSION, CandleFrame, LogHeader, TickFrame, encode
 from topology.log.lag import FramePosition
 from topology.log.sequencer import HOLD_S
@@ -118,12 +119,6 @@ class Sink:
 def record(position: int, rows: int = 0) -> bytes:
     candles = [Candle("NSE:1", 1, 0, 1, 1, 1, 1, 0, 1)] * rows
     return encode(CandleFrame(VERSION, LOG, 0, position, 1000, [], "", candles, []))
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0)
 
 
 @asynccontextmanager

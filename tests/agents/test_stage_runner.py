@@ -17,6 +17,7 @@ import agents.stage_runner
 from agents.process_guard import REFUSED, RESTART, StallGuard
 from agents.stage_runner import NEAR_END, StageRunner
 from tables.state import Row, StateTable
+from tests.support.until import until
 from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import CANDLE_FRAME, VERSION, CandleFrame, DeadLetter, Frame, encode
 from topology.log.sequencer import HOLD_S
@@ -184,12 +185,6 @@ async def take(runner: StageRunner[Any], world: World, *positions: int, first_of
     """Let the runner read these frames, from an offset on."""
     for offset, position in enumerate(positions, first_offset):
         await runner.process(world.event(offset, frame(position)))
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0)
 
 
 @pytest.fixture(scope="module", autouse=True)

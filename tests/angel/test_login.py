@@ -13,6 +13,7 @@ from typing import Any
 import pyotp
 import pytest
 
+from tests.support.until import until
 from topology.angel import login as module
 from topology.angel.answers import LoginRefusedError, RateLimitedError, UnreachableError
 from topology.angel.login import BrokerLogin, CredentialsError, SessionTokens
@@ -114,8 +115,7 @@ async def test_a_process_that_is_started_again_does_not_begin_to_count_anew(open
     refused = LoginRefusedError("Invalid totp", "AB1050")
     session, broker, _ = opened(refused, refused, UnreachableError("away"), *[UnreachableError("away")] * 3)
     trying = asyncio.create_task(session.login())
-    while len(broker.codes) < 4:
-        await asyncio.sleep(0)
+    await until(lambda: len(broker.codes) == 4)
     trying.cancel()
     again, broker, _ = opened(refused, refused)
     with pytest.raises(CredentialsError):

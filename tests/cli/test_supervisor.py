@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from agents.process_guard import REFUSED, RESTART
+from tests.support.until import block_until
 from topology.backoff import JITTER
 from topology.cli import supervisor as module
 from topology.cli.supervisor import RoleError, RoleProcess, Supervisor
@@ -72,7 +73,7 @@ class Roles:
         return path.read_text().split() if path.exists() else []
 
     def is_ready(self, process: RoleProcess, times: int = 1) -> None:
-        until(lambda: process.log.read_text().count("ready") >= times)
+        block_until(lambda: process.log.read_text().count("ready") >= times)
 
 
 @pytest.fixture
@@ -84,13 +85,6 @@ def roles(tmp_path: Path) -> Iterator[Roles]:
             os.killpg(role.pid, signal.SIGKILL)
             role._guard.wait()
         role.ask_to_stop()  # closes the pipe
-
-
-def until(holds: Callable[[], object], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
 
 
 def lives(pid: int) -> bool:
@@ -212,7 +206,7 @@ def test_a_role_that_does_not_stop_is_killed(roles: Roles, monkeypatch: pytest.M
     process = roles.start("one", deaf)
     roles.is_ready(process)
     roles.supervisor.stop()
-    until(lambda: not lives(roles.notes("one")[0]["pid"]))
+    block_until(lambda: not lives(roles.notes("one")[0]["pid"]))
 
 
 def test_a_role_does_not_outlive_who_started_it(tmp_path: Path) -> None:
@@ -230,8 +224,8 @@ signal.pause()
 """
     process = subprocess.Popen([sys.executable, "-c", parent], cwd=ROOT)
     log = tmp_path / "one" / "role.log"
-    until(lambda: log.exists() and "ready" in log.read_text())
+    block_until(lambda: log.exists() and "ready" in log.read_text())
     process.kill()
     process.wait()
-    until(lambda: not lives(roles.notes("one")[0]["pid"]))
+    block_until(lambda: not lives(roles.notes("one")[0]["pid"]))
     assert roles.stopped() == ["one"]

@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from aiokafka import TopicPartition
 from redis import Redis
 
 from tests.support.cluster import child_of
+from tests.support.until import block_until
 from topology.embedded import free_port, guard
 from topology.kafka import clients, topics
 from topology.log.frames import CANDLE_FRAME, CANDLES, TICK_FRAME, TICKS, CandleFrame, TickFrame
@@ -92,12 +92,12 @@ class Up:
     def sqlite_path(self) -> Path:
         return self.folder / "data" / SIM / "candles.db"
 
-    def until(self, holds: Callable[[], object], timeout_s: float = 90) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not holds():
+    def until(self, holds: Callable[[], object]) -> None:
+        def holds_while_it_runs() -> object:
             assert self._guard.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
-            time.sleep(0.1)
+            return holds()
+
+        block_until(holds_while_it_runs, state=self.said)
 
     def archived(self) -> int:
         """The number of 1-second candles in the SQLite file."""

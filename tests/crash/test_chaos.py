@@ -15,8 +15,9 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from tests.support.archived_rows import differences, read_archive
-from tests.support.cluster import PLAIN, Cluster, Feed, altered, until
+from tests.support.cluster import PLAIN, Cluster, Feed, altered
 from tests.support.days import Recorded
+from tests.support.until import until
 from topology.feeds import TickBatch
 from topology.feeds.writer import TickLogWriter
 from topology.kafka import clients

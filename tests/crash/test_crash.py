@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.archived_rows import differences, read_archive
-from tests.support.cluster import DERIVED, ROOT, Cluster, Feed, until
+from tests.support.cluster import DERIVED, ROOT, Cluster, Feed
 from tests.support.days import Recorded
+from tests.support.until import until
 from topology.feeds import TickBatch
 from topology.feeds.writer import TickLogWriter
 from topology.log.frames import CANDLES, INDICATORS, TICKS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import socket
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 
 from agents.metrics import Progress
 from agents.process_guard import REFUSED, RESTART
+from tests.support.until import until
 from topology.configuration.environment import from_settings
 from topology.embedded import free_port
 from topology.roles import ROLES, background, base, build
@@ -143,9 +143,7 @@ async def test_a_task_beside_the_agents_that_fails_ends_the_role(monkeypatch: py
 
     tasks = background.BackgroundTasks(Settings.from_env({}))
     tasks.start([fails()])
-    async with asyncio.timeout(10):
-        while not ended:
-            await asyncio.sleep(0)
+    await until(lambda: ended)
     tasks.stop()
     assert ended == ["the disk is full"]
 

@@ -11,8 +11,9 @@ from urllib.request import urlopen
 import pytest
 from aiokafka import TopicPartition
 
-from tests.support.cluster import PLAIN, ROOT, until
+from tests.support.cluster import PLAIN, ROOT
 from tests.support.feed_cluster import FeedCluster, simulated
+from tests.support.until import until
 from topology.embedded import free_port
 from topology.kafka import clients, topics
 from topology.settings import SIM
@@ -84,7 +85,7 @@ async def test_no_secret_is_in_any_log_metric_topic_file_or_answer(
             async def streams() -> bool:
                 return await feed_cluster.ticks() > 100
 
-            await until(streams, told=lambda: feed.log.read_text()[-3000:])
+            await until(streams, state=lambda: feed.log.read_text()[-3000:])
             for fault in FAULTS:
                 broker.simulator.fault(fault)
 
@@ -92,7 +93,7 @@ async def test_no_secret_is_in_any_log_metric_topic_file_or_answer(
                 events = await everything(feed_cluster)
                 return len(issued) >= 6 and events.count(b"resumed") >= 2
 
-            await until(survived, told=lambda: f"{len(issued)} tokens\n{feed.log.read_text()[-3000:]}")
+            await until(survived, state=lambda: f"{len(issued)} tokens\n{feed.log.read_text()[-3000:]}")
             pages = {what: f"http://127.0.0.1:{port}/{what}" for what in ("health", "metrics")}
             texts = {what: await asyncio.to_thread(got, url) for what, url in pages.items()}
             texts |= {what: await asyncio.to_thread(commanded, feed.env, what) for what in ("doctor", "status")}
@@ -105,7 +106,7 @@ async def test_no_secret_is_in_any_log_metric_topic_file_or_answer(
             async def told() -> bool:
                 return b"login_failed" in await everything(feed_cluster)
 
-            await until(told, told=lambda: feed.log.read_text()[-3000:])
+            await until(told, state=lambda: feed.log.read_text()[-3000:])
         finally:
             refused.kill()
     assert b"mdengine_feed_packets_total" in texts["metrics"]

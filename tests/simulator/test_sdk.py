@@ -15,6 +15,7 @@ import websocket
 from tests.simulator.conftest import Open
 from tests.support.depth_levels import levels
 from tests.support.simulator_client import OPEN_MS, Client
+from tests.support.until import until
 from topology.feeds.angel.packets import LTP, QUOTE, SNAP_QUOTE, SnapQuotePacket
 from topology.simulator import DEMONSTRATION
 
@@ -26,7 +27,8 @@ with mock.patch("requests.get", side_effect=OSError("no network")):  # the SDK a
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # its constructors make a folder for logs
+    monkeypatch.chdir(tmp_path)  # its constructors make a folder for logs,
+    monkeypatch.setattr("logzero.logfile", lambda *_, **__: None)  # and open a file in it, which nobody closes
 
 
 class Sdk:
@@ -116,11 +118,6 @@ class Feed(SmartWebSocketV2):  # type: ignore[misc] # the SDK has no type inform
 
     def on_error(self, *_: object) -> None:
         self.ended.set()
-
-
-async def until(condition: Any) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 async def test_the_sdk_parses_what_the_source_has(running: Open) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -13,6 +12,8 @@ from typing import Any
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, ConsoleMessage, Page, ViewportSize, async_playwright
+
+from tests.support.until import until
 
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
@@ -77,12 +78,17 @@ class PageView:
 
     async def until(self, script: str, timeout_s: float = PATIENCE_S) -> Any:
         """Wait until an expression holds in the page; return its value. (Playwright's own wait is forbidden by CSP.)"""
-        end_s = asyncio.get_running_loop().time() + timeout_s
-        while not (value := await self.page.evaluate(script)):
-            if asyncio.get_running_loop().time() > end_s:
-                await self.picture("failed")
-                raise AssertionError(f"it did not come: {script}")
-            await asyncio.sleep(0.05)
+        value = None
+
+        async def holds() -> bool:
+            nonlocal value
+            return bool(value := await self.page.evaluate(script))
+
+        try:
+            await until(holds, timeout_s, state=lambda: script)
+        except AssertionError:
+            await self.picture("failed")
+            raise
         return value
 
     async def text(self, selector: str) -> str:

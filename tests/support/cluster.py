@@ -8,14 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Self
 
 from aiokafka import TopicPartition
 
 from tests.reference.brute_force import indian_ms
+from tests.support.until import until
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, free_port
 from topology.embedded import guard as guard_script
@@ -61,6 +60,7 @@ class Process:
 
     def start(self, options: tuple[str, ...] = PLAIN) -> None:
         """Start it; ``options`` are those of Python."""
+        self._close_pipe()  # to one that has ended
         with self.log.open("ab") as log:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard_script.__file__, sys.executable, *options],
@@ -87,6 +87,7 @@ class Process:
         if self._guard is not None and self.running:
             os.killpg(self._guard.pid, signal.SIGKILL)
             self._guard.wait()
+        self._close_pipe()
 
     def terminate(self) -> None:
         """Ask it to stop, and wait until it has."""
@@ -96,7 +97,13 @@ class Process:
     def wait(self, timeout_s: float = 60) -> int:
         """Wait until it has ended; return its exit code."""
         assert self._guard is not None, "it has been started"
-        return self._guard.wait(timeout_s)
+        code = self._guard.wait(timeout_s)
+        self._close_pipe()
+        return code
+
+    def _close_pipe(self) -> None:
+        if self._guard is not None and self._guard.stdin is not None:
+            self._guard.stdin.close()
 
     def wipe(self) -> None:
         """Delete what it has on disk."""
@@ -197,7 +204,7 @@ class Cluster:
         async def there() -> bool:
             return await self.done(stage) >= frames
 
-        await until(there, told=self.last_words)
+        await until(there, state=self.last_words)
 
     async def settle(self, timeout_s: float = 120) -> None:
         """Wait until the archive holds everything that follows from the tick log. What has died is started again."""
@@ -212,7 +219,7 @@ class Cluster:
                 for stage in DERIVED
             )
 
-        await until(settled, timeout_s, lambda: f"{self.archived()} of {ends}\n{self.last_words()}")
+        await until(settled, timeout_s, state=lambda: f"{self.archived()} of {ends}\n{self.last_words()}")
 
     def last_words(self) -> str:
         """Return the last lines of each process's log."""
@@ -265,13 +272,3 @@ def batches_of(path: Path, settings: Settings) -> list[TickBatch]:
     calendar = Calendar.parse(settings.calendar_text())
     recording = scan([path], None, covered=calendar.covered, block_rows=120)
     return list(recording.batches(lambda day: indian_ms(day, "15:30") + 2000))
-
-
-async def until(
-    holds: Callable[[], Awaitable[bool]], timeout_s: float = 120, told: Callable[[], str] = lambda: ""
-) -> None:
-    """Wait until something holds, and fail when it doesn't in time."""
-    deadline = time.monotonic() + timeout_s
-    while not await holds():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {told()}"
-        await asyncio.sleep(0.05)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -291,10 +291,3 @@ def confirmed(client: Listening, channel: str) -> list[tuple[int, int]]:
         for message in client.heard
         if message.get("channel") == channel and not message["data"].get("forming") and not message["data"].get("live")
     ]
-
-
-async def until(holds: Callable[[], object]) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not holds():
-            await asyncio.sleep(0.01)

@@ -7,8 +7,7 @@ import csv
 import os
 import sqlite3
 import tarfile
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 from redis import Redis
 
 from tests.support.cluster import PLAIN, Process
+from tests.support.until import until
 from tests.wire.inside import (
     LIVE,
     FrameContent,
@@ -241,14 +241,6 @@ def redis_values(port: int) -> dict[str, Any]:
             elif redis.type(name) == "string" and name != "mirror:publishing":
                 found[name] = redis.get(name)
     return found
-
-
-async def until(holds: Callable[[], bool], timeout_s: float = 90) -> None:
-    """Wait until something holds, and fail when it doesn't in time."""
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s"
-        await asyncio.sleep(0.05)
 
 
 def listing(instrument: str, symbol: str, name: str, kind: str) -> Listing:

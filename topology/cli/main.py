@@ -101,9 +101,9 @@ def _run(argv: list[str]) -> int:
     )
     parser.add_argument("--sim", action="store_true", help="the simulated namespace (TOPOLOGY_NAMESPACE=sim)")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    wanted = next((word for word in argv if not word.startswith("-")), "")
+    command = next((word for word in argv if not word.startswith("-")), "")
     for name, summary in COMMANDS.items():
-        if name == wanted:
+        if name == command:
             module = import_module(f"topology.cli.{name}")
             module.add(subparsers)
         else:

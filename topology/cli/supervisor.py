@@ -74,9 +74,9 @@ class Process:
             return None
         self._starts_at_s = None
         self.restarts += 1
-        said = f"{self.name} has ended and is started again: {self.last_line()}"
+        restart = f"{self.name} has ended and is started again: {self.last_line()}"
         self.start()
-        return said
+        return restart
 
     def _pause_s(self, lived_s: float) -> float:
         """Return how long to wait before the next start. Raises RoleError where there is to be none."""
@@ -105,7 +105,7 @@ class Process:
             self._guard.wait()
 
     def last_line(self) -> str:
-        """Return what the role said last."""
+        """Return the message of the role's last log line."""
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.startswith("{")]
         return _message(lines[-1]) if lines else f"ended without a word; see {self.log}"
 
@@ -133,7 +133,7 @@ class Supervisor:
 
     def keep_running(self) -> list[str]:
         """Start again what has died; return a line for each."""
-        return [said for role in self.roles if (said := role.keep_running()) is not None]
+        return [restart for role in self.roles if (restart := role.keep_running()) is not None]
 
     def stop(self) -> None:
         """Stop all, feeds first, so that nothing is left half read."""

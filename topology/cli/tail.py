@@ -133,13 +133,13 @@ def _fields(struct: msgspec.Struct) -> Iterator[tuple[str, object]]:
             case Configure(), "calendar":
                 yield name, label(value)
             case Backfill(), "history":
-                yield name, [_brief(told) for told in value]
+                yield name, [_brief(history) for history in value]
             case _:
                 yield name, _named(value)
 
 
-def _brief(told: History) -> str:
-    return f"{told.instrument}: {len(told.candles)} candles of {told.timeframe_s} s"
+def _brief(history: History) -> str:
+    return f"{history.instrument}: {len(history.candles)} candles of {history.timeframe_s} s"
 
 
 def _named(value: object) -> object:

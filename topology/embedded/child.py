@@ -15,7 +15,7 @@ from typing import BinaryIO
 from topology.embedded import guard
 
 Progress = Callable[[str], None]
-"""Is told, in a few words, what a slow start is doing."""
+"""Shows, in a few words, what a slow start is doing."""
 
 
 class EmbeddedError(RuntimeError):

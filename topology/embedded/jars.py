@@ -18,7 +18,7 @@ from typing import Any
 from topology.embedded.child import EmbeddedError, Progress
 
 BROKER = "org.apache.kafka:kafka_2.13:4.4.0"
-TOLD_EVERY = 15  # files
+PROGRESS_EVERY = 15  # files
 LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.5"
 """Carries the broker's messages to its log. Kafka leaves the choice open, and has all that this one needs."""
 
@@ -39,7 +39,7 @@ def jars(progress: Progress, cache: Path | None = None) -> list[Path]:
             for done, (coordinate, path) in enumerate(zip(missing, fetched, strict=True), 1):
                 _check(path, coordinate, pin=pins[coordinate])
                 os.replace(path, paths[coordinate])
-                if done % TOLD_EVERY == 0 or done == len(missing):
+                if done % PROGRESS_EVERY == 0 or done == len(missing):
                     progress(f"fetching the broker, the first time only: {done} of {len(missing)} files")
     except OSError as error:
         raise EmbeddedError(f"the broker's files can't be kept in {folder}: {error}") from error

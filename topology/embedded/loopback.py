@@ -19,8 +19,8 @@ def free_port(wanted: int = 0, *, host: str = LOOPBACK) -> int:
         if port and _is_free(host, port):
             return port
     with socket.create_server((host, 0), family=_family(host)) as listener:
-        found: int = listener.getsockname()[1]
-    return found
+        free: int = listener.getsockname()[1]
+    return free
 
 
 def _is_free(host: str, port: int) -> bool:

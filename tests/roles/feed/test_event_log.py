@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.until import until
 from topology.clock import Clock
 from topology.log.frames import FeedEvent, FeedEventKind
 from topology.notifiers import Kind, Notice
@@ -46,9 +47,7 @@ async def test_events_are_written_in_the_order_in_which_they_happen(event_log: F
     event_log.record(FeedEventKind.GAP, socket=0, from_ms=1, to_ms=2501, instruments=7)
     event_log.record(FeedEventKind.DAY, "received: 5")
     running = asyncio.create_task(event_log.run())
-    async with asyncio.timeout(10):
-        while len(writer.events) < 3:
-            await asyncio.sleep(0)
+    await until(lambda: len(writer.events) == 3)
     running.cancel()
     assert [event.kind for event in writer.events] == ["connected", "gap", "day"]
     assert writer.events[1] == FeedEvent(1, "sim-4f2a", NOW_MS, "gap", 0, "", 1, 2501, 7)

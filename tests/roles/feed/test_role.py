@@ -15,9 +15,9 @@ import pytest
 from msgspec.structs import replace
 
 from agents.process_guard import REFUSED
-from tests.support.cluster import until
 from tests.support.feed_cluster import ACCOUNT, ALWAYS, PARTITIONS, FeedCluster, simulated
 from tests.support.masters import LISTED, keep
+from tests.support.until import until
 from topology.angel.master import MasterError
 from topology.angel.master.listings import FILE_NAME
 from topology.clock import Clock, now_ms
@@ -169,7 +169,7 @@ async def test_a_feed_that_is_killed_at_random_doubles_no_volume_and_turns_no_cl
                 async def came(wanted: int = wanted) -> bool:
                     return await feed_cluster.ticks() >= wanted
 
-                await until(came, told=lambda: feed.log.read_text()[-3000:])
+                await until(came, state=lambda: feed.log.read_text()[-3000:])
                 feed.kill()
         finally:
             feed.kill()
@@ -212,7 +212,7 @@ async def test_history_comes_whole_however_often_the_feed_is_killed_meanwhile(fe
                 async def came(wanted: int = wanted) -> bool:
                     return len(await brought()) >= wanted
 
-                await until(came, told=lambda: feed.log.read_text()[-3000:])
+                await until(came, state=lambda: feed.log.read_text()[-3000:])
                 feed.kill()
             feed.start()
 
@@ -220,7 +220,7 @@ async def test_history_comes_whole_however_often_the_feed_is_killed_meanwhile(fe
                 found = await brought()
                 return len(found) == 20 and all(timeframes == {60, 120, 180, 300} for timeframes in found.values())
 
-            await until(whole, told=lambda: feed.log.read_text()[-3000:])
+            await until(whole, state=lambda: feed.log.read_text()[-3000:])
         finally:
             feed.kill()
     kept = json.loads((feed_cluster.folder / SIM / "history.json").read_text())
@@ -266,14 +266,14 @@ async def test_history_in_commands_comes_once_however_often_the_feed_is_killed_m
                 async def came(wanted_number: int = wanted_number) -> bool:
                     return len(await brought()) >= wanted_number
 
-                await until(came, told=lambda: feed.log.read_text()[-3000:])
+                await until(came, state=lambda: feed.log.read_text()[-3000:])
                 feed.kill()
                 feed.start()
 
             async def whole() -> bool:
                 return len(await brought()) >= len(fills)
 
-            await until(whole, told=lambda: feed.log.read_text()[-3000:])
+            await until(whole, state=lambda: feed.log.read_text()[-3000:])
         finally:
             feed.kill()
         found = await brought()

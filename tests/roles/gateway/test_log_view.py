@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.until import until
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka
 from topology.kafka import broker_log
@@ -35,9 +36,7 @@ async def test_a_reload_is_answered_and_then_followed_past_the_history_in_the_lo
     await broker_log.append(settings.bootstrap, settings.namespace, fill)
     answer = await followed.reload([(300, ["rsi:14"]), (60, ["SMA:2"])])
     assert answer == Reloaded("ok", ["candles:60", "SMA_2:60"], ["candles:300", "RSI_14:300"], [], [])
-    async with asyncio.timeout(30):
-        while followed.configuration.id == 1:
-            await asyncio.sleep(0.01)
+    await until(lambda: followed.configuration.id > 1)
     assert followed.configuration.timeframes == {60: ["SMA:2"], 300: ["RSI:14"]}
     following.cancel()
 

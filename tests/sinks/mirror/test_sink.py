@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from tests.support.until import until
 from topology.embedded import Valkey, free_port
 from topology.log.frames import TICKS, LogHeader, TickFrame
 from topology.market import Tick
@@ -43,12 +44,6 @@ async def opened(valkey: Valkey, **env: str) -> AsyncIterator[MirrorSink]:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     await sink.close()
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await holds():
-            await asyncio.sleep(0.01)
 
 
 def tick(position: int) -> StoredFrame:

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import pytest
 
 from agents.metrics import Progress
 from agents.process_guard import REFUSED, RESTART
+from tests.support.until import block_until
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka, free_port, guard
 from topology.kafka import broker_log
@@ -109,7 +109,7 @@ class Workers:
 
     def address(self, number: int = 0) -> tuple[str, int]:
         """Where a worker that has started serves its pages."""
-        until(lambda: any("web" in line for line in self.said(number)), lambda: self._log(number).read_text())
+        block_until(lambda: any("web" in line for line in self.said(number)), state=self._log(number).read_text)
         url = urlsplit(next(line["web"] for line in self.said(number) if "web" in line))
         assert url.port is not None
         return "127.0.0.1", url.port
@@ -119,16 +119,11 @@ class Workers:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
 
     def _log(self, number: int) -> Path:
         return self.folder / f"worker-{number}.log"
-
-
-def until(holds: Callable[[], object], told: Callable[[], str] = str, timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, f"it did not come: {told()}"
-        time.sleep(0.05)
 
 
 def get(address: tuple[str, int], path: str) -> tuple[int, str]:
@@ -159,11 +154,13 @@ def test_two_workers_in_one_folder_are_well_each_with_a_port_and_a_folder_of_its
 ) -> None:
     workers.start()
     first = workers.address(0)
-    until(lambda: get(first, "/health")[0] == 200, lambda: str(get(first, "/health")))
+    block_until(lambda: get(first, "/health")[0] == 200, state=lambda: get(first, "/health"))
     workers.start()
     second = workers.address(1)
     assert first != second
-    until(lambda: [len(readers(address)) for address in (first, second)] == [3, 3], lambda: str(get(second, "/health")))
+    block_until(
+        lambda: [len(readers(address)) for address in (first, second)] == [3, 3], state=lambda: get(second, "/health")
+    )
     assert sorted(path.name for path in (workers.folder / LIVE).iterdir()) == ["pipeline-0", "pipeline-1"]
     found = json.loads(get(first, "/health")[1])
     assert (found["role"], found["state"], found["log"]) == ("pipeline", "running", log.header.log)

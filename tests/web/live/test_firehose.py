@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from tests.support.gateway_fixture import CONFIGURATION, NIFTY, STOCK
-from tests.support.ws_market import CANDLES_60, OPEN_MS, SECONDS, TICK, Listening, Market, Served, confirmed, until
+from tests.support.until import until
+from tests.support.ws_market import CANDLES_60, OPEN_MS, SECONDS, TICK, Listening, Market, Served, confirmed
 from topology.log.frames import FeedEvent
 from web.rest.indicators import ACTIVE_KEY
 

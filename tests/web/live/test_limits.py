@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from tests.support.gateway_fixture import NIFTY
-from tests.support.ws_market import CANDLES_60, SECONDS, TICK, Listening, Market, Served, confirmed, served, until
+from tests.support.until import until
+from tests.support.ws_market import CANDLES_60, SECONDS, TICK, Listening, Market, Served, confirmed, served
 from web.live import client as client_module
 from web.live import socket as socket_module
 from web.live import subscriptions

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway_fixture import NIFTY
-from tests.support.ws_market import CANDLES_60, SECONDS, SMA, TICK, Listening, Market, Served, confirmed, served, until
+from tests.support.until import until
+from tests.support.ws_market import CANDLES_60, SECONDS, SMA, TICK, Listening, Market, Served, confirmed, served
 from topology.embedded import Valkey, free_port
 from topology.sinks.mirror.mirror import MirrorAwayError, MirrorEmptiedError
 from web.live import channel_history

@@ -56,11 +56,11 @@ def ports(settings: Settings) -> list[Finding]:
 
 def versions() -> list[Finding]:
     """Whether Python and the packages that are patched or wrapped here are the known ones."""
-    wanted = [("faust-streaming", KNOWN_FAUST), ("smartapi-python", KNOWN_SMARTAPI)]
-    installed = {package: _installed(package) for package, _ in wanted}
+    packages = [("faust-streaming", KNOWN_FAUST), ("smartapi-python", KNOWN_SMARTAPI)]
+    installed = {package: _installed(package) for package, _ in packages}
     found = [
         bad(VERSIONS, f"{package} {installed[package]} is not known here", f"install {package}=={max(known)}")
-        for package, known in wanted
+        for package, known in packages
         if installed[package] not in known
     ]
     if sys.version_info < OLDEST_PYTHON:
@@ -79,10 +79,10 @@ def _installed(package: str) -> str:
 def _port(variable: str, address: Address) -> Finding:
     host = address.host.strip("[]")
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, bound_to = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(place)
+            listener.bind(bound_to)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             reason = error.strerror or type(error).__name__

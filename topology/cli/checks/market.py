@@ -19,13 +19,13 @@ def calendar(settings: Settings, today: date) -> list[Finding]:
     """Whether the calendar covers today (in India) and the days after it."""
     advice = "extend topology/market/calendars/nse.json, or name a file that covers more in CALENDAR_FILE"
     try:
-        found = Calendar.parse(settings.calendar_text())
+        sessions = Calendar.parse(settings.calendar_text())
     except (ValueError, OSError) as error:  # a CalendarError, or no text at all
         return [bad(CALENDAR, f"it can't be used ({error})", "correct the file that CALENDAR_FILE names")]
-    covers = f"{found.name}, version {found.version}, covers {found.first_day} to {found.last_day}"
-    if not found.covered(today):
+    covers = f"{sessions.name}, version {sessions.version}, covers {sessions.first_day} to {sessions.last_day}"
+    if not sessions.covered(today):
         return [bad(CALENDAR, f"today, {today}, is not covered: {covers}", advice)]
-    if not found.covered(today + timedelta(days=AHEAD_DAYS)):
+    if not sessions.covered(today + timedelta(days=AHEAD_DAYS)):
         return [warn(CALENDAR, f"the next {AHEAD_DAYS} days are not covered: {covers}", advice)]
     return [ok(CALENDAR, covers)]
 

@@ -73,15 +73,15 @@ def redis(settings: Settings) -> list[Finding]:
 
 def memory_for_streams(streams_mb: int, *, limit_bytes: int, policy: str, machine_bytes: int) -> Finding:
     """Whether the streams fit into Redis: below its limit, or where it has none (0), into the machine it runs on."""
-    wanted = f"REDIS_STREAMS_MB={streams_mb}"
+    setting = f"REDIS_STREAMS_MB={streams_mb}"
     if limit_bytes:
-        found = f"{wanted}, maxmemory {limit_bytes // MB} MB, {policy}"
+        found = f"{setting}, maxmemory {limit_bytes // MB} MB, {policy}"
         if policy.startswith("allkeys"):
             return bad(MEMORY, f"{found}: streams would vanish", "set maxmemory-policy noeviction in Redis")
         if streams_mb * MB > limit_bytes * FULL:
             return bad(MEMORY, found, f"raise maxmemory to {streams_mb * 5 // 4} MB, or lower REDIS_STREAMS_MB")
         return ok(MEMORY, found)
-    found = f"{wanted}, no maxmemory, {machine_bytes // MB:,} MB in the machine"
+    found = f"{setting}, no maxmemory, {machine_bytes // MB:,} MB in the machine"
     advice = "lower REDIS_STREAMS_MB, or give the machine more memory"
     if streams_mb * MB > machine_bytes * FULL:
         return bad(MEMORY, found, advice)

@@ -113,9 +113,9 @@ async def test_refused_credentials_are_not_tried_a_fourth_time(opened: Callable[
 
 async def test_a_process_that_is_started_again_does_not_begin_to_count_anew(opened: Callable[..., Any]) -> None:
     refused = LoginRefusedError("Invalid totp", "AB1050")
-    session, broker, _ = opened(refused, refused, UnreachableError("away"), *[UnreachableError("away")] * 3)
+    session, broker, _ = opened(refused, refused, *[UnreachableError("away")] * 1000)
     trying = asyncio.create_task(session.login())
-    await until(lambda: len(broker.codes) == 4)
+    await until(lambda: len(broker.codes) >= 4)
     trying.cancel()
     again, broker, _ = opened(refused, refused)
     with pytest.raises(CredentialsError):

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tables.state import Row, changelog_of
 from tests.cli.conftest import CommandLine, WrittenLog
-from topology.configuration.environment import differences, from_settings, label
+from topology.configuration.difference import differences, label
+from topology.configuration.environment import from_settings
 from topology.kafka import clients
 from topology.log.candle_stage import CandlesCore, CandleStage
 from topology.log.frames import VERSION, Configure, TickFrame, encode

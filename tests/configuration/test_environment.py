@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.masters import LISTED, keep
 from topology.angel.master.listings import FILE_NAME
-from topology.configuration.environment import differences, from_settings
+from topology.configuration.difference import differences
+from topology.configuration.environment import from_settings
 from topology.settings import Settings
 
 

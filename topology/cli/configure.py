@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from topology.configuration.apply import apply
-from topology.configuration.environment import differences, from_settings
+from topology.configuration.difference import differences
+from topology.configuration.environment import from_settings
 from topology.kafka import broker_log
 from topology.settings import Settings
 from topology.sinks.archive.history import ArchiveHistory

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from topology.angel.master.listings import FILE_NAME
 from topology.angel.master.symbols import resolve_at
 from topology.cli import at_least_one
-from topology.configuration.environment import label
+from topology.configuration.difference import label
 from topology.kafka import broker_log, clients, topics
 from topology.log.frames import (
     COMMANDS,

@@ -6,7 +6,8 @@ import argparse
 import asyncio
 from typing import Any
 
-from topology.configuration.environment import differences, from_settings
+from topology.configuration.difference import differences
+from topology.configuration.environment import from_settings
 from topology.kafka import broker_log, topics
 from topology.kafka.errors import LogError
 from topology.settings import Settings

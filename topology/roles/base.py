@@ -15,7 +15,8 @@ from faust.types.web import Web
 from agents.metrics import Progress
 from agents.process_guard import REFUSED, RESTART, end_process
 from topology.angel.master import MasterError
-from topology.configuration.environment import differences, from_settings
+from topology.configuration.difference import differences
+from topology.configuration.environment import from_settings
 from topology.embedded.loopback import free_port
 from topology.feeds import FeedError
 from topology.json_logging import logging_config

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from topology.cli import aligned
 from topology.cli.checks import Finding, Severity, account, bad, channels, machine, market, services
 from topology.market.times import IST
 from topology.settings import SIM, Settings
@@ -100,11 +101,12 @@ def look(checks: Mapping[str, Check], *, timeout_s: float) -> list[Finding]:
 def shown(diagnosis: Diagnosis) -> list[str]:
     """Return what was found as lines of text."""
     lines = ["SIMULATED market data"] if diagnosis.simulated else []
-    width = max(len(finding.check) for finding in diagnosis.findings)
-    for finding in diagnosis.findings:
-        advice = f" -> {finding.advice}" if finding.advice else ""
-        lines.append(f"{finding.level:<4}  {finding.check:<{width}}  {finding.found}{advice}")
-    return lines
+    return lines + aligned([_row(finding) for finding in diagnosis.findings])
+
+
+def _row(finding: Finding) -> list[str]:
+    advice = f" -> {finding.advice}" if finding.advice else ""
+    return [f"{finding.level:<4}", finding.check, f"{finding.found}{advice}"]
 
 
 def _silent(name: str, timeout_s: float) -> Finding:

@@ -14,7 +14,7 @@ from topology.angel.master import MasterError
 from topology.angel.master.listing import Listing, rupees
 from topology.angel.master.listings import FILE_NAME, Listings
 from topology.angel.master.symbols import resolve
-from topology.cli import at_least_one
+from topology.cli import aligned, at_least_one
 from topology.feeds import subscriptions
 from topology.market.instruments import InstrumentError
 from topology.market.times import IST
@@ -173,8 +173,7 @@ def _show(listings: Listings, text: str, now: datetime) -> int:
 
 def _table(rows: Sequence[Mapping[str, str]]) -> list[str]:
     cells = [_COLUMNS, *([row.get(column, "") for column in _COLUMNS] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    return aligned(cells)
 
 
 def _copy(listings: Listings, now: datetime) -> str:

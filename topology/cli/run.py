@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from topology.angel.master.listings import FILE_NAME
 from topology.angel.master.symbols import resolve_at
+from topology.cli import aligned
 from topology.cli.private import Ends, PrivatePipeline
 from topology.feeds import FeedError
 from topology.feeds.recorded.files import RecordedFiles, scan
@@ -202,20 +202,14 @@ def _outcome(
 
 
 def _show(outcome: Outcome, recording: RecordedFiles) -> None:
-    console = Console(highlight=False)
-    table = Table("", "number", show_header=False, box=None)
-    table.columns[1].justify = "right"
     rows = [("rows read", outcome.read), ("ticks accepted", outcome.accepted), ("late", outcome.late)]
     rows += [("out of session", outcome.out_of_session)]
     rows += [(f"rejected: {reason}", number) for reason, number in outcome.rejected.items()]
     rows += [(f"candles of {seconds} s", number) for seconds, number in outcome.candles.items()]
     rows += [("indicator values", outcome.indicators)]
-    for name, number in rows:
-        table.add_row(name, f"{number:,}")
-    console.print(table)
-    for line in (*recording.first_rejected.values(), *outcome.notes):
-        console.print(line, soft_wrap=True, markup=False)
-    console.print(f"{outcome.seconds:.1f} s, {outcome.ticks_per_s:,.0f} ticks/s")
+    table = aligned([(name, f"{number:,}") for name, number in rows], right={1})
+    pace = f"{outcome.seconds:.1f} s, {outcome.ticks_per_s:,.0f} ticks/s"
+    print(*table, *recording.first_rejected.values(), *outcome.notes, pace, sep="\n")
 
 
 class _Screen:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from topology.cli import aligned
 from topology.kafka import broker_log, clients, lag_report
 from topology.log.frames import FEED_EVENTS, Decoder, FeedEvent
 from topology.log.lag import TopicLag
@@ -67,8 +67,7 @@ def shown(status: Status) -> list[str]:
     lines += [f"newest frame: {_clock(status.clock_ms)}", ""]
     rows = [["role", "topic", "frames behind", "seconds behind", "position in each partition"]]
     rows += [_row(line) for line in status.lines if not line.problem]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines += [_aligned(row, widths) for row in rows]
+    lines += aligned(rows, right={2, 3})
     lines += [f"{line.role}: {line.problem}" for line in status.lines if line.problem]
     return lines + [""] * bool(status.feed_events) + [_happened(event) for event in status.feed_events]
 
@@ -85,12 +84,6 @@ def _row(line: TopicLag) -> list[str]:
     seconds = "-" if line.behind_s is None else f"{line.behind_s:,.1f}"
     positions = " ".join("-" if lag.position is None else str(lag.position) for lag in line.places)
     return [line.role, line.stage, f"{line.behind_frames:,}", seconds, positions]
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    role, stage, frames, seconds, positions = row
-    left = f"{role:<{widths[0]}}  {stage:<{widths[1]}}"
-    return f"{left}  {frames:>{widths[2]}}  {seconds:>{widths[3]}}  {positions}"
 
 
 def _clock(clock_ms: int | None) -> str:

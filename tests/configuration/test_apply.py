@@ -18,7 +18,7 @@ from aiokafka import TopicPartition
 from tests.reference.brute_force import indian_ms
 from tests.support.generated import MONDAY
 from topology.configuration import apply as reloading
-from topology.configuration.apply import Reloaded, reload
+from topology.configuration.apply import ReloadResult, reload
 from topology.configuration.environment import from_settings
 from topology.embedded import Kafka
 from topology.feeds.writer import TickLogWriter
@@ -92,7 +92,7 @@ class World:
         for _ in range(2):
             await self.writer.write([], clock_ms, everywhere=True)
 
-    async def reload(self, asked: dict[int, list[str]]) -> Reloaded:
+    async def reload(self, asked: dict[int, list[str]]) -> ReloadResult:
         return await reload(self.settings, asked.items(), archive=partial(ArchiveHistory, self.settings.sqlite_path))
 
     async def commands(self) -> list[Configure | Backfill]:
@@ -155,7 +155,7 @@ async def test_a_new_timeframe_is_ready_at_its_first_candle_and_archived_as_if_i
     async with opened(settings_of(kafka, tmp_path / "other", ENABLED_TFS="60,300")) as always:
         await always.trade(OPEN_MS, end_ms)
         assert changed == always.rows("candles_tf", CANDLE)
-    assert answer == Reloaded(
+    assert answer == ReloadResult(
         ["candles:60", "SMA_2:60"], ["candles:300", "SMA_3:300", "EMA_4:300", "RSI_5:300"], [], []
     )
     for instrument in (NIFTY, TCS):
@@ -172,7 +172,7 @@ async def test_a_new_timeframe_is_ready_at_its_first_candle_and_archived_as_if_i
 
 async def test_a_reload_to_what_is_computed_already_writes_nothing(kafka: Kafka, tmp_path: Path) -> None:
     async with opened(settings_of(kafka, tmp_path)) as world:
-        assert await world.reload({60: ["sma:2"]}) == Reloaded(["candles:60", "SMA_2:60"], [], [], [])
+        assert await world.reload({60: ["sma:2"]}) == ReloadResult(["candles:60", "SMA_2:60"], [], [], [])
         again = {300: ["RSI:3"], 60: ["SMA:2"]}
         assert (await world.reload(again)).created == ["candles:300", "RSI_3:300"]
         written = await world.commands()

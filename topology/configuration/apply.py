@@ -28,7 +28,7 @@ BACKFILL_CANDLES = 2_000  # in a command: ticks wait for some ms only while stag
 _turn = asyncio.Lock()
 
 
-class Reloaded(NamedTuple):
+class ReloadResult(NamedTuple):
     """What stays, comes and goes, as `topology.log.configuration_diff.ConfigurationDiff` has it.
 
     ``notes`` say what else there is to know, each in a line.
@@ -42,7 +42,7 @@ class Reloaded(NamedTuple):
 
 async def reload(
     settings: Settings, requested: Iterable[tuple[int, Sequence[str]]], *, archive: OpenArchive
-) -> Reloaded:
+) -> ReloadResult:
     """Make the log compute these timeframes with their indicators, see `requested_configuration`, and no others.
 
     Reloads of one process take turns. The command is in the log when this comes back: it is followed from the next
@@ -53,11 +53,11 @@ async def reload(
         log = await broker_log.read(settings.bootstrap, settings.namespace)
         wanted = requested_configuration(log.configuration, requested)
         if not (change := configuration_diff(log.configuration, wanted)):
-            return Reloaded(*change, [])  # and nothing is written
+            return ReloadResult(*change, [])  # and nothing is written
         return await apply(settings, log, wanted, archive=archive)
 
 
-async def apply(settings: Settings, log: broker_log.Log, wanted: Configure, *, archive: OpenArchive) -> Reloaded:
+async def apply(settings: Settings, log: broker_log.Log, wanted: Configure, *, archive: OpenArchive) -> ReloadResult:
     """Write a configuration into a log as it was read, then the history of timeframes that are new.
 
     What others have written meanwhile becomes a note. Raises FrameError for what the stages would refuse.
@@ -74,7 +74,7 @@ async def apply(settings: Settings, log: broker_log.Log, wanted: Configure, *, a
             await _backfill(settings, past.histories(timeframes, sorted(instruments)))
     except (SinkError, CalendarError) as error:
         notes.append(f"without history: {error}")
-    return Reloaded(*configuration_diff(before, wanted), notes)
+    return ReloadResult(*configuration_diff(before, wanted), notes)
 
 
 def _previous(read: Configure, commands: Iterable[Configure], number: int) -> tuple[Configure, list[str]]:

@@ -79,7 +79,7 @@ class SubscriptionStart(NamedTuple):
     has_listeners: bool
 
 
-class Subscription(NamedTuple):
+class SubscriptionReady(NamedTuple):
     """A subscription stands: of all that is beyond these positions nothing is missed.
 
     A resampled channel has that of its base, which has caught up.
@@ -139,7 +139,7 @@ class FirstListener(NamedTuple):
 
 ChannelEvent = (
     SubscriptionStart
-    | Subscription
+    | SubscriptionReady
     | Publication
     | ResampledPublication
     | CatchUp
@@ -197,7 +197,7 @@ def _moved(progress: ChannelProgress, event: ChannelEvent) -> ChannelProgress:
         case SubscriptionStart(has_listeners):
             trimmed = progress.trimmed if has_listeners else progress.confirmed
             progress = progress._replace(state=CATCHING_UP, held=(), trimmed=trimmed)
-        case Subscription(positions):
+        case SubscriptionReady(positions):
             progress = progress._replace(state=LIVE if state is COLD else state, subscribed_at=positions)
         case CatchUp(None) if state is CATCHING_UP:
             progress = progress._replace(state=LOST)

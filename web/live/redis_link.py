@@ -19,7 +19,7 @@ from web.gateway import Gateway
 from web.http.problem import Problem
 from web.live.channel import Channel
 from web.live.channel_history import ChannelHistory
-from web.live.channel_state import CatchUp, CatchUpEnd, ChannelState, ConnectionLoss, Subscription
+from web.live.channel_state import CatchUp, CatchUpEnd, ChannelState, ConnectionLoss, SubscriptionReady
 from web.live.hub import ACTIVE_CHANNEL, Hub
 from web.live.registry import ChannelRegistry
 from web.live.resampled_channel import ResampledChannel, base_of
@@ -147,7 +147,7 @@ class RedisLink:
             base.join(resampler, until=rows.until)
             channel.resample_from(base, resampler)
         if base.progress.subscribed_at is not None:
-            self._hub.apply(channel, Subscription(base.progress.subscribed_at))
+            self._hub.apply(channel, SubscriptionReady(base.progress.subscribed_at))
 
     async def _subscribe(self, connection: PubSubConnection, channels: list[Channel]) -> None:
         """Subscribe channels that were started. Their listeners get what was published meanwhile."""
@@ -157,7 +157,7 @@ class RedisLink:
             if self.connection is not connection:
                 return None
             for channel in channels:
-                self._hub.apply(channel, Subscription(positions.get(channel.name.stage, {})))
+                self._hub.apply(channel, SubscriptionReady(positions.get(channel.name.stage, {})))
             await asyncio.gather(*(self._catch_up(connection, channel) for channel in channels if channel.listeners))
             await connection.caught_up()
         except SinkError as error:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from topology.sinks.channel_name import ChannelName
 from web.live.channel import REMEMBERED, Channel, Message, position_groups
-from web.live.channel_state import ConfirmedMessage, Subscription
+from web.live.channel_state import ConfirmedMessage, SubscriptionReady
 from web.live.message_header import MessageHeader
 
 NAME = ChannelName.of_candles("NSE:1", 60)
@@ -24,7 +24,7 @@ def message(position: int, ts: int, revision: int, number: int = 0) -> Message:
 
 def live() -> Channel:
     channel = Channel(NAME)
-    channel.apply(Subscription({0: 3}))
+    channel.apply(SubscriptionReady({0: 3}))
     return channel
 
 

@@ -18,7 +18,7 @@ from web.live.channel_state import (
     NewEpoch,
     PartitionFound,
     Publication,
-    Subscription,
+    SubscriptionReady,
     SubscriptionStart,
     step,
 )
@@ -87,7 +87,7 @@ class ChannelMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.state is CATCHING_UP and self.channel.progress.subscribed_at is None)
     @rule()
     def stand(self) -> None:
-        self.hub.apply(self.channel, Subscription({0: self.newest}))
+        self.hub.apply(self.channel, SubscriptionReady({0: self.newest}))
         self.to_be_read = bool(self.readers)
 
     @precondition(lambda self: self.state is CATCHING_UP and self.to_be_read)
@@ -187,7 +187,7 @@ def test_what_comes_without_a_subscription_is_left_to_be_read_for_listeners() ->
 
 def test_a_lost_channel_passes_nothing_on_until_a_new_epoch() -> None:
     progress, _ = step(Channel(ChannelName.of_candles("NSE:1", 60)).progress, SubscriptionStart(has_listeners=True))
-    for event in (Subscription({0: 4}), CatchUp(None), Publication([confirmed(5, 0)], has_listeners=True)):
+    for event in (SubscriptionReady({0: 4}), CatchUp(None), Publication([confirmed(5, 0)], has_listeners=True)):
         progress, messages = step(progress, event)
         assert not messages
     assert step(progress, CatchUpEnd()) == (progress, ())
@@ -199,7 +199,7 @@ def test_a_lost_channel_passes_nothing_on_until_a_new_epoch() -> None:
 def test_what_comes_while_the_stores_are_read_is_passed_on_after_what_they_have() -> None:
     one, two, three = (confirmed(position, 0) for position in (1, 2, 3))
     progress, _ = step(Channel(ChannelName.of_candles("NSE:1", 60)).progress, SubscriptionStart(has_listeners=True))
-    for event in (Subscription({0: 2}), Publication([three], has_listeners=True), CatchUp([one, two])):
+    for event in (SubscriptionReady({0: 2}), Publication([three], has_listeners=True), CatchUp([one, two])):
         progress, messages = step(progress, event)
         assert not messages
     assert step(progress, CatchUpEnd())[1] == [one, two, three]

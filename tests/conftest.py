@@ -24,7 +24,7 @@ settings.load_profile("patient")
 
 LONGEST = ("crash/", "run/", "roles/", "cli/test_up.py", "feeds/angel/test_life_of_a_day.py", "wire/test_state.py")
 
-SERVERS = re.compile(r"\b(Kafka|Valkey|FeedCluster|Cluster|Run|Up)\b")
+SERVERS = re.compile(r"\b(Kafka|Valkey|\w*Cluster|Run|Up)\b")
 """What a fixture is annotated to give where servers or roles run for it."""
 OWN_SERVERS = ("embedded/test_kafka.py", "sinks/mirror/test_pubsub.py")
 """Files whose tests start servers themselves, which no fixture tells."""

@@ -71,7 +71,8 @@ class Up:
         pid = child_of(self._guard.pid)
         assert pid is not None, self.said()
         os.kill(pid, signal.SIGINT)
-        return self._guard.wait(90)
+        with self._guard:
+            return self._guard.wait(90)
 
     def close(self) -> None:
         """End it in order, if it runs, and check that nothing is left of it."""

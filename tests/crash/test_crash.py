@@ -109,7 +109,7 @@ async def candles_are_archived(folder: Path, number: int, running: subprocess.Po
 
 
 def seconds_archived(folder: Path) -> int:
-    for path in folder.glob("topology-*/candles.db"):
+    for path in folder.glob("topology-*/outputs/archive"):
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             try:
                 return int(connection.execute("SELECT count(*) FROM candles_1s").fetchone()[0])

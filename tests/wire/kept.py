@@ -83,7 +83,7 @@ def _tick(row: dict[str, str]) -> Tick:
     return Tick(row["instrument"], int(row["price"]), int(row["time_ms"]), volume)
 
 
-class Place:
+class StateCluster:
     """Broker, Redis and roles of a data folder. Ports are free ones, each time others."""
 
     def __init__(self, folder: Path) -> None:

@@ -37,7 +37,7 @@ from tests.wire.inside import (
     subscriptions_of,
     write_listings,
 )
-from tests.wire.kept import INDEX, OTHER, STOCK, Place
+from tests.wire.kept import INDEX, OTHER, STOCK, StateCluster
 
 DAY = date(2022, 11, 22)
 STRETCHES = (("09:15:00", "09:24:00"), ("15:26:00", "15:30:00"))
@@ -71,12 +71,12 @@ def record(day: Path, path: Path) -> None:
                 written.writerow([time_ms + 400, OTHER, price * 13 // 100, second % 86_400 * 3])
 
 
-async def begin(place: Place) -> None:
+async def begin(cluster: StateCluster) -> None:
     """Make the log, a request in it, and what feed and gateway keep on disk."""
-    settings = place.settings
+    settings = cluster.settings
     log = await create_log(settings.bootstrap, settings.namespace, kept.PARTITIONS, configuration_of(settings))
     await append_command(settings.bootstrap, settings.namespace, Warmup(0, [STOCK], True))
-    await place.read_log()
+    await cluster.read_log()
     folder = settings.namespace_dir
     at_ms = indian_ms(DAY, "08:30:00")
     for listings in (LISTINGS, LISTINGS[:-1]):  # a contract was seen, and is gone
@@ -102,16 +102,16 @@ async def begin(place: Place) -> None:
 
 async def fed(folder: Path, slices: list[kept.Slice], gaps_from: list[kept.Slice]) -> dict[str, object]:
     """Run everything over slices; return what archive and Redis hold then, and what names there are."""
-    place = Place(folder)
-    async with place.running():
-        await begin(place)
-        place.start()
-        await place.write(slices, kept.gaps_of(gaps_from))
-        async with TickLogWriter(place.kafka.bootstrap, place.log) as writer:
+    cluster = StateCluster(folder)
+    async with cluster.running():
+        await begin(cluster)
+        cluster.start()
+        await cluster.write(slices, kept.gaps_of(gaps_from))
+        async with TickLogWriter(cluster.kafka.bootstrap, cluster.log) as writer:
             await writer.event(FeedEvent(0, "", slices[-1].clock_ms, "gap", 0, "a socket", slices[0].clock_ms, None, 1))
             await writer.flush()
-        await place.settle()
-        redis, names = kept.redis_values(place.valkey.port), await place.names()
+        await cluster.settle()
+        redis, names = kept.redis_values(cluster.valkey.port), await cluster.names()
     return {"archive": kept.archive_rows(folder / "candles.db"), "redis": redis, "names": names}
 
 

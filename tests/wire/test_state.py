@@ -19,7 +19,7 @@ import pytest
 
 from tests.wire import kept
 from tests.wire.inside import BackfillQueue, Interval, last_record_of, read_events, subscriptions_of
-from tests.wire.kept import INDEX, OTHER, STOCK, WITH_WEB, Place
+from tests.wire.kept import INDEX, OTHER, STOCK, WITH_WEB, StateCluster
 from tests.wire.written import check as check_list
 from tests.wire.written import shape
 
@@ -28,52 +28,52 @@ DERIVED = ("candles_1s", "candles_tf", "indicators")
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def cluster(tmp_path: Path) -> StateCluster:
     """The folder as it was left."""
-    return Place(kept.unpack(tmp_path))
+    return StateCluster(kept.unpack(tmp_path))
 
 
 @pytest.fixture
-def expected(place: Place) -> dict[str, Any]:
+def expected(cluster: StateCluster) -> dict[str, Any]:
     """What its day comes to."""
-    found: dict[str, Any] = json.loads((place.folder.parent / "expected.json").read_text())
+    found: dict[str, Any] = json.loads((cluster.folder.parent / "expected.json").read_text())
     assert found["commit"] == kept.COMMIT
     return found
 
 
-async def go_on(place: Place) -> None:
+async def go_on(cluster: StateCluster) -> None:
     """Feed the rest of the day, and wait for what comes of it."""
-    slices = kept.recording(place.folder.parent / "recording.csv")
-    await place.read_log()
-    place.start()
-    await place.write(slices[kept.cut_of(slices) :], kept.gaps_of(slices))
-    await place.settle()
+    slices = kept.recording(cluster.folder.parent / "recording.csv")
+    await cluster.read_log()
+    cluster.start()
+    await cluster.write(slices[kept.cut_of(slices) :], kept.gaps_of(slices))
+    await cluster.settle()
 
 
-async def check(place: Place, expected: dict[str, Any]) -> None:
+async def check(cluster: StateCluster, expected: dict[str, Any]) -> None:
     """Compare to the last bit what archive, Redis and broker hold."""
-    found = kept.archive_rows(place.folder / "candles.db")
+    found = kept.archive_rows(cluster.folder / "candles.db")
     for table, rows in expected["archive"].items():
         assert found[table] == rows, table
-    values = kept.redis_values(place.valkey.port)
+    values = kept.redis_values(cluster.valkey.port)
     assert values.keys() == expected["redis"].keys()
     for name, value in expected["redis"].items():
         assert values[name] == value, name
-    assert await place.names() == expected["names"]
-    frames = await place.ends("ticks")
+    assert await cluster.names() == expected["names"]
+    frames = await cluster.ends("ticks")
     for stage in DERIVED:
-        assert await place.ends(stage) == frames, f"{stage}: frames were made twice, so a state was not found"
-    assert set((await place.ends("dead_letters")).values()) == {0}
+        assert await cluster.ends(stage) == frames, f"{stage}: frames were made twice, so a state was not found"
+    assert set((await cluster.ends("dead_letters")).values()) == {0}
 
 
-async def test_the_day_goes_on_where_it_was_left(place: Place, expected: dict[str, Any]) -> None:
-    async with place.running():
-        await go_on(place)
-        await check(place, expected)
-        await gateway_answers(place, expected)
-        await pipeline_answers(place)
-        await records_are_keyed(place)
-        event = (await read_events(place.kafka.bootstrap, place.log))[0]
+async def test_the_day_goes_on_where_it_was_left(cluster: StateCluster, expected: dict[str, Any]) -> None:
+    async with cluster.running():
+        await go_on(cluster)
+        await check(cluster, expected)
+        await gateway_answers(cluster, expected)
+        await pipeline_answers(cluster)
+        await records_are_keyed(cluster)
+        event = (await read_events(cluster.kafka.bootstrap, cluster.log))[0]
         assert (event.kind, event.socket, event.detail, event.to_ms, event.instruments) == (
             "gap",
             0,
@@ -81,22 +81,26 @@ async def test_the_day_goes_on_where_it_was_left(place: Place, expected: dict[st
             None,
             1,
         )
-        assert [(request.instruments, request.reset) for request in place.log.requests] == [([STOCK], True)]
+        assert [(request.instruments, request.reset) for request in cluster.log.requests] == [([STOCK], True)]
 
 
-async def test_it_goes_on_from_the_log_alone_where_the_tables_are_gone(place: Place, expected: dict[str, Any]) -> None:
-    shutil.rmtree(place.folder / "live/pipeline-0")
-    async with place.running():
-        await go_on(place)
-        await check(place, expected)
+async def test_it_goes_on_from_the_log_alone_where_the_tables_are_gone(
+    cluster: StateCluster, expected: dict[str, Any]
+) -> None:
+    cluster: StateCluster, expected: dict[str, Any]
+) -> None:
+    shutil.rmtree(cluster.folder / "live/pipeline-0")
+    async with cluster.running():
+        await go_on(cluster)
+        await check(cluster, expected)
 
 
-async def gateway_answers(place: Place, expected: dict[str, Any]) -> None:
+async def gateway_answers(cluster: StateCluster, expected: dict[str, Any]) -> None:
     """A gateway tells of the candles, by the names of the instrument master, and knows its token."""
-    gateway = place.role("gateway")
+    gateway = cluster.role("gateway")
     gateway.start(WITH_WEB)
     try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{place.gateway_port}") as session:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{cluster.gateway_port}") as session:
             await asyncio.wait_for(_healthy(session), 60)
             told = await _get(session, "/api/candles?token=11536&exchange=NSE&tf=60&limit=5")
             latest = [json.loads(fields["data"]) for _, fields in expected["redis"][f"candle:60s:{STOCK}"][:-6:-1]]
@@ -114,9 +118,9 @@ async def gateway_answers(place: Place, expected: dict[str, Any]) -> None:
         gateway.kill()
 
 
-async def pipeline_answers(place: Place) -> None:
+async def pipeline_answers(cluster: StateCluster) -> None:
     """A worker shows its health and metrics."""
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{place.pipeline_port}") as session:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{cluster.pipeline_port}") as session:
         health = await _get(session, "/health")
         lines: list[str] = []
         async with asyncio.timeout(60):
@@ -130,12 +134,12 @@ async def pipeline_answers(place: Place) -> None:
     check_list("worker", {"health": shape(health), "readers": readers, "content type": kind, "metrics": told})
 
 
-async def records_are_keyed(place: Place) -> None:
+async def records_are_keyed(cluster: StateCluster) -> None:
     """What the stages write has no key, a row of a table that of its partition; all have the time of the market."""
     found: dict[str, Any] = {}
     for topic in (*(f"live.{stage}" for stage in DERIVED), *(f"live.pipeline-{name}-changelog" for name in TABLES)):
-        record = await last_record_of(place.kafka.bootstrap, topic, partition=1)
-        of_market = record.timestamp == kept.recording(place.folder.parent / "recording.csv")[-1].clock_ms
+        record = await last_record_of(cluster.kafka.bootstrap, topic, partition=1)
+        of_market = record.timestamp == kept.recording(cluster.folder.parent / "recording.csv")[-1].clock_ms
         key = None if record.key is None else record.key.decode()
         found[topic] = {"key": key, "headers": list(record.headers), "dated by the market": of_market}
     check_list("keys", found)
@@ -158,8 +162,8 @@ async def _get(session: aiohttp.ClientSession, path: str) -> Any:
         return await answer.json()
 
 
-def test_the_feed_knows_what_it_was_about_to_ask_for(place: Place) -> None:
-    folder = place.settings.namespace_dir
+def test_the_feed_knows_what_it_was_about_to_ask_for(cluster: StateCluster) -> None:
+    folder = cluster.settings.namespace_dir
     log = (folder / "pipeline-0/log").read_text()
     backlog = BackfillQueue(folder / "history.json", log)
     assert (backlog.asked, backlog.warmed, len(backlog)) == (2, 0, 1)
@@ -173,8 +177,8 @@ def test_the_feed_knows_what_it_was_about_to_ask_for(place: Place) -> None:
     assert backlog.end_gap(STOCK, Interval(at_ms + 1, at_ms + 2)) == Interval(at_ms, at_ms + 2)
 
 
-def test_a_contract_that_the_master_has_lost_since_is_left_out_as_it_was_seen_before(place: Place) -> None:
-    before = (place.folder / "live/subscribed.json").read_bytes()
-    wanted = subscriptions_of(place.settings)  # it would raise for a symbol that was never seen
+def test_a_contract_that_the_master_has_lost_since_is_left_out_as_it_was_seen_before(cluster: StateCluster) -> None:
+    before = (cluster.folder / "live/subscribed.json").read_bytes()
+    wanted = subscriptions_of(cluster.settings)  # it would raise for a symbol that was never seen
     assert [str(one.instrument) for one in wanted] == [INDEX, STOCK, OTHER]
-    assert json.loads((place.folder / "live/subscribed.json").read_bytes()) == json.loads(before)
+    assert json.loads((cluster.folder / "live/subscribed.json").read_bytes()) == json.loads(before)

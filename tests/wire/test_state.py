@@ -87,8 +87,6 @@ async def test_the_day_goes_on_where_it_was_left(cluster: StateCluster, expected
 async def test_it_goes_on_from_the_log_alone_where_the_tables_are_gone(
     cluster: StateCluster, expected: dict[str, Any]
 ) -> None:
-    cluster: StateCluster, expected: dict[str, Any]
-) -> None:
     shutil.rmtree(cluster.folder / "live/pipeline-0")
     async with cluster.running():
         await go_on(cluster)

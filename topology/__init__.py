@@ -13,6 +13,7 @@ A tick's way, file by file (CONTRIBUTING.md tells it in sentences, and has the w
     topology/sinks/          one folder each: what keeps the log's facts             sinks/cursor.py
       sinks/archive/         SQLite                                                  sinks/archive/archive.py
       sinks/mirror/          Redis                                                   sinks/mirror/mirror.py
+      sinks/jsonl/           lines of JSON                                           sinks/jsonl/files.py
     web/                     the gateway                                             web/gateway.py
       web/queries/           what is read for an answer                              web/queries/store.py
       web/rest/, web/udf/    its endpoints                                           web/rest/candles.py

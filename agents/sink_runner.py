@@ -103,7 +103,7 @@ class SinkRunner:
         if stage == TICKS:
             frame = tick_frame(value)
             if isinstance(frame, Poison) or frame.log != self._log:
-                return TickFrame(VERSION, self._log, 0, 0, 0, 0, [], [])  # the stages leave a gap mark for it
+                return TickFrame(VERSION, self._log, 0, 0, 0, 0, [], [])  # the stages make an unusable frame of it
             return frame
         try:
             return DERIVED[stage].decode(value)

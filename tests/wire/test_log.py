@@ -72,7 +72,7 @@ async def test_topics_have_the_names_partitions_and_configurations_that_are_writ
 def test_apps_groups_and_changelogs_have_the_names_that_are_written(tmp_path: Path) -> None:
     found: dict[str, Any] = {}
     for namespace in (LIVE, SIM):
-        for role in ("pipeline", "feed", "mirror", "archive", "gateway"):
+        for role in ("pipeline", "feed", "mirror", "archive", "jsonl", "gateway"):
             env = {
                 "TOPOLOGY_NAMESPACE": namespace,
                 "TOPOLOGY_ROLE": role,

@@ -1,4 +1,4 @@
-"""All sinks: a new one is a line here."""
+"""All sinks: a new one is imported and named here, and its role is in `topology.settings.ROLES`."""
 
 from __future__ import annotations
 

@@ -55,7 +55,10 @@ Row = tuple[str | int | float | None, ...]
 
 @dataclass(slots=True)
 class Counts:
-    """What the frames of a source held: rows; and, of candle frames, gap marks and what became of the ticks."""
+    """What the frames of a source held: rows; and, of candle frames, what became of the ticks.
+
+    ``gaps`` counts those that say that their tick frame was unusable.
+    """
 
     rows: int = 0
     gaps: int = 0

@@ -269,9 +269,10 @@ def test_lines_that_were_committed_and_are_gone_are_told_but_a_file_may_be_moved
         opened(tmp_path)
 
 
-def test_positions_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("torn", [b"{", b'{"log": "\xff"}'])
+def test_positions_that_cannot_be_read_are_refused(tmp_path: Path, torn: bytes) -> None:
     opened(tmp_path)
-    (tmp_path / POSITIONS).write_bytes(b"{")
+    (tmp_path / POSITIONS).write_bytes(torn)
     with pytest.raises(JsonlRefusedError, match="can't be read"):
         opened(tmp_path)
 

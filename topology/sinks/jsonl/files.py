@@ -169,7 +169,7 @@ def read_positions(path: Path, *, log: str, run: int) -> dict[Source, SinkCursor
 def _read(path: Path, *, log: str, run: int) -> Commit:
     try:
         commit = msgspec.json.decode((path / POSITIONS).read_bytes(), type=Commit)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JsonlRefusedError(
             f"{path / POSITIONS} can't be read ({error}): set another JSONL_PATH or move it away"
         ) from error

@@ -28,7 +28,7 @@ def test_a_file_that_is_not_there_is_no_value(tmp_path: Path, caplog: pytest.Log
     assert caplog.text == ""
 
 
-@pytest.mark.parametrize("content", [b"", b"torn {", b"[1]", b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"torn {", b"[1]", b"\xff", b'{"a": "\xff"}'])
 def test_a_file_that_cannot_be_read_is_no_value_and_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:

@@ -26,7 +26,7 @@ class JsonFile(Generic[Value]):
             return msgspec.json.decode(self.path.read_bytes(), type=self._kind)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             logger.warning("%s can't be read and is begun anew: %s", self.path, error)
             return None
 

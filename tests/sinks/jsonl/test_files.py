@@ -181,6 +181,30 @@ def test_a_kill_at_any_byte_of_a_write_neither_loses_nor_doubles_a_row(tmp_path:
             assert content(path) == days_in(new)
 
 
+def test_a_kill_while_the_file_of_a_day_is_begun_again_neither_loses_nor_doubles_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, later = tmp_path / "jsonl", [stored(position) for position in (3, 4)]
+    opened(path).write([stored(2)])
+    (path / AFTER).unlink()  # moved away
+    away = kept(path)
+    opened(path).write(later)
+    new = kept(path)
+    for length in range(len(new[AFTER]) + 1):
+
+        def torn(name: str, _: int, added: Sequence[bytes], length: int = length) -> int:
+            (path / name).write_bytes(b"".join(added)[:length])
+            raise OSError(28, "No space left on device")
+
+        restore(path, away)
+        files = opened(path)
+        monkeypatch.setattr(files, "_append", torn)
+        with pytest.raises(JsonlError):
+            files.write(later)
+        opened(path).write(later)
+        assert content(path) == days_in(new)
+
+
 def test_what_a_failed_write_has_left_is_overwritten_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,9 +269,10 @@ def test_lines_that_were_committed_and_are_gone_are_told_but_a_file_may_be_moved
         opened(tmp_path)
 
 
-def test_positions_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("torn", [b"{", b'{"log": "\xff"}'])
+def test_positions_that_cannot_be_read_are_refused(tmp_path: Path, torn: bytes) -> None:
     opened(tmp_path)
-    (tmp_path / POSITIONS).write_bytes(b"{")
+    (tmp_path / POSITIONS).write_bytes(torn)
     with pytest.raises(JsonlRefusedError, match="can't be read"):
         opened(tmp_path)
 

@@ -11,7 +11,7 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -95,6 +95,7 @@ class JsonlFolder:
                         rows += 1
                 cursors[_key(source)] = batch.applied
                 duplicates += batch.duplicates
+            before = self._without_moved(before, days)
             grown = {name: self._append(name, before.lengths.get(name, 0), added) for name, added in days.items()}
             if grown.keys() - before.lengths.keys():
                 _make_durable(self._path)  # the names of the new files
@@ -104,13 +105,19 @@ class JsonlFolder:
     def _read(self) -> Commit:
         return _read(self._path, log=self._log, run=self._run)
 
+    def _without_moved(self, commit: Commit, names: Iterable[str]) -> Commit:
+        """Commit that nothing counts yet of files that were moved away, before new ones are begun under their names."""
+        moved = {name for name in names if commit.lengths.get(name) and _is_empty(self._path / name)}
+        if moved:
+            lengths = {name: length for name, length in commit.lengths.items() if name not in moved}
+            commit = msgspec.structs.replace(commit, lengths=lengths)
+            self._commit(commit)
+        return commit
+
     def _append(self, name: str, length: int, added: Sequence[bytes]) -> int:
         """Append to a day's file behind what counts of it. Return how long it is then."""
         with (self._path / name).open("ab") as file:
-            size = file.tell()
-            if size == 0:
-                length = 0  # a new file, also where the one before was moved away
-            _need(self._path / name, size, length)
+            _need(self._path / name, file.tell(), length)
             file.truncate(length)  # what a write that failed has left
             file.writelines(added)
             file.flush()
@@ -162,7 +169,7 @@ def read_positions(path: Path, *, log: str, run: int) -> dict[Source, SinkCursor
 def _read(path: Path, *, log: str, run: int) -> Commit:
     try:
         commit = msgspec.json.decode((path / POSITIONS).read_bytes(), type=Commit)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JsonlRefusedError(
             f"{path / POSITIONS} can't be read ({error}): set another JSONL_PATH or move it away"
         ) from error
@@ -175,6 +182,10 @@ def _need(file: Path, size: int, length: int) -> None:
         raise JsonlRefusedError(
             f"{file} has {size} bytes of the {length} that were written: put it back, or move the folder away"
         )
+
+
+def _is_empty(file: Path) -> bool:
+    return not file.exists() or file.stat().st_size == 0
 
 
 def _day_files(path: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from topology.log.frames import CANDLES, TICKS, CandleFrame, TickFrame
 from topology.sinks.cursor import (
     NO_CURSOR,
+    ForeignFrameError,
     ForeignLogError,
     PositionError,
     SinkCursor,
@@ -71,7 +72,7 @@ def test_a_frame_after_missing_ones_is_refused() -> None:
 
 
 def test_a_frame_of_another_log_is_refused() -> None:
-    with pytest.raises(ForeignLogError, match="belongs to log other"):
+    with pytest.raises(ForeignFrameError, match="belongs to log other"):
         unapplied(NO_CURSOR, [stored(0, 0, log="other")], log="log", run=1)
 
 

@@ -4,6 +4,7 @@ Exceptions::
 
     SinkError
     +-- PositionError         frames are missing before the given one
+    +-- ForeignFrameError     a frame belongs to another log: the role has to learn anew which one this is
     +-- SinkRefusedError      to try again would not help
     |   +-- ForeignLogError   what the sink holds belongs to another log, or to a later run
     |   +-- SharedServerError (mirror)
@@ -33,6 +34,10 @@ class SinkError(ProgressError):
 
 class PositionError(SinkError):
     """A frame is further on than the next one: those between must come first."""
+
+
+class ForeignFrameError(SinkError):
+    """A frame belongs to another log than the role has learnt of when it started: it has to be started again."""
 
 
 class SinkRefusedError(SinkError):
@@ -111,14 +116,14 @@ def unapplied(applied: SinkCursor, batch: Iterable[StoredFrame], *, log: str, ru
     A frame at or below the applied position is a duplicate: the first one wins. Frames of another run are ignored.
     Both still move the offset on. A sink that holds nothing applies any first position.
 
-    Raises PositionError where frames are missing, ForeignLogError for a frame of another log.
+    Raises PositionError where frames are missing, ForeignFrameError for a frame of another log.
     """
     fresh: list[StoredFrame] = []
     duplicates = 0
     for stored in batch:
         frame, position = stored.frame, stored.position
         if frame.log != log:
-            raise ForeignLogError(f"{_described(stored)} belongs to log {frame.log}, not to {log}: restart this role")
+            raise ForeignFrameError(f"{_described(stored)} belongs to log {frame.log}, not to {log}: restart this role")
         offset = max(stored.offset, applied.offset)
         its_order = order(applied.position if applied.position >= 0 else None, position)
         if its_order is Order.DUPLICATE or not (isinstance(frame, TickFrame) or frame.run == run):

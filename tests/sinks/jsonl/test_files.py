@@ -28,7 +28,15 @@ from topology.log.frames import (
 )
 from topology.market.candle import BROKER, PARTIAL, Candle
 from topology.market.history import History
-from topology.sinks.cursor import AnyFrame, ForeignLogError, PositionError, SinkCursor, StoredFrame, Written
+from topology.sinks.cursor import (
+    AnyFrame,
+    ForeignFrameError,
+    ForeignLogError,
+    PositionError,
+    SinkCursor,
+    StoredFrame,
+    Written,
+)
 from topology.sinks.jsonl.files import LOCK, POSITIONS, JsonlError, JsonlFolder, JsonlRefusedError, read_positions
 from topology.sinks.values import CandleJson, IndicatorJson, SecondCandleJson
 
@@ -231,7 +239,7 @@ def test_the_folder_of_another_log_is_refused(tmp_path: Path) -> None:
     for ask in (lambda: opened(tmp_path, log="other"), lambda: read_positions(tmp_path, log="other", run=0)):
         with pytest.raises(ForeignLogError, match="set another JSONL_PATH or move it away: it holds log log"):
             ask()
-    with pytest.raises(ForeignLogError, match="belongs to log other"):
+    with pytest.raises(ForeignFrameError, match="belongs to log other"):
         opened(tmp_path).write([stored(1, log="other")])
 
 

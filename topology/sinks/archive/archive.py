@@ -88,7 +88,7 @@ class Archive:
 
         Frames of one source must be in the order of their offsets. Returns when the transaction is committed.
 
-        Raises PositionError and ForeignLogError as ``unapplied`` does, ArchiveLockedError, ArchiveFullError,
+        Raises PositionError and ForeignFrameError as ``unapplied`` does, ArchiveLockedError, ArchiveFullError,
         ArchiveError.
         """
         with self._turn, explained(self._path), self._transaction():

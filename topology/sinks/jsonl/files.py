@@ -81,7 +81,7 @@ class JsonlFolder:
     def write(self, frames: Sequence[StoredFrame]) -> Written:
         """Append the lines of frames and move the positions, both or neither; return when both are on the disk.
 
-        Frames of one source must be in the order of their offsets. Raises PositionError and ForeignLogError as
+        Frames of one source must be in the order of their offsets. Raises PositionError and ForeignFrameError as
         ``unapplied`` does, JsonlError.
         """
         with self._turn():

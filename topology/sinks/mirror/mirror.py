@@ -137,8 +137,8 @@ class Mirror:
         With ``live`` false, the values of what is still forming are left out: after a wait they are of no use. They and
         ticks are only published where they are ``listened``; with None all are.
 
-        Raises PositionError and ForeignLogError as ``unapplied`` does, MirrorEmptiedError; MirrorAwayError, after which
-        the same frames can be given again: what had been written is not repeated.
+        Raises PositionError and ForeignFrameError as ``unapplied`` does, MirrorEmptiedError; MirrorAwayError, after
+        which the same frames can be given again: what had been written is not repeated.
         """
         source = frames[0].source
         if any(stored.source != source for stored in frames):

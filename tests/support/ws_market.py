@@ -17,7 +17,7 @@ from aiohttp.web import Application, AppRunner, TCPSite
 from tests.reference.brute_force import indian_ms
 from tests.support.gateway_fixture import DAYS, NIFTY, STOCK, FixedLog, SomeNames
 from tests.support.stage_chain import LOG, RUN
-from topology.clock import SYSTEM
+from topology.clock import Clock
 from topology.embedded.loopback import LOOPBACK, free_port
 from topology.log.frames import (
     CANDLES,
@@ -48,6 +48,9 @@ from web.live.socket import Sockets
 from web.queries.store import Store
 
 OPEN_MS = indian_ms(DAYS[0], "09:15:00")
+_STARTED_S = time.monotonic()
+DAYTIME = Clock(lambda: OPEN_MS + 3_600_000 + round((time.monotonic() - _STARTED_S) * 1000), asyncio.sleep)
+"""A clock that goes on from an hour after the open, whatever day it is: the calendar ends."""
 CANDLES_60 = f"pub:candle:60s:{NIFTY}"
 SECONDS = f"pub:candle:1s:{NIFTY}"
 SMA = f"pub:ind:SMA_3:60s:{NIFTY}"
@@ -228,7 +231,7 @@ class Listening:
 class Served:
     """A gateway with its WebSocket on a free port, as the role serves it."""
 
-    def __init__(self, redis: int, path: Path, *, log: FixedLog | None = None, clock: Any = SYSTEM) -> None:
+    def __init__(self, redis: int, path: Path, *, log: FixedLog | None = None, clock: Any = DAYTIME) -> None:
         self.client = connect(LOOPBACK, redis, db=0)
         store = Store(MirrorReader(self.client), ArchiveReader(path))
         self.log = log or FixedLog()

@@ -16,7 +16,9 @@ Exceptions::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from topology.log.frames import TICKS, CandleFrame, IndicatorFrame, TickFrame, TimeframeFrame
@@ -108,6 +110,27 @@ def frame_positions(cursors: Mapping[Source, SinkCursor]) -> dict[Source, FrameP
 def run_of(stage: str, run: int) -> int:
     """The run that the positions of a stage belong to: ticks are the same in every run of their log, called 0."""
     return 0 if stage == TICKS else run
+
+
+def by_source(frames: Iterable[StoredFrame]) -> Iterator[tuple[Source, Iterator[StoredFrame]]]:
+    """Group frames by their source; those of one stay in the order in which they are."""
+    source = attrgetter("source")
+    return groupby(sorted(frames, key=source), key=source)
+
+
+def source_text(source: Source) -> str:
+    """Write a source as sinks keep it: ``candles_1s:0``."""
+    return f"{source[0]}:{source[1]}"
+
+
+def source_of(text: str) -> Source:
+    """Read what `source_text` has written.
+
+    >>> source_of(source_text(("candles_1s", 0)))
+    ('candles_1s', 0)
+    """
+    stage, _, partition = text.rpartition(":")
+    return stage, int(partition)
 
 
 def unapplied(applied: SinkCursor, batch: Iterable[StoredFrame], *, log: str, run: int) -> Unapplied:

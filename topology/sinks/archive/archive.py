@@ -9,12 +9,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib import resources
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from topology.sinks.archive.rows import SELECT_POSITIONS, Counts, RowBatch
-from topology.sinks.cursor import NO_CURSOR, SinkCursor, SinkError, Source, StoredFrame, Written, is_mine, unapplied
+from topology.sinks.cursor import (
+    NO_CURSOR,
+    SinkCursor,
+    SinkError,
+    Source,
+    StoredFrame,
+    Written,
+    by_source,
+    is_mine,
+    unapplied,
+)
 
 SCHEMA_VERSION = 3
 TAKEN_OVER = 2  # the version before only lacks a table
@@ -95,7 +104,7 @@ class Archive:
             tallies = self._tallies()
             batch = RowBatch()
             duplicates = 0
-            for source, group in groupby(sorted(frames, key=_source), key=_source):
+            for source, group in by_source(frames):
                 applied, counts = tallies.get(source, (NO_CURSOR, Counts()))
                 unseen = unapplied(applied, group, log=self._log, run=self._run)
                 for stored in unseen.frames:
@@ -164,10 +173,6 @@ def summary(path: Path) -> Summary:
             "SELECT total(accepted), total(late), total(out_of_session), total(gaps) FROM positions"
         ).fetchone()
     return Summary({1: seconds, **timeframes}, indicators, *map(int, counts))
-
-
-def _source(stored: StoredFrame) -> Source:
-    return stored.source
 
 
 def _tallies(connection: sqlite3.Connection, path: Path, *, log: str, run: int) -> Tallies:

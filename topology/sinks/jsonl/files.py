@@ -13,7 +13,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -26,7 +25,10 @@ from topology.sinks.cursor import (
     Source,
     StoredFrame,
     Written,
+    by_source,
     is_mine,
+    source_of,
+    source_text,
     unapplied,
 )
 from topology.sinks.jsonl.lines import lines
@@ -87,13 +89,13 @@ class JsonlFolder:
         with self._turn():
             before = self._read()
             cursors, days, duplicates, rows = dict(before.cursors), dict[str, list[bytes]](), 0, 0
-            for source, group in groupby(sorted(frames, key=_source), key=_source):
-                batch = unapplied(cursors.get(_key(source), NO_CURSOR), group, log=self._log, run=self._run)
+            for source, group in by_source(frames):
+                batch = unapplied(cursors.get(source_text(source), NO_CURSOR), group, log=self._log, run=self._run)
                 for stored in batch.frames:
                     for name, line in lines(stored):
                         days.setdefault(name, []).append(line)
                         rows += 1
-                cursors[_key(source)] = batch.applied
+                cursors[source_text(source)] = batch.applied
                 duplicates += batch.duplicates
             before = self._without_moved(before, days)
             grown = {name: self._append(name, before.lengths.get(name, 0), added) for name, added in days.items()}
@@ -163,7 +165,7 @@ def read_positions(path: Path, *, log: str, run: int) -> dict[Source, SinkCursor
     """How far the folder at ``path`` is in this run, also while another process writes it. Raises as `JsonlFolder`."""
     with _explained(path):
         cursors = _read(path, log=log, run=run).cursors
-    return {_source_of(key): cursor for key, cursor in cursors.items()}
+    return {source_of(key): cursor for key, cursor in cursors.items()}
 
 
 def _read(path: Path, *, log: str, run: int) -> Commit:
@@ -208,16 +210,3 @@ def _explained(path: Path) -> Iterator[None]:
         raise JsonlError(
             f"{path} can't be used ({error.strerror}): nothing is lost; or set another JSONL_PATH"
         ) from error
-
-
-def _source(stored: StoredFrame) -> Source:
-    return stored.source
-
-
-def _key(source: Source) -> str:
-    return f"{source[0]}:{source[1]}"
-
-
-def _source_of(key: str) -> Source:
-    stage, _, partition = key.rpartition(":")
-    return stage, int(partition)

@@ -23,6 +23,8 @@ from topology.sinks.cursor import (
     StoredFrame,
     is_mine,
     run_of,
+    source_of,
+    source_text,
     unapplied,
 )
 from topology.sinks.mirror.breaker import Breaker
@@ -123,7 +125,7 @@ class Mirror:
         async with self._turn:
             async with self._reached():
                 held = await self._client.hgetall(POSITIONS)
-            texts = {_source(_decoded(name)): _decoded(text) for name, text in held.items()}
+            texts = {source_of(_decoded(name)): _decoded(text) for name, text in held.items()}
             for source in self._held.keys() | texts.keys():
                 self._adopt(source, texts.get(source, ""))
         applied = {source: self._applied(source, text) for source, text in self._held.items()}
@@ -170,7 +172,7 @@ class Mirror:
         for number, some in enumerate(calls, start=1):
             is_last = number == len(calls)
             args = [
-                _field(source),
+                source_text(source),
                 held,
                 moved if is_last else "",
                 *(part for command in some for part in command[:SENT]),
@@ -188,7 +190,7 @@ class Mirror:
         before, now = self._applied(source, self._held.get(source, "")), self._applied(source, text)
         if now.position < before.position:
             raise MirrorEmptiedError(
-                f"Redis has lost {_field(source)} from position {now.position + 1} to {before.position}: "
+                f"Redis has lost {source_text(source)} from position {now.position + 1} to {before.position}: "
                 "this role starts again and reads them from the log"
             )
         self._held[source] = text
@@ -237,15 +239,6 @@ def _calls(commands: list[Command]) -> list[list[Command]]:
 
 def _published_together(command: Command) -> tuple[str, str, int]:
     return command.instrument, command.name, command.position
-
-
-def _field(source: Source) -> str:
-    return f"{source[0]}:{source[1]}"
-
-
-def _source(name: str) -> Source:
-    stage, _, partition = name.rpartition(":")
-    return stage, int(partition)
 
 
 def _decoded(text: bytes | str) -> str:

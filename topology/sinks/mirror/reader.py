@@ -9,6 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from topology.sinks.cursor import source_of
 from topology.sinks.mirror.mirror import POSITIONS, MirrorAwayError
 
 LATEST_TICK = "tick:latest:"
@@ -49,8 +50,8 @@ class MirrorReader:
             held: Any = await self._client.hgetall(POSITIONS)
         positions: dict[str, dict[int, int]] = {}
         for name, text in held.items():
-            stage, _, partition = name.decode().rpartition(":")
-            positions.setdefault(stage, {})[int(partition)] = int(text.split()[2])
+            stage, partition = source_of(name.decode())
+            positions.setdefault(stage, {})[partition] = int(text.split()[2])
         return positions
 
     async def instruments(self) -> list[str]:

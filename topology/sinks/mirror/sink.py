@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from itertools import groupby
 from typing import Any, ClassVar
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -16,7 +15,7 @@ from topology.clock import SYSTEM
 from topology.log.frames import DERIVED, TICKS, LogHeader
 from topology.log.lag import FramePosition
 from topology.settings import SIM, Settings
-from topology.sinks.cursor import SinkCursor, SinkError, Source, StoredFrame, frame_positions
+from topology.sinks.cursor import SinkCursor, SinkError, Source, StoredFrame, by_source, frame_positions
 from topology.sinks.mirror.breaker import Breaker
 from topology.sinks.mirror.mirror import (
     Mirror,
@@ -84,7 +83,7 @@ class MirrorSink:
 
     async def write(self, frames: list[StoredFrame]) -> None:
         """Write a batch, source by source, waiting for Redis for as long as it takes."""
-        for _, group in groupby(sorted(frames, key=_source), key=_source):
+        for _, group in by_source(frames):
             await self._apply(list(group))
 
     def background(self) -> Iterable[Coroutine[Any, Any, None]]:
@@ -145,7 +144,3 @@ class MirrorSink:
                 logger.warning("%s", error)
                 self._listened = {}
             await SYSTEM.sleep(LISTENED_S)
-
-
-def _source(stored: StoredFrame) -> Source:
-    return stored.source
